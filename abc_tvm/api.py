@@ -1,0 +1,138 @@
+"""The public functions. Each line of ``compile`` is a stage: see ``abc_tvm.stages``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abc_tvm import stages
+from abc_tvm.artifact import Artifact
+from abc_tvm.report import Report
+from abc_tvm.runtime.container import Info, pack
+from abc_tvm.stages import Model, Progress
+from abc_tvm.targets import Device
+from abc_tvm.targets import load as load_target
+
+if TYPE_CHECKING:
+    from abc_tvm.relay_passes.context import Context
+
+BEFORE_KERNELS = "encode"
+"""The last pass that decides how a layer is lowered."""
+
+
+def inspect(
+    model: Model, target: str | Device = "native", *, lowering: str = "auto"
+) -> Report:
+    """Say of every convolution and dense layer how it would be compiled, and why.
+
+    Args:
+        model: Path of an ONNX file, or an ``onnx.ModelProto``.
+        target: Name of a device, path of its ``.toml`` file, or a device.
+        lowering: ``"auto"`` (bits where they are faster), ``"bitserial"`` (wherever possible),
+            or ``"float"`` (nowhere).
+
+    Raises:
+        ModelError: The model cannot be read or is not valid.
+        UnsupportedError: Valid, but outside what can be compiled.
+        TargetError: The target is unknown.
+    """
+    context = stages.make_context(device_of(target), lowering)
+    imported = stages.import_model(model)
+    if lowering != "float":
+        order = imported.passes(context)
+        last = [name for name, _ in order].index(BEFORE_KERNELS)
+        stages.apply(imported, order[: last + 1])
+    return stages.report_of(context, imported)
+
+
+def compile(
+    model: Model,
+    target: str | Device = "native",
+    *,
+    batch: int | None = None,
+    lowering: str = "auto",
+    debug_dump: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Compile a network for a device.
+
+    Args:
+        model: Path of an ONNX file, or an ``onnx.ModelProto``.
+        target: Name of a device, path of its ``.toml`` file, or a device.
+        batch: Fixes a symbolic batch dimension; ``None`` leaves it symbolic.
+        lowering: As in :func:`inspect`.
+        debug_dump: Folder that gets the graph after each pass, as ``NN_pass.py``.
+        progress: Called with the name of each stage as it begins.
+
+    Raises:
+        ModelError: The model cannot be read or is not valid, or ``batch`` contradicts it.
+        UnsupportedError: Valid, but outside what can be compiled.
+        TargetError: The target is unknown.
+        MissingDependencyError: There is no C compiler to link with.
+    """
+    tell = progress or _silent
+    device = device_of(target)
+    context = stages.make_context(device, lowering)
+    tell("import")
+    imported = stages.import_model(model, batch)
+    dump = None if debug_dump is None else Path(debug_dump)
+    lowered = stages.apply(imported, imported.passes(context), dump=dump, progress=tell)
+    return assemble(imported, context, lowered, tell)
+
+
+def assemble(
+    imported: stages.Imported, context: Context, lowered: Any, progress: Progress | None = None
+) -> Artifact:
+    """The artifact of a module that has been through all passes.
+
+    Raises:
+        MissingDependencyError: There is no C compiler to link with.
+    """
+    tell = progress or _silent
+    tell("build")
+    executable = stages.build(lowered, context.device)
+    tell("link")
+    library = stages.link(executable, context.device)
+    info = describe(imported, context)
+    return Artifact(pack(library, info), info)
+
+
+def describe(imported: stages.Imported, context: Context) -> Info:
+    """What an artifact says about itself."""
+    from importlib import metadata
+
+    inputs, outputs = stages.ports(imported.module)
+    return Info(
+        inputs=inputs,
+        outputs=outputs,
+        target=_target(context.device),
+        tvm=metadata.version("apache-tvm"),
+        lowering=context.lowering,
+        layers=stages.report_of(context, imported).rows,
+    )
+
+
+def _target(device: Device) -> dict[str, Any]:
+    from tvm.target import codegen
+
+    from abc_tvm.targets.native import INSTRUCTION_SETS
+
+    # LLVM's list also holds tuning hints; only instruction sets can be absent from a processor.
+    used = {str(name) for name in codegen.llvm_get_cpu_features(device.tvm_target())}
+    return {
+        "name": device.name,
+        "triple": device.triple,
+        "cpu": device.cpu,
+        "features": list(device.features),
+        "requires": sorted(used & INSTRUCTION_SETS),
+    }
+
+
+def device_of(target: str | Device) -> Device:
+    """The device of a name or path, or the device itself."""
+    return target if isinstance(target, Device) else load_target(target)
+
+
+def _silent(_: str) -> None:
+    pass

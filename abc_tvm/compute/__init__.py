@@ -1,0 +1,1 @@
+"""TE compute definitions: what each kernel computes, without saying how it runs."""

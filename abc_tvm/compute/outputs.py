@@ -1,0 +1,76 @@
+"""What a kernel stores: float tensors, and packed bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm import te, tirx
+
+from .geometry import WORD, Dim
+from .lanes import Blocking, Index, Scalar, stage
+
+
+def float_output(
+    name: str, batch: Dim, height: int, width: int, blocking: Blocking, value: Scalar
+) -> te.Tensor:
+    """Store float32 lanes.
+
+    Returns ``[B, H, W, G, O, L]``, the same memory as ``[B, H, W, C]`` where the blocking is
+    aligned; otherwise ``[B, H, W, C]`` copied out of the padded lanes.
+    """
+    shape = blocking.shape(batch, height, width)
+    if blocking.aligned:
+        return stage(f"out_{name}", shape, value)
+    lanes = stage(f"wide_{name}", shape, value)
+    n = blocking.group_channels
+
+    def crop(b: Any, h: Any, w: Any, c: Any) -> Any:
+        r = tirx.indexmod(c, n)
+        return lanes[
+            b,
+            h,
+            w,
+            tirx.indexdiv(c, n),
+            tirx.indexdiv(r, blocking.lanes),
+            tirx.indexmod(r, blocking.lanes),
+        ]
+
+    return te.compute((batch, height, width, blocking.channels), crop, name=f"crop_{name}")
+
+
+def bit_output(
+    name: str,
+    batch: Dim,
+    height: int,
+    width: int,
+    blocking: Blocking,
+    bit: Callable[[Any, Index], Any],
+    planes: int,
+    flip: te.Tensor | None = None,
+) -> te.Tensor:
+    """Pack ``planes`` truth values a slot into words, channel ``c`` at bit ``c % 32``.
+
+    ``bit(p, index)`` is a boolean expression; ``flip`` uint32 ``[G, O]`` inverts whole channels.
+    Returns uint32 ``[B, H, W, P, G, O]``. Needs ``blocking.lanes == 32``.
+    """
+    if blocking.lanes != WORD:
+        raise ValueError(f"bits pack {WORD} lanes, not {blocking.lanes}")
+    head = (batch, height, width, planes, blocking.groups, blocking.blocks)
+    raw = te.compute(
+        (*head, WORD),
+        lambda b, h, w, p, g, o, l: bit(p, (b, h, w, g, o, l)).astype("uint8"),
+        name=f"bit_{name}",
+    )
+    lane = te.reduce_axis((0, WORD), name="lane")
+    packed = te.compute(
+        head,
+        lambda *at: te.sum(raw[(*at, lane)].astype("uint32") << lane.astype("uint32"), axis=lane),
+        name=f"pack_{name}",
+    )
+
+    def word(b: Any, h: Any, w: Any, p: Any, g: Any, o: Any) -> Any:
+        value = packed[b, h, w, p, g, o]
+        return value if flip is None else value ^ flip[g, o]
+
+    return te.compute(head, word, name=f"word_{name}")

@@ -1,0 +1,64 @@
+"""Graph inputs: fix the batch dimension, refuse every other dimension that is not a number."""
+
+from __future__ import annotations
+
+import onnx
+
+from abc_tvm.errors import ModelError, UnsupportedError
+
+BATCH_NAME = "batch"
+
+
+def settle_inputs(model: onnx.ModelProto, batch: int | None, label: str) -> None:
+    """Make every dimension of the graph inputs a number, in place, but for a symbolic batch.
+
+    Args:
+        model: Parameters are initializers, not inputs.
+        batch: Number for the symbolic first dimension of the inputs, or None to leave it symbolic.
+        label: What messages call the model.
+
+    Raises:
+        UnsupportedError: A symbolic dimension that is not the first, or an input without a shape.
+        ModelError: ``batch`` is not positive, or differs from a batch that the model fixes.
+    """
+    if batch is not None and batch < 1:
+        raise ModelError(f"{label}: batch {batch} is not possible; give 1 or more")
+    replaced: set[str] = set()
+    for value in model.graph.input:
+        replaced |= _settle(value, batch, label)
+    if batch is not None and replaced:
+        # Annotations of other tensors use the same names; shape inference recomputes them.
+        del model.graph.value_info[:]
+        for value in model.graph.output:
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param in replaced:
+                    dim.dim_value = batch
+                elif dim.dim_param:
+                    dim.Clear()
+
+
+def _settle(value: onnx.ValueInfoProto, batch: int | None, label: str) -> set[str]:
+    what = f"{label}: input {value.name!r}"
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        raise UnsupportedError(f"{what} has no tensor shape; export the model with fixed shapes")
+    replaced: set[str] = set()
+    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        if dim.dim_value > 0:
+            if axis == 0 and batch is not None and dim.dim_value != batch:
+                raise ModelError(
+                    f"{what} has a fixed first dimension of {dim.dim_value}, so batch {batch} is "
+                    "not possible; export the model with a dynamic batch"
+                )
+            continue
+        if axis > 0:
+            name = repr(dim.dim_param) if dim.dim_param else "unknown"
+            raise UnsupportedError(
+                f"{what}: dimension {axis} is symbolic ({name}); only the batch may be, so export "
+                "the model with fixed channels, height and width"
+            )
+        replaced.add(dim.dim_param)
+        if batch is not None:
+            dim.dim_value = batch
+        elif not dim.dim_param:
+            dim.dim_param = BATCH_NAME
+    return replaced - {""}

@@ -1,0 +1,196 @@
+"""Evaluate the parts of a graph that depend on stored tensors only.
+
+Only operators whose float32 result is fixed by IEEE arithmetic, or that merely move data, are
+folded: their value is the same in every correct runtime, bit for bit. Sums over many elements
+and transcendental functions are left for the compiler.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from abc_tvm.frontend.graph_edit import Array, attributes
+from abc_tvm.frontend.onnx_file import opset_of
+
+MAX_FOLDED_ELEMENTS = 1 << 26
+
+_ELEMENT_WISE = frozenset(
+    [
+        "Abs",
+        "Add",
+        "And",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "DequantizeLinear",
+        "Div",
+        "Equal",
+        "Floor",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "Relu",
+        "Round",
+        "Sign",
+        "Sqrt",
+        "Sub",
+        "Sum",
+        "Where",
+        "Xor",
+    ]
+)
+_DATA_MOVEMENT = frozenset(
+    [
+        "Concat",
+        "ConstantOfShape",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "Pad",
+        "Range",
+        "Reshape",
+        "Shape",
+        "Size",
+        "Slice",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
+)
+FOLDABLE = _ELEMENT_WISE | _DATA_MOVEMENT
+
+# What the reference evaluator raises on operands that its operator does not take.
+_EVALUATION_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def fold_constants(model: onnx.ModelProto) -> bool:
+    """Replace, in place, nodes whose inputs are all stored tensors by their value.
+
+    A node that cannot be evaluated, or whose value would be large, stays. Returns whether any
+    node was folded.
+    """
+    graph = model.graph
+    opset = opset_of(model)
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    values: dict[str, Array] = {}
+    kept: list[onnx.NodeProto] = []
+    outputs = {value.name for value in graph.output}
+    folded: dict[str, Array] = {}
+
+    def value(name: str) -> Array:
+        if name not in values:
+            values[name] = np.asarray(numpy_helper.to_array(tensors[name]))
+        return values[name]
+
+    for node in graph.node:
+        result = None
+        known = all(name in tensors or name in folded for name in node.input if name)
+        plain = node.op_type in FOLDABLE and not node.domain and len(node.output) == 1
+        if known and plain and node.output[0] not in outputs:
+            inputs = {name: value(name) for name in node.input if name}
+            result = _evaluate(node, inputs, opset)
+        if result is None:
+            kept.append(node)
+        else:
+            folded[node.output[0]] = values[node.output[0]] = result
+    if not folded:
+        return False
+    del graph.node[:]
+    graph.node.extend(kept)
+    read = {name for node in kept for name in node.input} | outputs
+    inner = any(a.HasField("g") or a.graphs for node in kept for a in node.attribute)
+    for name, array in folded.items():
+        if inner or name in read:
+            graph.initializer.append(numpy_helper.from_array(array, name))
+    return True
+
+
+def _evaluate(node: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> Array | None:
+    operands = [inputs.get(name) for name in node.input]
+    try:
+        if _elements(node, operands) > MAX_FOLDED_ELEMENTS:
+            return None
+        graph = helper.make_graph(
+            [node],
+            "fold",
+            [_value_info(name, array) for name, array in inputs.items()],
+            [helper.make_empty_tensor_value_info(node.output[0])],
+        )
+        single = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            (result,) = ReferenceEvaluator(single).run(None, inputs)
+            array = np.asarray(result)
+            helper.np_dtype_to_tensor_dtype(array.dtype)
+    except _EVALUATION_ERRORS:
+        return None
+    shape = _broadcast(node, operands)
+    if shape is not None and array.shape != shape:
+        return array.reshape(shape) if array.size == math.prod(shape) else None
+    return array
+
+
+def _value_info(name: str, array: Array) -> onnx.ValueInfoProto:
+    dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
+    return helper.make_tensor_value_info(name, dtype, array.shape)
+
+
+def _broadcast(node: onnx.NodeProto, operands: list[Array | None]) -> tuple[int, ...] | None:
+    """The result's shape for element-wise operators (NumPy turns 0-d arrays into scalars)."""
+    if node.op_type not in _ELEMENT_WISE or node.op_type == "DequantizeLinear":
+        return None
+    return np.broadcast_shapes(*(a.shape for a in operands if a is not None))
+
+
+def _elements(node: onnx.NodeProto, operands: list[Array | None]) -> int:
+    """An upper bound of the result's number of elements, found without computing it."""
+    arrays: list[Any] = [np.asarray(a) for a in operands if a is not None]
+    stored = sum(int(a.size) for a in arrays)
+    match node.op_type:
+        case "ConstantOfShape":
+            return math.prod(int(n) for n in arrays[0])
+        case "Expand":
+            target = tuple(int(n) for n in arrays[1])
+            return math.prod(np.broadcast_shapes(arrays[0].shape, target))
+        case "Tile":
+            return stored * math.prod(int(n) for n in arrays[1])
+        case "Range":
+            start, stop, step = (float(a) for a in arrays)
+            return math.ceil(abs(stop - start) / abs(step))
+        case "Gather":
+            return stored * int(arrays[1].size)
+        case "Pad":
+            pads = [int(n) for n in (arrays[1] if len(arrays) > 1 else attributes(node)["pads"])]
+            if len(pads) != 2 * arrays[0].ndim:
+                return MAX_FOLDED_ELEMENTS + 1
+            extents = zip(arrays[0].shape, pads, pads[arrays[0].ndim :], strict=False)
+            return math.prod(n + abs(a) + abs(b) for n, a, b in extents)
+    shape = _broadcast(node, operands)
+    return stored if shape is None else math.prod(shape)

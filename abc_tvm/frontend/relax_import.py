@@ -1,0 +1,132 @@
+"""From an ONNX model, by path or in memory, to a Relax module."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx import checker, shape_inference
+
+from abc_tvm.errors import ModelError, UnsupportedError
+from abc_tvm.frontend.batch import settle_inputs
+from abc_tvm.frontend.dialects import to_standard
+from abc_tvm.frontend.onnx_file import check_onnx, load_onnx, one_line
+from abc_tvm.frontend.simplify import simplify
+
+if TYPE_CHECKING:
+    import tvm
+
+ModelSource = onnx.ModelProto | str | os.PathLike[str]
+
+# The importer lets whatever its converters hit escape; TVM's own errors are RuntimeErrors.
+_IMPORTER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def standard_onnx(source: ModelSource) -> onnx.ModelProto:
+    """The network in standard ONNX operators only, checked: what onnxruntime can run.
+
+    Args:
+        source: A path, or a model with all tensors in memory (not changed).
+
+    Raises:
+        ModelError: The file or the model is invalid.
+        UnsupportedError: Valid, but with operators that have no standard form.
+    """
+    return _standard(source)[0]
+
+
+def import_onnx(source: ModelSource, *, batch: int | None = None) -> tvm.IRModule:
+    """Import an ONNX network as a Relax module with its parameters embedded.
+
+    The function ``main`` takes the graph's inputs in order, as float or integer tensors of the
+    graph's shapes and dtypes, and returns its output, or a tuple of several. Its attributes
+    ``input_names`` and ``output_names`` hold the names in the ONNX graph, since TVM renames
+    those that are not identifiers.
+
+    Args:
+        source: A path, or a model with all tensors in memory (not changed).
+        batch: Fixes a symbolic batch dimension (the first of each input); None leaves it.
+
+    Raises:
+        ModelError: The file or the model is invalid, or ``batch`` contradicts it.
+        UnsupportedError: Valid, but outside what can be imported; the message says what.
+    """
+    standard, label = _standard(source)
+    settle_inputs(standard, batch, label)
+    try:
+        simple = simplify(standard)
+        checker.check_model(simple, full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        raise ModelError(
+            f"{label}: invalid with the shapes of its inputs: {one_line(error)}"
+        ) from error
+    return _from_onnx(simple, label)
+
+
+def _standard(source: ModelSource) -> tuple[onnx.ModelProto, str]:
+    if isinstance(source, onnx.ModelProto):
+        label = "model"
+        check_onnx(source, label)
+        model = source
+    else:
+        label = os.fspath(source)
+        model = load_onnx(source)
+    standard = to_standard(model, label=label)
+    check_onnx(standard, label)
+    return standard, label
+
+
+def _from_onnx(model: onnx.ModelProto, label: str) -> tvm.IRModule:
+    import tvm
+    from tvm.relax.frontend.onnx import from_onnx
+
+    printed = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
+            warnings.simplefilter("ignore")
+            module = from_onnx(model)
+    except tvm.error.OpNotImplemented as error:
+        missing = str(error).rpartition(":")[2].strip()
+        types = missing.split(", ")
+        nodes = [n.name or n.output[0] for n in model.graph.node if n.op_type in types]
+        at = f" (node {nodes[0]!r})" if nodes else ""
+        raise UnsupportedError(
+            f"{label}: operator {missing}{at} has no Relax import; replace it and export again"
+        ) from error
+    except _IMPORTER_ERRORS as error:
+        where = _failed_operator(printed.getvalue(), model)
+        raise UnsupportedError(
+            f"{label}: {where} cannot be imported ({type(error).__name__}: {one_line(error)})"
+        ) from error
+    io_names = {
+        "input_names": [value.name for value in model.graph.input],
+        "output_names": [value.name for value in model.graph.output],
+    }
+    module["main"] = module["main"].with_attrs(io_names)
+    return module
+
+
+def _failed_operator(printed: str, model: onnx.ModelProto) -> str:
+    """The operator that the importer reported on stdout, and its node if there is only one."""
+    match = re.search(r"Error converting operator (\w+)", printed)
+    if match is None:
+        return "the graph"
+    nodes = [node for node in model.graph.node if node.op_type == match[1]]
+    if len(nodes) == 1:
+        return f"operator {match[1]} (node {nodes[0].name or nodes[0].output[0]!r})"
+    return f"operator {match[1]}"

@@ -1,0 +1,69 @@
+"""What ``inspect`` tells: one row a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or dense layer.
+
+    ``shape`` is the weights' [out channels, kernel height, kernel width, in channels of a
+    group]. ``macs`` are multiply-accumulates of one image. ``M`` and ``N`` are the numbers of
+    weight and activation bases, ``None`` where they were not recognised. ``lowering`` is
+    ``"bitserial"`` or ``"float"``; ``reason`` says why not bits, or what is special.
+    ``weight_bytes`` is what the layer's weights take as compiled, ``float_weight_bytes`` what
+    they take as float32.
+    """
+
+    name: str
+    op: str
+    shape: list[int]
+    macs: int
+    M: int | None
+    N: int | None
+    lowering: str
+    reason: str
+    weight_bytes: int
+    float_weight_bytes: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """All layers of a network in graph order, for one target. Iterates over them."""
+
+    layers: tuple[Layer, ...]
+    target: str
+    lowering: str
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The layers as dictionaries."""
+        return [asdict(layer) for layer in self.layers]
+
+    @property
+    def binarized(self) -> tuple[Layer, ...]:
+        """The layers that run on bits."""
+        return tuple(layer for layer in self.layers if layer.lowering == "bitserial")
+
+    def json(self) -> dict[str, Any]:
+        """The object that ``abc-tvm inspect --json`` prints."""
+        return {
+            "target": self.target,
+            "lowering": self.lowering,
+            "layers": self.rows,
+            "macs": sum(layer.macs for layer in self.layers),
+            "bitserial_layers": len(self.binarized),
+            "bitserial_macs": sum(layer.macs for layer in self.binarized),
+            "weight_bytes": sum(layer.weight_bytes for layer in self.layers),
+            "float_weight_bytes": sum(layer.float_weight_bytes for layer in self.layers),
+        }

@@ -1,0 +1,224 @@
+"""The stages of a compilation: import, passes, machine code. ``api`` strings them together."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from abc_tvm import frontend
+from abc_tvm.errors import MissingDependencyError, ModelError, UnsupportedError, UserError
+from abc_tvm.frontend.batch import settle_inputs
+from abc_tvm.layer_names import layer_names
+from abc_tvm.report import Layer, Report
+from abc_tvm.runtime.container import Port
+from abc_tvm.targets import Device
+
+if TYPE_CHECKING:
+    import tvm
+
+    from abc_tvm.relay_passes.context import Context
+
+Model = onnx.ModelProto | str | os.PathLike[str]
+Progress = Callable[[str], None]
+Pass = Callable[["tvm.IRModule"], "tvm.IRModule"]
+
+LOWERINGS = ("auto", "bitserial", "float")
+_RECOGNITION = (
+    "recognise_weights",
+    "recognise_activations",
+    "choose_lowering",
+    "fold_thresholds",
+    "encode",
+)
+
+
+@dataclass
+class Imported:
+    """An imported network and the user's names for its layers."""
+
+    label: str
+    module: Any
+    conv_names: list[str] | None
+    dense_names: list[str] | None
+
+    def passes(self, context: Context) -> list[tuple[str, Pass]]:
+        """The pipeline for this network, in order; ``lowering="float"`` recognises nothing."""
+        from abc_tvm.relay_passes import pipeline
+
+        order = pipeline.passes(context, self.conv_names, self.dense_names)
+        if context.lowering == "float":
+            return [(name, step) for name, step in order if name not in _RECOGNITION]
+        return order
+
+
+def import_model(model: Model, batch: int | None = None) -> Imported:
+    """Import a network, by path or in memory.
+
+    Raises:
+        ModelError: It cannot be read or is not valid; or it is neither a path nor a model.
+        UnsupportedError: Valid, but outside what can be imported.
+    """
+    model = checked_source(model)
+    module = frontend.import_onnx(model, batch=batch)
+    standard = frontend.standard_onnx(model)
+    label = "model" if isinstance(model, onnx.ModelProto) else os.fspath(model)
+    settle_inputs(standard, batch, label)
+    return Imported(label, module, *layer_names(frontend.simplify(standard), module))
+
+
+def checked_source(model: object) -> Model:
+    """``model`` itself, if it is a path or an ONNX model.
+
+    Raises:
+        ModelError: It is neither.
+        UnsupportedError: It is a torch ExportedProgram.
+    """
+    if isinstance(model, onnx.ModelProto | str | os.PathLike):
+        return model
+    raise _foreign(model)
+
+
+def make_context(device: Device, lowering: str) -> Context:
+    """Settings for the passes.
+
+    Raises:
+        UserError: ``lowering`` is no known way.
+    """
+    from abc_tvm.relay_passes.context import Context
+
+    if lowering not in LOWERINGS:
+        raise UserError(f"lowering: {lowering!r} is unknown; choose one of {', '.join(LOWERINGS)}")
+    return Context(device, lowering)
+
+
+def apply(
+    imported: Imported,
+    order: list[tuple[str, Pass]],
+    *,
+    module: Any = None,
+    dump: Path | None = None,
+    progress: Progress | None = None,
+) -> Any:
+    """Run passes on ``module``, by default the imported one, with errors that name the model."""
+    from abc_tvm.relay_passes import pipeline
+
+    start = imported.module if module is None else module
+    try:
+        return pipeline.run(start, order, dump=dump, progress=progress)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{imported.label}: {error}") from error
+    except OSError as error:
+        if dump is None:
+            raise
+        raise UserError(f"{dump}: the dump cannot be written: {error.strerror}") from error
+
+
+def report_of(context: Context, imported: Imported) -> Report:
+    """The findings of the passes as a report; a float lowering is asked for what it left out."""
+    if context.lowering == "float" and not context.layers:
+        from abc_tvm.relay_passes import pipeline
+
+        order = pipeline.passes(context, imported.conv_names, imported.dense_names)
+        wanted = ("canonicalise", "collapse_bases", "recognise_weights")
+        apply(imported, [(name, step) for name, step in order if name in wanted])
+        for layer in context.layers.values():
+            if layer.M is not None:
+                layer.reason = "lowering=float was asked for"
+    layers = tuple(Layer(**row.row()) for row in context.layers.values())
+    return Report(layers, context.device.name, context.lowering)
+
+
+def ports(module: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Inputs and outputs of ``main``, with the names they have in the ONNX graph."""
+    main = module["main"]
+    types = [parameter.ty for parameter in main.params]
+    result = main.ret_ty
+    results = list(result.fields) if hasattr(result, "fields") else [result]
+    names = ([str(n) for n in main.attrs[key]] for key in ("input_names", "output_names"))
+    inputs, outputs = (
+        tuple(_port(n, t) for n, t in zip(names_, types_, strict=True))
+        for names_, types_ in zip(names, (types, results), strict=True)
+    )
+    return inputs, outputs
+
+
+def build(module: Any, device: Device) -> Any:
+    """Machine code of a lowered module, as a Relax executable."""
+    from tvm import relax
+
+    target = device.tvm_target()
+    with target:
+        return relax.build(module, target)
+
+
+def link(executable: Any, device: Device) -> bytes:
+    """The shared library of an executable.
+
+    Raises:
+        MissingDependencyError: There is no linker for the device.
+    """
+    from tvm.support import cc
+
+    compiler = _compiler(device)
+    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+        library = Path(folder, "network.so")
+        try:
+            executable.export_library(str(library), fcompile=cc.cross_compiler(compiler))
+        except RuntimeError as error:
+            if "Compilation error" not in str(error):
+                raise
+            detail = " ".join(str(error).split())[:300]
+            raise MissingDependencyError(f"the linker {compiler} failed: {detail}") from error
+        return library.read_bytes()
+
+
+def _compiler(device: Device) -> str:
+    """The program that links for a device: the system's own, or a cross-compiler."""
+    import platform
+    import shutil
+
+    from tvm.support import cc
+
+    architecture = device.triple.partition("-")[0]
+    if architecture == platform.machine():
+        found = cc.get_cc()
+        if not found:
+            raise MissingDependencyError(
+                "no C compiler to link with; install one (Debian: apt install gcc libc6-dev) or "
+                "name it in CC"
+            )
+        return str(found)
+    for name in (f"{device.triple}-g++", f"{device.triple}-gcc"):
+        if shutil.which(name):
+            return name
+    raise MissingDependencyError(
+        f"target {device.name}: no linker {device.triple}-gcc; install the cross-compiler for "
+        f"{architecture}"
+    )
+
+
+def _port(name: str, kind: Any) -> Port:
+    from tvm.tirx import IntImm
+
+    if not hasattr(kind, "shape") or kind.shape is None:
+        raise UnsupportedError(f"output {name!r} has no fixed rank; export the model again")
+    shape = tuple(int(d) if isinstance(d, IntImm) else str(d) for d in kind.shape)
+    return Port(name, shape, str(kind.dtype).rpartition(".")[2])
+
+
+def _foreign(model: object) -> UserError:
+    kind = type(model)
+    if kind.__module__.startswith("torch") and kind.__name__ == "ExportedProgram":
+        return UnsupportedError(
+            "a torch ExportedProgram cannot be compiled directly yet; export it to ONNX with "
+            "torch.onnx.export(program, dynamo=True) and compile the file"
+        )
+    return ModelError(
+        f"model: expected a path or an onnx.ModelProto, got {kind.__module__}.{kind.__name__}"
+    )

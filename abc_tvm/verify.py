@@ -1,0 +1,247 @@
+"""Check a compiled network against onnxruntime.
+
+*End to end*: the compiled file, loaded and run as a user would, against onnxruntime on the same
+network in standard ONNX operators, its graph optimisations off, on the same inputs.
+
+*Bit by bit* (see ``abc_tvm.verify_bits``): before every binarized layer, the bits that the shipped
+kernels compute are compared with those of the network in float, each layer starting from the
+float network's own bits. ``flipped_bits`` counts the differences among ``checked_bits``. Where the
+compared value is an integer sum they are zero; elsewhere float32 sums in another order may carry a
+value across its threshold.
+
+The verdict is in ``CRITERION``. The second way to pass is needed because in a network with
+residual sums a single such bit moves everything behind it by one level, in either engine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abc_tvm import frontend, stages
+from abc_tvm.api import BEFORE_KERNELS, assemble, device_of
+from abc_tvm.artifact import Artifact
+from abc_tvm.onnx_engine import OnnxEngine, random_inputs
+from abc_tvm.report import Report
+from abc_tvm.runtime import load
+from abc_tvm.stages import Model, Progress
+from abc_tvm.targets import Device
+from abc_tvm.verify_bits import LayerBits, bit_inputs, compare, float_form, forced_form
+
+IMAGES = 4
+"""Images of a random check, where the model leaves the batch open."""
+
+ROUNDING = 1e-4
+"""Largest difference, relative to the largest output, that float32 rounding may explain."""
+
+FLIP_RATE = 1e-4
+FEW_FLIPS = 2
+DRIFT = 0.1
+
+CRITERION = (
+    f"every output within {ROUNDING:g} of the largest value; or, for each binarized layer, at most "
+    f"{FLIP_RATE:g} of the bits flipped (or {FEW_FLIPS}), outputs within {ROUNDING:g} when all "
+    f"layers read the same bits, and end to end the same argmax everywhere or a relative error "
+    f"(2-norm) of at most {DRIFT:g}"
+)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of :func:`verify`.
+
+    ``max_abs_error``, ``relative_error`` (2-norm of the difference over that of the reference) and
+    ``argmax_agreement`` (share of images) compare end to end. ``forced_error`` is the largest
+    output difference relative to the largest output when all layers read the reference's bits;
+    0 where no layer is binarized.
+    """
+
+    passed: bool
+    max_abs_error: float
+    relative_error: float
+    argmax_agreement: float
+    flipped_bits: int
+    checked_bits: int
+    forced_error: float
+    images: int
+    layers: tuple[LayerBits, ...]
+    report: Report
+    artifact: Artifact
+
+    def json(self) -> dict[str, Any]:
+        """The object that ``abc-tvm verify --json`` prints."""
+        kept = {k: v for k, v in self.__dict__.items() if k not in ("layers", "report", "artifact")}
+        return {
+            **kept,
+            "target": self.report.target,
+            "bitserial_layers": len(self.report.binarized),
+            "layers": [asdict(row) for row in self.layers],
+            "criterion": CRITERION,
+        }
+
+
+def verify(
+    model: Model,
+    target: str | Device = "native",
+    *,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    batch: int | None = None,
+    lowering: str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compile a network and compare it with onnxruntime.
+
+    Args:
+        model: Path of an ONNX file, or an ``onnx.ModelProto``.
+        target: A device whose code runs on this machine.
+        inputs: ONNX input name to array; by default random ones, from ``seed``.
+        batch: Fixes a symbolic batch dimension in the compiled network.
+        lowering: As for ``abc_tvm.compile``.
+        seed: Of the random inputs.
+        progress: Called with the name of each stage as it begins.
+
+    Raises:
+        UserError: As ``abc_tvm.compile``, ``abc_tvm.load`` and ``Session.run`` do, and where
+            onnxruntime is missing or refuses the model.
+    """
+    tell = progress or (lambda _: None)
+    device = device_of(target)
+    context = stages.make_context(device, lowering)
+    standard = frontend.standard_onnx(stages.checked_source(model))
+    reference = OnnxEngine(standard, optimise=False)
+    tell("import")
+    imported = stages.import_model(model, batch)
+    order = imported.passes(context)
+    names = [name for name, _ in order]
+    fuse = names.index("fuse")
+    canonical = stages.apply(imported, order[:2], progress=tell)
+    encoded = stages.apply(imported, order[2:fuse], module=canonical, progress=tell)
+    lowered = stages.apply(imported, order[fuse:], module=encoded, progress=tell)
+    artifact = assemble(imported, context, lowered, tell)
+    arrays = inputs if inputs is not None else random_inputs(
+        artifact.info.inputs, batch or IMAGES, seed
+    )
+    tell("run")
+    outputs = _run_artifact(artifact, arrays)
+    tell("onnxruntime")
+    wanted = reference.run(arrays)
+    rows: tuple[LayerBits, ...] = ()
+    forced_error = 0.0
+    if BEFORE_KERNELS in names:
+        tell("compare bits")
+        kernels = order[fuse:]
+        found = bit_inputs(encoded)
+        if found:
+            whole = float_form(canonical, [item.layer for item in found])
+            plain = _execute(imported, whole, kernels, device, arrays, [])
+            count = len(artifact.info.outputs)
+            levels = plain[count:]
+            packed = [
+                item.bits.pack(item.bits.encode(v)[0]) for item, v in zip(found, levels, strict=True)
+            ]
+            forced = forced_form(encoded, found)
+            got = _execute(imported, forced, kernels, device, arrays, packed)
+            rows = tuple(
+                compare(item, level, bits)
+                for item, level, bits in zip(found, levels, got[count:], strict=True)
+            )
+            pairs = zip(got[:count], plain[:count], strict=True)
+            forced_error = max(_scaled(a, b) for a, b in pairs)
+    return _judge(artifact, outputs, wanted, rows, forced_error)
+
+
+def _judge(
+    artifact: Artifact,
+    outputs: Mapping[str, np.ndarray],
+    wanted: Mapping[str, np.ndarray],
+    rows: tuple[LayerBits, ...],
+    forced_error: float,
+) -> Verification:
+    names = [port.name for port in artifact.info.outputs]
+    same_shapes = all(outputs[n].shape == wanted[n].shape for n in names)
+    error = max(float(_difference(outputs[n], wanted[n]).max(initial=0)) for n in names)
+    scaled = max(_scaled(outputs[n], wanted[n]) for n in names)
+    relative = max(_relative(outputs[n], wanted[n]) for n in names)
+    first = names[0]
+    agreement = _agreement(outputs[first], wanted[first])
+    few = all(r.flipped_bits <= max(FEW_FLIPS, FLIP_RATE * r.checked_bits) for r in rows)
+    close = agreement == 1.0 or relative <= DRIFT
+    by_bits = bool(rows) and few and forced_error <= ROUNDING and close
+    return Verification(
+        passed=same_shapes and (scaled <= ROUNDING or by_bits),
+        max_abs_error=error,
+        relative_error=relative,
+        argmax_agreement=agreement,
+        flipped_bits=sum(r.flipped_bits for r in rows),
+        checked_bits=sum(r.checked_bits for r in rows),
+        forced_error=forced_error,
+        images=len(wanted[first]) if wanted[first].ndim else 1,
+        layers=rows,
+        report=artifact.report,
+        artifact=artifact,
+    )
+
+
+def _run_artifact(
+    artifact: Artifact, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+        path = Path(folder, "network.so")
+        artifact.save(path)
+        return load(path).run(arrays)
+
+
+def _execute(
+    imported: stages.Imported,
+    module: Any,
+    kernels: list[tuple[str, Any]],
+    device: Device,
+    arrays: Mapping[str, np.ndarray],
+    more: list[np.ndarray],
+) -> list[np.ndarray]:
+    import tvm
+    from tvm import relax
+
+    lowered = stages.apply(imported, kernels, module=module)
+    machine = relax.VirtualMachine(stages.build(lowered, device), tvm.cpu())
+    names = [str(name) for name in module["main"].attrs["input_names"]]
+    values = [arrays[name] for name in names] + more
+    result = machine["main"](*(tvm.runtime.tensor(np.ascontiguousarray(v)) for v in values))
+    return [item.numpy() for item in result]
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Absolute differences float64; 0 where both are the same infinity or NaN."""
+    if a.shape != b.shape:
+        return np.array([np.inf])
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    same = (a == b) | ((a != a) & (b != b))
+    return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
+
+
+def _scaled(a: np.ndarray, b: np.ndarray) -> float:
+    largest = float(np.abs(b[np.isfinite(b)].astype(np.float64)).max(initial=0))
+    worst = float(_difference(a, b).max(initial=0))
+    return 0.0 if worst == 0 else worst / max(largest, 1e-30)
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> float:
+    worst = float(np.linalg.norm(_difference(a, b)))
+    finite = b[np.isfinite(b)].astype(np.float64)
+    return 0.0 if worst == 0 else worst / max(float(np.linalg.norm(finite)), 1e-30)
+
+
+def _agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of images whose largest output has the same index."""
+    if a.shape != b.shape or b.size == 0:
+        return 0.0
+    rows = b.shape[0] if b.ndim > 1 else 1
+    same = a.reshape(rows, -1).argmax(1) == b.reshape(rows, -1).argmax(1)
+    return float(same.mean())

@@ -1,0 +1,196 @@
+"""Count the activation bits in which compiled kernels differ from the float network.
+
+Two more builds of the network, both on the compiler's own graph:
+
+- The *float form*: the graph before anything is recognised as binary, every layer in float, with
+  the input of each binarized layer as one more output. These are the levels to compare with.
+- The *forced form*: the kernels that are shipped, but each binarized layer reads the bits of
+  the float form, as one more input, and the bits that the layers before it have computed are one
+  more output.
+
+So every layer starts from the float form's own bits: a bit that flips because float32 sums were
+rounded in another order is counted once, where it flips, and moves nothing behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from abc_tvm.compute.geometry import WORD, words
+from abc_tvm.relay_passes.rewrite import (
+    bindings,
+    definitions,
+    drop_dead,
+    emit,
+    hint,
+    op_name,
+    substitute,
+)
+
+
+LEVEL_ERROR = 1e-5
+"""Relative to the largest level: two float32 ways to sum the same few terms."""
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Packed activation bits uint32 ``[B, H, W, P, groups, words]`` of ``channels``.
+
+    ``level = base + sum_p weights[p] * bit_p``, and ``patterns`` uint8 ``[K, P]`` are the
+    combinations of bits that stand for a level.
+    """
+
+    channels: int
+    groups: int
+    base: float
+    weights: np.ndarray
+    patterns: np.ndarray
+
+    def levels(self, bits: np.ndarray) -> np.ndarray:
+        """float64 ``[...]`` of bits uint8 ``[..., P]``."""
+        return np.asarray(self.base + bits @ self.weights)
+
+    def encode(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bits uint8 ``[..., P]`` of the nearest levels, and which values are such levels.
+
+        Half-way between two levels the higher one counts.
+        """
+        levels = self.levels(self.patterns)
+        order = np.argsort(levels, kind="stable")
+        ordered = levels[order]
+        index = order[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, values, side="right")]
+        exact = np.abs(levels[index] - values) <= LEVEL_ERROR * np.abs(levels).max()
+        return self.patterns[index], exact
+
+    def pack(self, bits: np.ndarray) -> np.ndarray:
+        """uint8 ``[B, H, W, C, P]`` as the kernels read it."""
+        b, h, w, _, planes = bits.shape
+        group = self.channels // self.groups
+        wide = np.zeros((b, h, w, planes, self.groups, words(group) * WORD), np.uint8)
+        split = bits.reshape(b, h, w, self.groups, group, planes)
+        wide[..., :group] = np.moveaxis(split, -1, 3)
+        return np.packbits(wide, axis=-1, bitorder="little").view("<u4")
+
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """Inverse of :meth:`pack`."""
+        group = self.channels // self.groups
+        flat = np.unpackbits(packed.view(np.uint8), axis=-1, bitorder="little")
+        bits = np.moveaxis(flat[..., :group], 3, -1)
+        return bits.reshape(*bits.shape[:3], self.channels, len(self.weights))
+
+
+@dataclass(frozen=True)
+class BitInput:
+    """The activation bits that one binarized layer, or several, read."""
+
+    layer: str
+    var: Any
+    bits: Bits
+
+
+@dataclass(frozen=True)
+class LayerBits:
+    """One row: bits compared before a layer, and how many of them differ."""
+
+    name: str
+    planes: int
+    checked_bits: int
+    flipped_bits: int
+
+
+def bit_inputs(encoded: Any) -> list[BitInput]:
+    """The packed tensors that the layers of a module read, after the pass ``encode``."""
+    defined = definitions(encoded["main"])
+    found: list[BitInput] = []
+    for var, value in defined.items():
+        if op_name(value) != "abc.bitconv2d" or any(f.var.same_as(value.args[0]) for f in found):
+            continue
+        attrs = value.attrs
+        weights = np.array([float(w) for w in attrs["weights"]])
+        source = defined[value.args[0]]
+        bits = Bits(
+            int(attrs["in_channels"]),
+            int(attrs["groups"]),
+            float(attrs["base"]),
+            weights,
+            _patterns(str(source.attrs["code"]), len(weights)),
+        )
+        found.append(BitInput(hint(var), value.args[0], bits))
+    return found
+
+
+def float_form(canonical: Any, layers: list[str]) -> Any:
+    """The module after ``collapse_bases`` with the inputs of ``layers`` as further outputs."""
+    wanted = {
+        hint(var): value.args[0]
+        for var, value in bindings(canonical["main"])
+        if op_name(value) == "nn.conv2d"
+    }
+    return _rewired(canonical, {}, [wanted[name] for name in layers])
+
+
+def forced_form(encoded: Any, inputs: list[BitInput]) -> Any:
+    """The module after ``encode`` whose layers read their bits from further inputs of ``main``.
+
+    The bits that the module has computed are further outputs.
+    """
+    return _rewired(
+        encoded,
+        {item.var: relax.Var(f"forced_{i}", item.var.ty) for i, item in enumerate(inputs)},
+        [item.var for item in inputs],
+    )
+
+
+def compare(item: BitInput, wanted: np.ndarray, packed: np.ndarray) -> LayerBits:
+    """Bits that differ between levels ``[B, H, W, C]`` and packed bits.
+
+    A wanted value that is none of the layer's levels counts as flipped in all its planes.
+    """
+    reference, exact = item.bits.encode(wanted)
+    computed = item.bits.unpack(packed)
+    differ = (reference != computed).sum(-1)
+    # Two patterns may stand for one level where a level is repeated.
+    differ[item.bits.levels(reference) == item.bits.levels(computed)] = 0
+    planes = len(item.bits.weights)
+    differ[~exact] = planes
+    return LayerBits(item.layer, planes, int(computed.size), int(differ.sum()))
+
+
+def _patterns(code: str, planes: int) -> np.ndarray:
+    if code == "binary":
+        index = np.arange(2**planes)[:, None]
+        return (index >> np.arange(planes) & 1).astype(np.uint8)
+    return np.tri(planes + 1, planes, -1, dtype=np.uint8)
+
+
+def _rewired(module: Any, inputs: dict[Any, Any], outputs: list[Any]) -> Any:
+    """``main`` with layers that read ``inputs``, and ``outputs`` after its own results."""
+    func = module["main"]
+    results = _results(func)
+    builder = relax.BlockBuilder()
+    params = [*func.params, *inputs.values()]
+    with builder.function("main", params, attrs=dict(func.attrs or {})):
+        with builder.dataflow():
+            env: dict[Any, Any] = {}
+            for var, value in bindings(func):
+                if isinstance(value, relax.Tuple):
+                    continue
+                known = {**env, **inputs} if op_name(value) == "abc.bitconv2d" else env
+                env[var] = emit(builder, substitute(value, known), hint(var))
+            fields = [substitute(v, env) for v in (*results, *outputs)]
+            result = builder.emit_output(relax.Tuple(fields))
+        builder.emit_func_output(result)
+    return drop_dead(builder.get())
+
+
+def _results(func: Any) -> list[Any]:
+    defined = definitions(func)
+    body = func.body.body
+    while isinstance(defined.get(body), relax.Var):
+        body = defined[body]
+    value = defined.get(body, body)
+    return list(value.fields) if isinstance(value, relax.Tuple) else [body]

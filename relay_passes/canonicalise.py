@@ -1,0 +1,503 @@
+"""Imported Relax to the form that recognition reads.
+
+* NCHW becomes NHWC (weights OHWI); Transposes cancel.
+* A dense layer becomes a 1x1 convolution on ``[B, 1, 1, F]``; on a flattened image, a
+  convolution as large as the image, so that packed bits never move.
+* Batch normalisation becomes Multiply and Add with ``scale = gamma / sqrt(var + eps)`` and
+  ``shift = beta - mean * scale`` in float32, the order in which onnxruntime computes it.
+* Stacked bases (Unsqueeze, Concat, ReduceSum over the new axis) become single ones.
+* Constants are folded.
+
+Example: ``permute_dims(sign(permute_dims(x, NHWC)), NCHW) -> conv2d NCHW`` becomes
+``conv2d(sign(x))`` in NHWC with no permutation left.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from abc_tvm.compute.geometry import pair
+
+from . import pointwise
+from .layout import TO_NCHW, TO_NHWC, Layout, Placed, Stacked, flattened, is_flatten, place_constant
+from .rewrite import bindings, const, constant, drop_dead, hint, op_name, operands, shape_of
+
+Value = Placed | Stacked
+
+
+class Canonicalise:
+    """See the module's text. ``names`` gives layer names in graph order."""
+
+    def __init__(self, conv_names: list[str] | None = None, dense_names: list[str] | None = None):
+        self.conv_names = list(conv_names or [])
+        self.dense_names = list(dense_names or [])
+
+    def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
+        func = mod["main"]
+        builder = relax.BlockBuilder()
+        with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
+            with builder.dataflow():
+                walk = _Walk(builder, func, self.conv_names, self.dense_names)
+                result = builder.emit_output(walk.run())
+            builder.emit_func_output(result)
+        out = builder.get()
+        for gvar, other in mod.functions_items():
+            if gvar.name_hint != "main":
+                out.update_func(gvar, other)
+        return drop_dead(out)
+
+
+class _Walk:
+    def __init__(self, builder: Any, func: Any, conv_names: list[str], dense_names: list[str]):
+        self.func = func
+        self.to = Layout(builder)
+        self.env: dict[Any, Value] = {}
+        self.tuples: dict[Any, list[Value]] = {}
+        self.conv_names, self.dense_names = conv_names, dense_names
+        self.counts = {"conv": 0, "dense": 0}
+        self.wanted = _wanted_nhwc(func)
+
+    def run(self) -> Any:
+        for param in self.func.params:
+            self.env[param] = self.settle(param, Placed(param))
+        for var, value in bindings(self.func):
+            if isinstance(value, relax.Tuple):
+                self.tuples[var] = [self.get(f) for f in value.fields]
+            elif isinstance(value, relax.TupleGetItem):
+                if value.tuple_value in self.tuples:
+                    self.env[var] = self.tuples[value.tuple_value][value.index]
+                else:
+                    source = relax.TupleGetItem(self.plain(value.tuple_value), value.index)
+                    self.env[var] = Placed(self.to.op(source))
+            elif isinstance(value, tvm.ir.Call):
+                self.env[var] = self.settle(var, self.call(var, value))
+            else:
+                self.env[var] = self.get(value)
+        return self.output(self.func.body.body)
+
+    def output(self, body: Any) -> Any:
+        if isinstance(body, relax.Tuple):
+            return relax.Tuple([self.output(f) for f in body.fields])
+        if body in self.tuples:
+            return relax.Tuple([self.to.plain(self.real(v)) for v in self.tuples[body]])
+        return self.plain(body)
+
+    def settle(self, var: Any, value: Value) -> Value:
+        """Turn a tensor round at its source where a convolution wants it so."""
+        if isinstance(value, Placed) and value.kind == "plain" and var in self.wanted:
+            if not value.native and _rank(value.expr) == 4:
+                return Placed(self.to.nhwc(value), "nhwc")
+        return value
+
+    def get(self, expr: Any) -> Value:
+        return self.env[expr] if expr in self.env else Placed(expr)
+
+    def real(self, value: Value) -> Placed:
+        if isinstance(value, Placed):
+            return value
+        axis = value.axis
+        parts = [
+            self.to.op(relax.op.expand_dims(self.to.plain(v), axis)) for v in value.slices
+        ]
+        return Placed(self.to.op(relax.op.concat(parts, axis)))
+
+    def plain(self, expr: Any) -> Any:
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self.plain(f) for f in expr.fields])
+        if expr in self.tuples:
+            return relax.Tuple([self.to.plain(self.real(v)) for v in self.tuples[expr]])
+        if isinstance(expr, relax.Var):
+            return self.to.plain(self.real(self.get(expr)))
+        return expr
+
+    # ---- one operator ------------------------------------------------------------------
+
+    def call(self, var: Any, call: Any) -> Value:
+        name = op_name(call)
+        if name == "call_tir":
+            name = _elementwise_tir(call)
+            if name is not None:
+                call = getattr(relax.op, name)(*call.args[1].fields)
+        folded = self.folded(name, call)
+        if folded is not None:
+            return Placed(const(folded))
+        if name in ("nn.prelu", "nn.leakyrelu"):
+            slope = self.slope(name, call)
+            if slope is not None:
+                return self.prelu(self.get(call.args[0]), slope)
+        elif name is not None and name in pointwise.TABLE:
+            return self.pointwise(name, call, [self.get(a) for a in call.args])
+        handler = getattr(self, "on_" + (name or "").replace(".", "_"), None)
+        result = handler(var, call) if handler is not None else None
+        return result if result is not None else self.fallback(var, call)
+
+    def fallback(self, var: Any, call: Any) -> Value:
+        args = [self.plain(a) for a in call.args]
+        return Placed(self.to.op(relax.Call(call.op, args, call.attrs, call.ty_args), hint(var)))
+
+    def folded(self, name: str | None, call: Any) -> np.ndarray | None:
+        args = []
+        for arg in call.args:
+            value = self.get(arg) if isinstance(arg, relax.Var) else Placed(arg)
+            array = constant(value.expr) if isinstance(value, Placed) else None
+            if array is None and not isinstance(arg, relax.ShapeExpr):
+                return None
+            args.append(array)
+        if name in pointwise.TABLE:
+            with np.errstate(all="ignore"):
+                row = pointwise.TABLE[name]
+                return np.asarray(row.numpy(*args, **pointwise.attributes(name, call)))
+        if name == "isnan":
+            return np.isnan(args[0])
+        if name == "permute_dims":
+            axes = call.attrs.axes
+            return args[0].transpose(None if axes is None else [int(a) for a in axes])
+        if name == "reshape":
+            return args[0].reshape([int(d) for d in call.args[1].values])
+        if name in ("squeeze", "expand_dims"):
+            return args[0].reshape(shape_of(self.to.builder.normalize(call)))
+        return None
+
+    def pointwise(self, name: str, call: Any, args: list[Value]) -> Value:
+        stacked = next((a for a in args if isinstance(a, Stacked)), None)
+        if stacked is not None:
+            return self.pointwise_stacked(name, call, args, stacked)
+        placed = [a for a in args if isinstance(a, Placed)]
+        kinds = {a.kind for a in placed if constant(a.expr) is None}
+        rank = max(len(shape_of(a.expr)) for a in placed if constant(a.expr) is None)
+        kind = "plain"
+        if "nhwc" in kinds:
+            kind = "nhwc"
+        elif len(kinds) == 1 and kinds <= {"flat_chw", "flat_hwc"}:
+            kind = kinds.pop()
+        elif kinds - {"plain"} or (rank == 2 and self.batched(placed)):
+            kind = "dense"
+        like = next((shape_of(a.expr) for a in placed if a.kind == kind), ())
+        operands = [self.operand(a, kind, like) for a in placed]
+        native = kind == "plain" and any(a.native for a in placed)
+        expr = relax.Call(call.op, operands, call.attrs, call.ty_args)
+        return Placed(self.to.op(expr), kind, native)
+
+    def slope(self, name: str, call: Any) -> np.ndarray | None:
+        """Slope below zero, shaped to broadcast in the graph's own layout."""
+        if name == "nn.leakyrelu":
+            return np.float32(call.attrs.alpha).reshape(())
+        array = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
+        rank = len(shape_of(call.args[0]))
+        if array is None or array.size == 1:
+            return None if array is None else array.reshape(())
+        axis = int(call.attrs.axis) % rank
+        return array.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+    def prelu(self, value: Value, slope: np.ndarray) -> Value:
+        """``max(x, 0) + slope * min(x, 0)``: the same floats, without an axis."""
+        zero = Placed(const(np.zeros((), np.float32)))
+        above = self.apply("maximum", value, zero)
+        below = self.apply("minimum", value, zero)
+        return self.apply("add", above, self.apply("multiply", below, Placed(const(slope))))
+
+    def apply(self, name: str, *args: Value) -> Value:
+        call = relax.Call(tvm.ir.Op.get(f"relax.{name}"), [])
+        return self.pointwise(name, call, list(args))
+
+    def batched(self, placed: list[Placed]) -> bool:
+        return all(constant(a.expr) is not None or len(shape_of(a.expr)) == 2 for a in placed)
+
+    def operand(self, value: Placed, kind: str, like: tuple[Any, ...]) -> Any:
+        array = constant(value.expr)
+        if kind == "plain":
+            return self.to.plain(value)
+        if array is not None:
+            return const(place_constant(array, kind, like))
+        if kind == "dense":
+            if len(shape_of(self_plain := value.expr)) < 2:
+                return self_plain
+            return self.to.dense(value)
+        if kind == "nhwc":
+            dims = shape_of(value.expr)
+            if value.kind == "plain" and len(dims) < 4:
+                wide = relax.op.reshape(value.expr, (1,) * (4 - len(dims)) + dims)
+                value = Placed(self.to.op(wide))
+            return self.to.nhwc(value)
+        return value.expr
+
+    def pointwise_stacked(
+        self, name: str, call: Any, args: list[Value], stacked: Stacked
+    ) -> Value:
+        axis, rank = stacked.axis, stacked.rank
+        count = len(stacked.slices)
+        for a in args:
+            array = constant(a.expr) if isinstance(a, Placed) else None
+            if isinstance(a, Stacked):
+                if a.axis != axis:
+                    return self.pointwise(name, call, [self.real(v) for v in args])
+                count = max(count, len(a.slices))
+            elif array is None:
+                return self.pointwise(name, call, [self.real(v) for v in args])
+            else:
+                full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+                count = max(count, full.shape[axis])
+        out = []
+        for i in range(count):
+            one: list[Value] = []
+            for a in args:
+                if isinstance(a, Stacked):
+                    one.append(a.slices[i if len(a.slices) > 1 else 0])
+                    continue
+                array = constant(a.expr)
+                assert array is not None
+                full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+                one.append(Placed(const(full.take(i if full.shape[axis] > 1 else 0, axis))))
+            out.append(self.pointwise(name, call, one))
+        return Stacked(tuple(v for v in out if isinstance(v, Placed)), axis, rank)
+
+    # ---- operators with a layout ---------------------------------------------------------
+
+    def on_nn_conv2d(self, var: Any, call: Any) -> Value | None:
+        weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
+        if weight is None or str(call.attrs.data_layout) != "NCHW":
+            return None
+        data = self.to.nhwc(self.real(self.get(call.args[0])))
+        pad = [int(p) for p in call.attrs.padding]
+        return Placed(
+            self.to.op(
+                relax.op.nn.conv2d(
+                    data,
+                    const(weight.transpose(TO_NHWC)),
+                    strides=pair(call.attrs.strides),
+                    padding=tuple(pad),
+                    dilation=pair(call.attrs.dilation),
+                    groups=int(call.attrs.groups),
+                    data_layout="NHWC",
+                    kernel_layout="OHWI",
+                ),
+                self.name("conv"),
+            ),
+            "nhwc",
+        )
+
+    def on_matmul(self, var: Any, call: Any) -> Value | None:
+        value = self.real(self.get(call.args[0]))
+        weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
+        if weight is None or weight.ndim != 2 or len(shape_of(self.func_type(call))) != 2:
+            return None
+        features = weight.shape[1]
+        if value.kind in ("flat_chw", "flat_hwc"):
+            _, h, w, c = shape_of(value.expr)
+            order = (c, h, w) if value.kind == "flat_chw" else (h, w, c)
+            kernel = weight.T.reshape(features, *order)
+            if value.kind == "flat_chw":
+                kernel = kernel.transpose(TO_NHWC)
+            data = value.expr
+        else:
+            kernel = weight.T.reshape(features, 1, 1, -1)
+            data = self.to.dense(value)
+        conv = relax.op.nn.conv2d(data, const(kernel), data_layout="NHWC", kernel_layout="OHWI")
+        return Placed(self.to.op(conv, self.name("dense")), "dense")
+
+    def func_type(self, call: Any) -> Any:
+        return call.args[0]
+
+    def name(self, kind: str) -> str:
+        names = self.conv_names if kind == "conv" else self.dense_names
+        i = self.counts[kind]
+        self.counts[kind] += 1
+        return names[i] if i < len(names) else f"{kind}_{i}"
+
+    def on_nn_batch_norm(self, var: Any, call: Any) -> Value | None:
+        stats = [constant(self.get(a).expr) for a in call.args[1:]]  # type: ignore[union-attr]
+        if any(s is None for s in stats) or int(call.attrs.axis) != 1:
+            return None
+        gamma, beta, mean, variance = (np.asarray(s, np.float32) for s in stats)
+        if not call.attrs.scale:
+            gamma = np.ones_like(gamma)
+        if not call.attrs.center:
+            beta = np.zeros_like(beta)
+        scale = (1 / np.sqrt(variance + np.float32(call.attrs.epsilon))).astype(np.float32) * gamma
+        shift = beta - mean * scale
+        value = self.real(self.get(call.args[0]))
+        rank = 4 if value.kind == "nhwc" else 2
+        if value.kind == "plain":
+            rank = len(shape_of(value.expr))
+        shape = (1, -1) + (1,) * (rank - 2)
+        x = self.apply("multiply", value, Placed(const(scale.reshape(shape))))
+        y = self.apply("add", x, Placed(const(shift.reshape(shape))))
+        self.tuples[var] = [y, Placed(call.args[3]), Placed(call.args[4])]
+        return y
+
+    def pool(self, var: Any, call: Any) -> Value | None:
+        if str(call.attrs.layout) != "NCHW":
+            return None
+        data = self.to.nhwc(self.real(self.get(call.args[0])))
+        a = call.attrs
+        make = relax.op.nn.max_pool2d if "max" in str(call.op.name) else relax.op.nn.avg_pool2d
+        expr = make(
+            data,
+            pool_size=pair(a.pool_size),
+            strides=pair(a.strides),
+            padding=tuple(int(p) for p in a.padding),
+            dilation=pair(a.dilation),
+            ceil_mode=bool(a.ceil_mode),
+            count_include_pad=bool(a.count_include_pad),
+            layout="NHWC",
+        )
+        return Placed(self.to.op(expr, hint(var)), "nhwc")
+
+    on_nn_max_pool2d = pool
+    on_nn_avg_pool2d = pool
+
+    def on_nn_adaptive_avg_pool2d(self, var: Any, call: Any) -> Value | None:
+        size = [int(d) for d in call.attrs.output_size or []]
+        value = self.real(self.get(call.args[0]))
+        if size != [1, 1]:
+            return None
+        return Placed(self.to.op(relax.op.mean(self.to.nhwc(value), [1, 2], True)), "nhwc")
+
+    def reduce(self, var: Any, call: Any) -> Value | None:
+        value = self.get(call.args[0])
+        name = op_name(call)
+        axes = [int(a) for a in call.attrs.axis or []]
+        if isinstance(value, Stacked):
+            if axes not in ([value.axis], [value.axis - value.rank]) or name not in ("sum", "mean"):
+                return None
+            total: Value = value.slices[0]
+            for part in value.slices[1:]:
+                total = self.apply("add", total, part)
+            if name == "mean":
+                total = self.apply(
+                    "divide", total, Placed(const(np.float32(len(value.slices))))
+                )
+            if call.attrs.keepdims:
+                assert isinstance(total, Placed)
+                return Stacked((total,), value.axis, value.rank)
+            return total
+        if name == "mean" and value.kind == "nhwc" and sorted(a % 4 for a in axes) == [2, 3]:
+            out = self.to.op(relax.op.mean(value.expr, [1, 2], True))
+            return Placed(out, "nhwc" if call.attrs.keepdims else "dense")
+        return None
+
+    on_sum = reduce
+    on_mean = reduce
+
+    def on_permute_dims(self, var: Any, call: Any) -> Value | None:
+        value = self.real(self.get(call.args[0]))
+        axes = [int(a) for a in call.attrs.axes] if call.attrs.axes is not None else None
+        if value.kind == "plain" and axes == TO_NCHW:
+            return Placed(value.expr, "nhwc")
+        if value.kind == "nhwc" and axes == TO_NHWC:
+            return Placed(value.expr, native=True)
+        return None
+
+    def on_reshape(self, var: Any, call: Any) -> Value | None:
+        value = self.get(call.args[0])
+        new = tuple(
+            int(d) if isinstance(d, tvm.tirx.IntImm) else d for d in call.args[1].values
+        )
+        old = shape_of(call.args[0])
+        if isinstance(value, Stacked):
+            if len(new) == value.rank - 1 and len(value.slices) == 1:
+                return value.slices[0]
+            return None
+        if is_flatten(old, new) and (value.kind == "nhwc" or value.native):
+            return flattened(value)
+        if len(new) == 4 and new[2:] == (1, 1) and value.kind == "dense":
+            return Placed(value.expr, "nhwc")
+        if len(old) == 4 and len(new) == 5 and value.kind in ("plain", "nhwc"):
+            for axis in range(5):
+                if new[axis] == 1 and _same(new[:axis] + new[axis + 1 :], old):
+                    return Stacked((value,), axis)
+        return None
+
+    def on_squeeze(self, var: Any, call: Any) -> Value | None:
+        value = self.get(call.args[0])
+        rank = len(shape_of(call.args[0]))
+        axes = [int(a) % rank for a in call.attrs.axis or []]
+        if isinstance(value, Stacked):
+            return value.slices[0] if axes == [value.axis] and len(value.slices) == 1 else None
+        if value.kind == "nhwc" and sorted(axes) == [2, 3]:
+            return Placed(value.expr, "dense")
+        return None
+
+    def on_expand_dims(self, var: Any, call: Any) -> Value | None:
+        value = self.get(call.args[0])
+        axes = [int(a) for a in call.attrs.axis]
+        rank = len(shape_of(call.args[0])) + 1
+        if isinstance(value, Stacked) or rank not in (3, 5) or len(axes) != 1:
+            return None
+        return Stacked((value,), axes[0] % rank, rank)
+
+    def on_concat(self, var: Any, call: Any) -> Value | None:
+        source = call.args[0]
+        fields = source.fields if isinstance(source, relax.Tuple) else None
+        parts = [self.get(f) for f in fields] if fields is not None else self.tuples.get(source)
+        if not parts:
+            return None
+        axis = int(call.attrs.axis) if call.attrs.axis is not None else 0
+        first = parts[0]
+        if isinstance(first, Stacked):
+            axis %= first.rank
+            if all(isinstance(p, Stacked) and p.axis == axis for p in parts):
+                return Stacked(tuple(s for p in parts for s in p.slices), axis, first.rank)
+        placed = [self.real(p) for p in parts]
+        if all(p.kind == "nhwc" for p in placed):
+            to = {0: 0, 1: 3, 2: 1, 3: 2}[axis % 4]
+            return Placed(self.to.op(relax.op.concat([p.expr for p in placed], to)), "nhwc")
+        if all(p.kind == "dense" for p in placed) and axis % 2 == 1:
+            return Placed(self.to.op(relax.op.concat([p.expr for p in placed], 3)), "dense")
+        return None
+
+    def on_stack(self, var: Any, call: Any) -> Value | None:
+        source = call.args[0]
+        fields = source.fields if isinstance(source, relax.Tuple) else None
+        parts = [self.get(f) for f in fields] if fields is not None else self.tuples.get(source)
+        if not parts or not all(isinstance(p, Placed) for p in parts):
+            return None
+        rank = len(shape_of(self.to.builder.normalize(call)))
+        return Stacked(tuple(self.real(p) for p in parts), int(call.attrs.axis or 0) % rank, rank)
+
+    def on_broadcast_to(self, var: Any, call: Any) -> Value | None:
+        same = _same(shape_of(call.args[0]), shape_of(var))
+        return self.get(call.args[0]) if same else None
+
+
+def _same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    return len(a) == len(b) and all(
+        (x == y) if isinstance(x, int) and isinstance(y, int) else str(x) == str(y)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def _elementwise_tir(call: Any) -> str | None:
+    """The importer spells Clip as ``call_tir(maximum)`` and ``call_tir(minimum)``."""
+    name = str(call.args[0].name_hint).rstrip("0123456789")
+    fields = getattr(call.args[1], "fields", [])
+    return name if name in ("maximum", "minimum") and len(fields) == 2 else None
+
+
+_KEEPING = ("broadcast_to", "stack", "concat", "sum", "mean", "expand_dims", "squeeze", "reshape")
+"""Operators between bases that keep the image's place (see :class:`.layout.Stacked`)."""
+
+
+def _wanted_nhwc(func: Any) -> set[Any]:
+    """Tensors that flow, element by element, into an NCHW convolution or pool."""
+    wanted: set[Any] = set()
+    for var, value in reversed(bindings(func)):
+        name = op_name(value)
+        if isinstance(value, relax.TupleGetItem) and var in wanted:
+            wanted.add(value.tuple_value)
+        if name in ("nn.conv2d", "nn.max_pool2d", "nn.avg_pool2d"):
+            wanted.add(value.args[0])
+        elif var in wanted and (name in pointwise.TABLE or name in _PASSING):
+            wanted.update(a for a in operands(value) if _rank(a) in (4, 5))
+    return wanted
+
+
+_PASSING = (*_KEEPING, "call_tir", "nn.batch_norm", "nn.prelu", "nn.leakyrelu", None)
+
+
+def _rank(expr: Any) -> int:
+    return len(shape_of(expr)) if hasattr(expr.ty, "shape") else 0

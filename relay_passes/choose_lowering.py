@@ -1,0 +1,70 @@
+"""Bits or floats, layer by layer: never a slower layer than the float one.
+
+A pair of planes costs ``device.cost.pair`` of a float multiply-accumulate; input channels fill up
+whole words. Where the planes cost more than the float convolution, ``abc.bconv2d`` goes back to
+``nn.conv2d`` on the levels, and the layer's row says by how much.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from abc_tvm.compute.geometry import WORD, words
+
+from .context import Context
+from .fold_thresholds import steps_of
+from .ops import conv_window
+from .planes_code import best_code
+from .recognise_activations import to_float
+from .rewrite import emit, hint, op_name, rebuild, shape_of
+
+
+class ChooseLowering:
+    """See the module's text."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
+        defined: dict[Any, Any] = {}
+
+        def visit(builder: relax.BlockBuilder, var: Any, value: Any) -> Any:
+            new = self.choose(hint(var), value, defined)
+            expr = emit(builder, new, hint(var))
+            defined[expr] = new
+            return expr
+
+        return rebuild(mod, visit)
+
+    def choose(self, name: str, call: Any, defined: dict[Any, Any]) -> Any:
+        if op_name(call) != "abc.bconv2d":
+            return call
+        layer = self.context.layers[name]
+        window = conv_window(call)
+        source = defined[call.args[0]]
+        if op_name(source) == "nn.max_pool2d":
+            source = defined[source.args[0]]
+        planes = best_code(steps_of(source).levels).planes
+        pairs = planes * int(shape_of(call.args[1])[0])
+        fill = window.group_in / (words(window.group_in) * WORD)
+        ratio = pairs * self.context.device.cost.pair / fill
+        wanted = self.context.lowering == "bitserial"
+        if ratio > 1 and not wanted:
+            why = f"{pairs} pairs of planes"
+            if fill < 0.75:
+                why += f" on {window.group_in} channels of {WORD}-bit words"
+            layer.reason = (
+                f"{why} would take {ratio:.1f}x the time of float on {self.context.device.name}; "
+                "force with lowering=bitserial"
+            )
+            return to_float(call)
+        layer.lowering = "bitserial"
+        layer.reason = "" if planes == layer.N else f"{layer.N} thresholds in {planes} planes"
+        m = int(shape_of(call.args[1])[0])
+        layer.weight_bytes = (
+            window.out_channels * window.taps * words(window.group_in) * 4 * m
+        )
+        return call

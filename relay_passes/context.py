@@ -1,0 +1,43 @@
+"""What passes know besides the graph, and what they tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from abc_tvm.targets import Device
+
+
+@dataclass
+class Layer:
+    """One convolution or dense layer, as ``inspect`` prints it."""
+
+    name: str
+    op: str
+    shape: list[int]
+    macs: int
+    M: int | None = None
+    N: int | None = None
+    lowering: str = "float"
+    reason: str = ""
+    weight_bytes: int = 0
+    float_weight_bytes: int = 0
+
+    def row(self) -> dict[str, Any]:
+        """The layer as JSON."""
+        return dict(self.__dict__)
+
+
+@dataclass
+class Context:
+    """Settings and findings of one compilation."""
+
+    device: Device
+    lowering: str = "auto"
+    """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible."""
+    layers: dict[str, Layer] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def layer(self, name: str) -> Layer:
+        return self.layers[name]

@@ -1,0 +1,167 @@
+"""Between step functions and convolutions: packed bits in the place of levels.
+
+``bconv2d(step(x))`` becomes ``bitconv2d(encode(x))``; ``bconv2d(max_pool2d(step(x)))`` becomes
+``bitconv2d(pool_bits(encode(x)))``, pooling by OR on thermometer bits, which are re-coded to the
+planes that the convolution wants (and turned round where a negative scale follows the pooling).
+
+Steps whose levels are read by float operators as well stay, beside the bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from abc_tvm.compute.geometry import pair
+
+from .context import Context
+from .fold_thresholds import steps_of
+from .ops import conv_window, make, window_attrs
+from .planes_code import Code, best_code, thermometer
+from .recognise_activations import to_float
+from .rewrite import const, constant, emit, hint, op_name, rebuild, shape_of
+from .step_function import StepFunction
+
+STEPS = ("abc.step", "abc.count_step")
+
+
+class Encode:
+    """See the module's text."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
+        defined: dict[Any, Any] = {}
+        self.emitted: dict[Any, Any] = {}
+
+        def visit(builder: relax.BlockBuilder, var: Any, value: Any) -> Any:
+            new = value
+            if op_name(value) == "abc.bconv2d":
+                new = self.convolution(builder, hint(var), value, defined)
+            expr = emit(builder, new, hint(var))
+            defined[expr] = new
+            return expr
+
+        return rebuild(mod, visit)
+
+    def convolution(self, builder: Any, name: str, call: Any, defined: dict[Any, Any]) -> Any:
+        window = conv_window(call)
+        found = self.bits(builder, call.args[0], window.groups, defined)
+        if found is None:
+            layer = self.context.layers[name]
+            layer.lowering, layer.reason = "float", "pooling between activations of two kinds"
+            return to_float(call)
+        bits, code = found
+        return make(
+            "bitconv2d",
+            [bits, call.args[1], call.args[2]],
+            **window_attrs(window),
+            kernel=list(window.kernel),
+            in_channels=window.in_channels,
+            out_channels=window.out_channels,
+            base=code.base,
+            weights=list(code.weights),
+        )
+
+    def bits(
+        self, builder: Any, data: Any, groups: int, defined: dict[Any, Any]
+    ) -> tuple[Any, Code] | None:
+        call = defined[data]
+        if op_name(call) == "nn.max_pool2d":
+            step = defined[call.args[0]]
+            code = best_code(steps_of(step).levels)
+            raw = self.encode(builder, step, thermometer(steps_of(step).levels), groups)
+            return self.pool(builder, call, raw, code, groups, None), code
+        steps = steps_of(call)
+        code = best_code(steps.levels)
+        pool = defined.get(call.args[0])
+        inner = defined.get(pool.args[0]) if op_name(pool) == "nn.max_pool2d" else None
+        if op_name(inner) in STEPS:
+            turned = _turned(steps, steps_of(inner))
+            if turned is None:
+                return None
+            raw = self.encode(builder, inner, thermometer(steps_of(inner).levels), groups)
+            return self.pool(builder, pool, raw, code, groups, turned), code
+        return self.encode(builder, call, code, groups), code
+
+    def encode(self, builder: Any, step: Any, code: Code, groups: int) -> Any:
+        count = op_name(step) == "abc.count_step"
+        key = (step.args[0], step.args[1], code.kind, groups)
+        if key not in self.emitted:
+            call = make(
+                "encode",
+                list(step.args[:3]) + ([step.args[4]] if count else []),
+                code=code.kind,
+                planes=code.planes,
+                layout_groups=groups,
+                count=int(count),
+            )
+            self.emitted[key] = builder.emit(call, "bits")
+        return self.emitted[key]
+
+    def pool(
+        self, builder: Any, pool: Any, raw: Any, code: Code, groups: int, turned: Any
+    ) -> Any:
+        channels = int(shape_of(pool.args[0])[3])
+        key = (raw, pool.args[0], code.kind, None if turned is None else turned.tobytes())
+        if key not in self.emitted:
+            a = pool.attrs
+            if turned is None:
+                turned = np.zeros(channels, bool)
+            call = make(
+                "pool_bits",
+                [raw, const(turned.astype(np.int8))],
+                kernel=list(pair(a.pool_size)),
+                strides=list(pair(a.strides)),
+                padding=_padding(pool),
+                dilation=list(pair(a.dilation)),
+                groups=1,
+                in_channels=channels,
+                out_channels=channels,
+                code=code.kind,
+                planes=code.planes,
+            )
+            self.emitted[key] = builder.emit(call, "pooled_bits")
+        return self.emitted[key]
+
+
+def _padding(pool: Any) -> list[int]:
+    """Padding, with the rows and columns that ``ceil_mode`` adds."""
+    pad = [int(p) for p in pool.attrs.padding]
+    if len(pad) == 2:
+        pad = [*pad, *pad]
+    if pool.attrs.ceil_mode:
+        size, stride = pair(pool.attrs.pool_size), pair(pool.attrs.strides)
+        dilation = pair(pool.attrs.dilation)
+        dims = shape_of(pool.args[0])
+        for axis in (0, 1):
+            span = (size[axis] - 1) * dilation[axis] + 1
+            rest = (int(dims[1 + axis]) + pad[axis] + pad[axis + 2] - span) % stride[axis]
+            pad[axis + 2] += (stride[axis] - rest) % stride[axis]
+    return pad
+
+
+def _turned(outer: StepFunction, inner: StepFunction) -> np.ndarray | None:
+    """Channels in which ``outer`` reverses the index of ``inner``; ``None`` if it does more."""
+    n = len(inner.levels) - 1
+    if len(outer.levels) - 1 != n or not inner.rising:
+        return None
+    channels = len(outer.sense)
+    index = StepFunction(outer.thresholds, outer.sense, np.arange(n + 1, dtype=np.float32))
+    values = index(np.repeat(inner.levels[:, None], channels, 1))
+    forward = np.all(values == np.arange(n + 1)[:, None], axis=0)
+    backward = np.all(values == np.arange(n, -1, -1)[:, None], axis=0)
+    if not np.all(forward | backward):
+        return None
+    return np.asarray(backward & ~forward)
+
+
+def turned_channels(call: Any) -> np.ndarray:
+    """Boolean ``[C]`` of an ``abc.pool_bits``."""
+    array = constant(call.args[1])
+    assert array is not None
+    return array.astype(bool)

@@ -1,0 +1,198 @@
+"""Group operators into kernels.
+
+A kernel is an anchor (``abc.bitconv2d``, NHWC ``nn.conv2d``, NHWC ``nn.max_pool2d``, or nothing)
+and the element-wise operators, steps and encodings behind it. An operator joins the kernel of the
+latest of its inputs, so that everything else it reads has been computed; a residual addition thus
+joins the branch that finishes last. A kernel may have several results (the floats that a residual
+needs, and the bits that the next convolution reads). Each becomes a private function
+``fused_<layer>``; operators with a kernel of their own stay in ``main``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from abc_tvm.compute.geometry import WORD
+
+from . import pointwise
+from .rewrite import bindings, constant, dtype_of, hint, op_name, operands, shape_of, substitute
+
+GROUP = "abc_group"
+ANCHORS = ("abc.bitconv2d", "nn.conv2d", "nn.max_pool2d")
+JOINING = ("abc.step", "abc.count_step", "abc.encode")
+
+
+@dataclass
+class Group:
+    """Bindings that run as one kernel (``fused``) or one operator left alone."""
+
+    fused: bool
+    members: list[tuple[Any, Any]] = field(default_factory=list)
+    shape: tuple[Any, ...] = ()
+    layout: int | None = None
+
+
+class Fuse:
+    """See the module's text."""
+
+    def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
+        func = mod["main"]
+        groups = _groups(func)
+        outside = _outside(func, groups)
+        builder = relax.BlockBuilder()
+        functions: list[tuple[Any, Any]] = []
+        with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
+            with builder.dataflow():
+                env: dict[Any, Any] = {}
+                for group in groups:
+                    if group.fused:
+                        _emit_group(builder, group, outside, env)
+                    else:
+                        var, value = group.members[0]
+                        env[var] = builder.emit(substitute(value, env), hint(var))
+                result = builder.emit_output(substitute(func.body.body, env))
+            builder.emit_func_output(result)
+        out = builder.get()
+        for gvar, other in mod.functions_items():
+            if gvar.name_hint != "main":
+                out.update_func(gvar, other)
+        del functions
+        return out
+
+
+def _is_constant_like(value: Any) -> bool:
+    return constant(value) is not None
+
+
+def _groups(func: Any) -> list[Group]:
+    groups: list[Group] = []
+    owner: dict[Any, int] = {}
+
+    def start(var: Any, value: Any, fused: bool) -> None:
+        owner[var] = len(groups)
+        group = Group(fused, [(var, value)])
+        if fused:
+            group.shape = _image(var, value)
+            group.layout = _layout(value)
+        groups.append(group)
+
+    for var, value in bindings(func):
+        name = op_name(value)
+        if name in ANCHORS and _is_anchor(value):
+            start(var, value, True)
+        elif _joins(name, var, value):
+            inputs = [owner.get(a, -1) for a in operands(value)]
+            latest = max(inputs, default=-1)
+            group = groups[latest] if latest >= 0 else None
+            image = _image(var, value)
+            if group is not None and group.fused and _same_image(group.shape, image):
+                if _fits(group, value):
+                    owner[var] = latest
+                    group.members.append((var, value))
+                    if name == "abc.encode" and group.layout is None:
+                        group.layout = int(value.attrs["layout_groups"])
+                    continue
+            start(var, value, True)
+        else:
+            start(var, value, False)
+    return groups
+
+
+def _is_anchor(call: Any) -> bool:
+    name = op_name(call)
+    if name == "nn.conv2d":
+        return str(call.attrs.data_layout) == "NHWC" and constant(call.args[1]) is not None
+    if name == "nn.max_pool2d":
+        return str(call.attrs.layout) == "NHWC" and not call.attrs.ceil_mode
+    return True
+
+
+def _joins(name: str | None, var: Any, value: Any) -> bool:
+    if name in JOINING:
+        return True
+    row = pointwise.TABLE.get(name or "")
+    if row is None or row.te is None or not hasattr(var.ty, "shape"):
+        return False
+    tensors = [var, *[a for a in value.args]]
+    return len(shape_of(var)) == 4 and all(dtype_of(t) == "float32" for t in tensors)
+
+
+def _image(var: Any, value: Any) -> tuple[Any, ...]:
+    """NHWC shape that a member computes over."""
+    return shape_of(value.args[0] if op_name(value) == "abc.encode" else var)
+
+
+def _same_image(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    return a[1:] == b[1:] and str(a[0]) == str(b[0])
+
+
+def _layout(call: Any) -> int | None:
+    name = op_name(call)
+    if name == "abc.bitconv2d":
+        return int(call.attrs["groups"])
+    if name == "nn.conv2d":
+        return int(call.attrs.groups)
+    if name == "abc.encode":
+        return int(call.attrs["layout_groups"])
+    return None
+
+
+def _fits(group: Group, call: Any) -> bool:
+    """Whether an encoding packs channels as the kernel's lanes lie."""
+    if op_name(call) != "abc.encode" or group.layout is None:
+        return True
+    return same_slots(int(group.shape[3]), group.layout, int(call.attrs["layout_groups"]))
+
+
+def same_slots(channels: int, a: int, b: int) -> bool:
+    """Whether two groupings of channels put them in the same bits."""
+    return a == b or ((channels // a) % WORD == 0 and (channels // b) % WORD == 0)
+
+
+def _outside(func: Any, groups: list[Group]) -> set[Any]:
+    """Variables that something outside their own group reads."""
+    read: set[Any] = set(operands(func.body.body))
+    for group in groups:
+        own = {var for var, _ in group.members}
+        for _, value in group.members:
+            read.update(a for a in operands(value) if a not in own)
+    return read
+
+
+def _emit_group(builder: Any, group: Group, outside: set[Any], env: dict[Any, Any]) -> None:
+    own = {var for var, _ in group.members}
+    inputs: list[Any] = []
+    for _, value in group.members:
+        for a in operands(value):
+            if a not in own and a not in inputs:
+                inputs.append(a)
+    results = [var for var, _ in group.members if var in outside]
+    if not results:
+        return
+    name = "fused_" + "".join(
+        ch if ch.isalnum() else "_" for ch in hint(group.members[0][0])
+    )
+    inner = relax.BlockBuilder()
+    params = [relax.Var(f"x{i}", a.ty) for i, a in enumerate(inputs)]
+    local: dict[Any, Any] = dict(zip(inputs, params, strict=True))
+    attrs = {GROUP: 1, "layer": hint(group.members[0][0])}
+    with inner.function(name, params, attrs=attrs, private=True):
+        with inner.dataflow():
+            for var, value in group.members:
+                local[var] = inner.emit(substitute(value, local), hint(var))
+            outputs = [local[r] for r in results]
+            out = inner.emit_output(relax.Tuple(outputs) if len(outputs) > 1 else outputs[0])
+        inner.emit_func_output(out)
+    function = next(f for g, f in inner.get().functions_items())
+    gvar = builder.add_func(function, name)
+    args = [env.get(a, a) for a in inputs]
+    call = builder.emit(relax.Call(gvar, args), name)
+    if len(results) == 1:
+        env[results[0]] = call
+        return
+    for i, r in enumerate(results):
+        env[r] = builder.emit(relax.TupleGetItem(call, i), hint(r))

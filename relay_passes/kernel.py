@@ -1,0 +1,505 @@
+"""One fused group becomes one TE computation, scheduled: the heart of lowering.
+
+Values inside a kernel are functions of a slot (see :mod:`abc_tvm.compute.lanes`); a value that is
+read more than once becomes a stage, which lives in registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tvm import relax, te, tirx
+
+from abc_tvm import compute
+from abc_tvm.compute import accumulate, outputs
+from abc_tvm.compute.geometry import WORD, Window, words
+from abc_tvm.compute.lanes import Blocking, Index, Scalar, stage
+from abc_tvm.schedules.kernels import Kernels
+
+from . import pointwise
+from .accumulator import Accumulator, accumulator
+from .bit_layout import pack_channels, pack_planes, pack_weights
+from .border import Border, border_of
+from .fold_thresholds import steps_of
+from .ops import bit_window, conv_window
+from .rewrite import bindings, constant, dtype_of, op_name, operands, shape_of
+
+NEVER = np.int32(2**30)
+
+
+@dataclass
+class Lowered:
+    """A kernel: the scheduled function, constants after its tensor arguments, result types."""
+
+    func: Any
+    constants: list[np.ndarray]
+    results: list[tuple[tuple[Any, ...], str]]
+    shapes: list[tuple[Any, ...]] = field(default_factory=list)
+    """What the results are to be reshaped to (the same memory)."""
+
+
+class KernelBuilder:
+    """Builds the kernel of one private function made by :mod:`.fuse`."""
+
+    def __init__(self, func: Any, kernels: Kernels) -> None:
+        self.kernels = kernels
+        self.members = bindings(func)
+        self.params = list(func.params)
+        self.body = func.body.body
+        self.batch: Any = None
+        self.constants: list[np.ndarray] = []
+        self.tables: list[te.Tensor] = []
+        self.inputs: dict[Any, te.Tensor] = {}
+        self.values: dict[Any, Scalar] = {}
+        self.stages = 0
+
+    def build(self) -> Lowered:
+        results = self.results()
+        self.readers = self.count_readers(results)
+        first_var, first = self.members[0]
+        name = op_name(first)
+        self.symbolic()
+        if name == "abc.bitconv2d":
+            tile = self.bit_convolution(first_var, first)
+        elif name == "nn.conv2d":
+            tile = self.float_convolution(first_var, first)
+        elif name == "nn.max_pool2d":
+            tile = self.max_pool(first_var, first)
+        else:
+            tile = self.nothing()
+        rest = self.members[1:] if name in ("abc.bitconv2d", "nn.conv2d", "nn.max_pool2d") else (
+            self.members
+        )
+        produced: dict[Any, tuple[te.Tensor, tuple[Any, ...]]] = {}
+        for var, call in rest:
+            if op_name(call) == "abc.encode":
+                produced[var] = self.encode(var, call)
+            elif not isinstance(call, (relax.Var, relax.Tuple)):
+                self.values[var] = self.keep(var, self.pointwise(var, call))
+        outs, types, shapes = [], [], []
+        for number, var in enumerate(results):
+            if var in produced:
+                tensor, shape = produced[var]
+                types.append((tuple(tensor.shape), "uint32"))
+            else:
+                tensor = outputs.float_output(
+                    str(number), self.batch, self.height, self.width, self.blocking,
+                    self.values[var],
+                )
+                shape = (self.batch, self.height, self.width, self.blocking.channels)
+                types.append((tuple(tensor.shape), "float32"))
+            outs.append(tensor)
+            shapes.append(shape)
+        args = [self.inputs[p] for p in self.params] + self.tables + outs
+        func = te.create_prim_func(args)
+        if tile is None:
+            scheduled = self.kernels.lanes(func)
+        else:
+            scheduled = self.kernels.window(func, tile)
+        return Lowered(scheduled, self.constants, types, shapes)
+
+    # ---- frame ------------------------------------------------------------------------
+
+    def results(self) -> list[Any]:
+        """Result variables, aliases followed."""
+        alias = {var: value for var, value in self.members}
+        body = self.body
+        while body in alias and not hasattr(alias[body], "op") and not hasattr(
+            alias[body], "fields"
+        ):
+            body = alias[body]
+        value = alias.get(body)
+        if hasattr(value, "fields"):
+            self.members = [m for m in self.members if m[0] is not body]
+            return [self.follow(f, alias) for f in value.fields]
+        if hasattr(body, "fields"):
+            return [self.follow(f, alias) for f in body.fields]
+        return [self.follow(body, alias)]
+
+    def follow(self, var: Any, alias: dict[Any, Any]) -> Any:
+        while var in alias and alias[var] in alias:
+            var = alias[var]
+        return var
+
+    def count_readers(self, results: list[Any]) -> dict[Any, int]:
+        count: dict[Any, int] = {}
+        for _, value in self.members:
+            for a in operands(value):
+                count[a] = count.get(a, 0) + 1
+        for r in results:
+            count[r] = count.get(r, 0) + 1
+        return count
+
+    def symbolic(self) -> None:
+        """Placeholders of the tensor arguments; one batch for all of them."""
+        batches = [shape_of(p)[0] for p in self.params]
+        fixed = next((b for b in batches if isinstance(b, int) and b != 1), None)
+        symbols = [b for b in batches if not isinstance(b, int)]
+        self.batch = tirx.Var("batch", "int32") if symbols else (fixed or 1)
+        for number, p in enumerate(self.params):
+            dims = shape_of(p)
+            head = dims[0] if isinstance(dims[0], int) else self.batch
+            self.inputs[p] = te.placeholder(
+                (head, *dims[1:]), dtype_of(p), name=f"x{number}"
+            )
+
+    def frame(self, height: int, width: int, blocking: Blocking) -> None:
+        self.height, self.width, self.blocking = height, width, blocking
+
+    def table(self, array: np.ndarray, name: str) -> te.Tensor:
+        """A constant that the kernel reads: becomes one more argument."""
+        array = np.ascontiguousarray(array)
+        self.constants.append(array)
+        tensor = te.placeholder(array.shape, str(array.dtype), name=f"{name}{len(self.constants)}")
+        self.tables.append(tensor)
+        return tensor
+
+    def keep(self, var: Any, value: Scalar) -> Scalar:
+        """Make a stage of a value that is read more than once."""
+        if self.readers.get(var, 0) < 2:
+            return value
+        self.stages += 1
+        shape = self.blocking.shape(self.batch, self.height, self.width)
+        tensor = stage(f"stage_{self.stages}", shape, value)
+        return lambda index: tensor[index]
+
+    def lanes_for(self, channels: int, groups: int) -> Blocking:
+        return Blocking(channels, groups, WORD)
+
+    def layout(self, default: int) -> int:
+        for _, call in self.members:
+            if op_name(call) == "abc.encode":
+                return int(call.attrs["layout_groups"])
+        return default
+
+    # ---- anchors ----------------------------------------------------------------------
+
+    def bit_convolution(self, var: Any, call: Any) -> Any:
+        window = bit_window(call)
+        self.frame(
+            window.out_height, window.out_width,
+            self.lanes_for(window.out_channels, window.groups),
+        )
+        planes, alpha = constant(call.args[1]), constant(call.args[2])
+        assert planes is not None and alpha is not None
+        base = float(call.attrs["base"])
+        weights = np.array([float(w) for w in call.attrs["weights"]])
+        tile = self.kernels.tile(window, self.blocking, len(planes) * len(weights), "bits")
+        bits = self.inputs[call.args[0]]
+        packed = pack_planes(planes, window, self.blocking)
+        counts = self.kernels.counts(
+            bits, packed, window, self.blocking, tile, lambda a, n: self.table(a, n)
+        )
+        sums = Sums(self, window, planes, alpha, base, weights, counts)
+        self.sums = {var: sums}
+        if any(
+            a is var or a.same_as(var)
+            for _, v in self.members[1:]
+            for a in operands(v)
+            if op_name(v) != "abc.encode" or not int(v.attrs["count"])
+        ) or any(r.same_as(var) for r in self.results()):
+            self.values[var] = self.keep_float(sums)
+        return tile
+
+    def keep_float(self, sums: Sums) -> Scalar:
+        self.stages += 1
+        shape = self.blocking.shape(self.batch, self.height, self.width)
+        tensor = stage(f"stage_{self.stages}", shape, sums.value)
+        return lambda index: tensor[index]
+
+    def float_convolution(self, var: Any, call: Any) -> Any:
+        window = conv_window(call)
+        self.frame(
+            window.out_height, window.out_width,
+            self.lanes_for(window.out_channels, window.groups),
+        )
+        weight = constant(call.args[1])
+        assert weight is not None
+        tile = self.kernels.tile(window, self.blocking, 1, "float")
+        data = self.inputs[call.args[0]]
+        split = te.compute(
+            (data.shape[0], window.height, window.width, window.groups, window.group_in),
+            lambda b, h, w, g, c: data[b, h, w, g * window.group_in + c],
+            name="split",
+        ) if window.groups > 1 else None
+        shaped = split if split is not None else _with_group(data, window)
+        packed = self.table(pack_weights(weight, self.blocking), "weight")
+        acc = accumulate.products(shaped, packed, window, self.blocking, tile)
+        self.values[var] = lambda index: acc[index]
+        if self.readers.get(var, 0) > 1:
+            self.values[var] = self.keep(var, self.values[var])
+        return tile
+
+    def max_pool(self, var: Any, call: Any) -> Any:
+        dims = shape_of(call.args[0])
+        _, height, width, channels = shape_of(var)
+        blocking = self.lanes_for(channels, self.layout(1))
+        self.frame(height, width, blocking)
+        data = self.inputs[call.args[0]]
+        sh, sw = (int(s) for s in call.attrs.strides)
+        kh, kw = (int(k) for k in call.attrs.pool_size)
+        dh, dw = (int(d) for d in call.attrs.dilation)
+        top, left = int(call.attrs.padding[0]), int(call.attrs.padding[1])
+        padded = any(int(p) for p in call.attrs.padding)
+
+        def value(index: Index) -> Any:
+            b, h, w, g, o, l = index
+            best = None
+            for i in range(kh):
+                for j in range(kw):
+                    y, x = h * sh + i * dh - top, w * sw + j * dw - left
+                    item = blocking.read(data, (b, y, x, g, o, l))
+                    if padded:
+                        inside = tirx.all(y >= 0, y < dims[1], x >= 0, x < dims[2])
+                        low = tirx.const(float("-inf"), "float32")
+                        item = tirx.if_then_else(inside, item, low)
+                    best = item if best is None else tirx.max(best, item)
+            return best
+
+        acc = stage("acc", blocking.shape(self.batch, height, width), value)
+        self.values[var] = lambda index: acc[index]
+        return None
+
+    def nothing(self) -> Any:
+        var, first = self.members[0]
+        image = shape_of(first.args[0]) if op_name(first) == "abc.encode" else shape_of(var)
+        blocking = self.lanes_for(int(image[3]), self.layout(1))
+        self.frame(int(image[1]), int(image[2]), blocking)
+        source = next(a for a in operands(first) if a in self.inputs)
+        tensor = self.inputs[source]
+        shape = blocking.shape(self.batch, self.height, self.width)
+        acc = stage("acc", shape, lambda *i: blocking.read(tensor, i[0]))
+        self.values[source] = lambda index: acc[index]
+        return None
+
+    # ---- epilogue ---------------------------------------------------------------------
+
+    def operand(self, arg: Any) -> Scalar:
+        if arg in self.values:
+            return self.values[arg]
+        if arg in self.inputs:
+            tensor = self.inputs[arg]
+            return lambda index: self.blocking.read(tensor, index)
+        array = constant(arg)
+        assert array is not None
+        if array.size == 1:
+            number = tirx.const(float(array.reshape(())), "float32")
+            return lambda index: number
+        if array.size == array.shape[-1]:
+            return self.per_slot(array.reshape(-1), "c")
+        full = self.table(array.reshape((1,) * (4 - array.ndim) + array.shape), "c")
+        return lambda index: self.blocking.read(full, index)
+
+    def per_slot(self, array: np.ndarray, name: str, fill: float = 0) -> Scalar:
+        tensor = self.table(self.blocking.spread(array, fill), name)
+        return lambda index: tensor[self.blocking.slot(index)]
+
+    def pointwise(self, var: Any, call: Any) -> Scalar:
+        name = op_name(call)
+        if name in ("abc.step", "abc.count_step"):
+            return self.levels(call)
+        assert name is not None
+        row = pointwise.TABLE[name]
+        assert row.te is not None
+        emit = row.te
+        args = [self.operand(a) for a in call.args]
+        attrs = pointwise.attributes(name, call)
+        return lambda index: emit(*(a(index) for a in args), **attrs)
+
+    def levels(self, call: Any) -> Scalar:
+        """The float levels of a step, where something reads them as floats."""
+        steps = steps_of(call)
+        n = len(steps.thresholds)
+        data = self.operand(call.args[0])
+        thresholds = self.table(self.blocking.spread(steps.thresholds, np.inf), "t")
+        turned = steps.sense < 0
+        both = np.where(turned[None], steps.levels[::-1, None], steps.levels[:, None])
+        levels = self.table(self.blocking.spread(both.astype(np.float32)), "level")
+
+        def value(index: Index) -> Any:
+            slot = self.blocking.slot(index)
+            x = data(index)
+            out = levels[0, slot]
+            for p in range(n):
+                out = tirx.Select(x >= thresholds[p, slot], levels[p + 1, slot], out)
+            return out
+
+        return value
+
+    def encode(self, var: Any, call: Any) -> tuple[te.Tensor, tuple[Any, ...]]:
+        n_thresholds = int(shape_of(call.args[1])[0])
+        thresholds, sense = constant(call.args[1]), constant(call.args[2])
+        assert thresholds is not None and sense is not None
+        turned = sense < 0
+        counted = bool(int(call.attrs["count"])) and call.args[0] in getattr(self, "sums", {})
+        if int(call.attrs["count"]) and not counted:
+            thresholds = constant(call.args[3])
+            assert thresholds is not None
+        binary = str(call.attrs["code"]) == "binary"
+        if not binary:
+            thresholds = np.where(turned[None], thresholds[::-1], thresholds)
+        passes = (
+            self.sums[call.args[0]].passes(thresholds)
+            if counted
+            else self.passes(self.operand(call.args[0]), thresholds)
+        )
+        flip = None
+        if not binary:
+            if turned.any():
+                flip = self.table(pack_channels(turned, self.blocking), "flip")
+            bit = passes
+        else:
+            bit = self.binary(passes, n_thresholds, turned)
+        name = str(len(self.tables))
+        planes = int(call.attrs["planes"])
+        tensor = outputs.bit_output(
+            name, self.batch, self.height, self.width, self.blocking, bit, planes, flip
+        )
+        groups = int(call.attrs["layout_groups"])
+        per_group = words(self.blocking.channels // groups)
+        shape = (self.batch, self.height, self.width, planes, groups, per_group)
+        return tensor, shape
+
+    def passes(self, data: Scalar, thresholds: np.ndarray) -> Any:
+        table = self.table(self.blocking.spread(thresholds.astype(np.float32), np.inf), "t")
+        return lambda p, index: data(index) >= table[p, self.blocking.slot(index)]
+
+    def binary(self, passes: Any, n: int, turned: np.ndarray) -> Any:
+        """Bits of the number of thresholds passed, turned round where the sense is."""
+        one, zero = tirx.const(1, "int32"), tirx.const(0, "int32")
+        sign = offset = None
+        if turned.any():
+            sign = self.per_slot(np.where(turned, -1, 1).astype(np.int32), "sign")
+            offset = self.per_slot(np.where(turned, n, 0).astype(np.int32), "offset")
+
+        def index_of(index: Index) -> Any:
+            total = zero
+            for p in range(n):
+                total = total + tirx.Select(passes(p, index), one, zero)
+            if sign is not None and offset is not None:
+                total = offset(index) + sign(index) * total
+            return total
+
+        self.stages += 1
+        shape = self.blocking.shape(self.batch, self.height, self.width)
+        count = stage(f"stage_{self.stages}", shape, index_of)
+        return lambda p, index: ((count[index] >> tirx.Cast("int32", p)) & one) != zero
+
+
+def _with_group(data: te.Tensor, window: Window) -> te.Tensor:
+    """NHWC as ``[B, H, W, 1, C]``; inlined by the schedule."""
+    return te.compute(
+        (data.shape[0], window.height, window.width, 1, window.in_channels),
+        lambda b, h, w, g, c: data[b, h, w, c],
+        name="split",
+    )
+
+
+class Sums:
+    """What the counts of a bit convolution mean (see :mod:`.border` for the algebra)."""
+
+    def __init__(
+        self,
+        builder: KernelBuilder,
+        window: Window,
+        planes: np.ndarray,
+        alpha: np.ndarray,
+        base: float,
+        weights: np.ndarray,
+        counts: te.Tensor,
+    ) -> None:
+        self.builder, self.window, self.counts = builder, window, counts
+        self.blocking = builder.blocking
+        levels = base + np.concatenate([[0.0], np.cumsum(weights)])
+        self.exact: Accumulator | None = accumulator(
+            planes, alpha, np.concatenate([levels, base + weights]), any(window.padding)
+        )
+        self.border: Border = border_of(window)
+        inside = self.border.inside_sums(planes)  # [R, C, M, OC]
+        ones = (planes > 0).reshape(*planes.shape[:2], -1).sum(-1)  # [M, OC]
+        if base == 0:
+            inside = inside[:1, :1]
+        self.classes = inside.shape[:2]
+        self.classes_read: Any = None
+        if self.exact is not None:
+            z = self.exact.weight
+            unit = _unit(levels, self.exact.level)
+            steps = np.rint(weights / unit).astype(np.int64)
+            level0 = int(np.rint(base / unit))
+            self.factors = z[:, None] * steps[None]  # [M, P]
+            self.constant = (z[:, None] * (ones * steps.sum())).sum(0) + (
+                z[:, None] * inside * level0
+            ).sum(2)  # [R, C, OC]
+            self.single = self.factors.size == 1
+            self.whole = self._integer_sum()
+            return
+        wide = alpha.astype(np.float64)
+        constant_part = (wide * (ones * weights.sum() + base * inside)).sum(2)
+        factors = wide[:, None] * weights[None, :, None]  # [M, P, OC]
+        if np.all(factors == factors[:, :, :1]):
+            slots = factors[:, :, :1]
+        else:
+            slots = self.blocking.spread(factors)
+        table = builder.table(slots.astype(np.float32), "factor")
+        self.sum = accumulate.combine(counts, table, window, self.blocking, "float32")
+        self.offset = self._class_table(constant_part.astype(np.float32), 0)
+
+    def _integer_sum(self) -> Scalar:
+        if self.single:
+            counts = self.counts
+            return lambda i: counts[i[0], i[1], i[2], i[3], i[4], 0, 0, i[5]]
+        table = self.builder.table(self.factors[:, :, None].astype(np.int32), "factor")
+        total = accumulate.combine(self.counts, table, self.window, self.blocking, "int32")
+        return lambda index: total[index]
+
+    def _class_table(self, values: np.ndarray, fill: float) -> Any:
+        """Read ``values [..., R, C, OC]`` at the class of a pixel: ``read(index, *leading)``."""
+        table = self.builder.table(self.blocking.spread(values, fill), "border")
+        rows = columns = None
+        if self.classes[0] > 1:
+            rows = self.builder.table(self.border.row_class, "row")
+        if self.classes[1] > 1:
+            columns = self.builder.table(self.border.column_class, "column")
+
+        def read(index: Index, *leading: Any) -> Any:
+            _, h, w, *_ = index
+            r = rows[h] if rows is not None else 0
+            c = columns[w] if columns is not None else 0
+            return table[(*leading, r, c, self.blocking.slot(index))]
+
+        return read
+
+    def value(self, index: Index) -> Any:
+        """The convolution's float32 value."""
+        if self.exact is None:
+            return self.offset(index) - self.sum[index]
+        if not hasattr(self, "count_offset"):
+            self.count_offset = self._class_table(self.constant.astype(np.int32), 0)
+            self.scale = None
+            if np.any(self.exact.scale != 1):
+                self.scale = self.builder.per_slot(self.exact.scale, "scale")
+        whole = self.whole(index)
+        if self.single and self.factors.item() != 1:
+            whole = whole * tirx.const(int(self.factors.item()), "int32")
+        value = (self.count_offset(index) - whole).astype("float32")
+        return value if self.scale is None else value * self.scale(index)
+
+    def passes(self, thresholds: np.ndarray) -> Any:
+        """``D >= T`` as a comparison of the count itself; ``T`` int ``[N, OC]``."""
+        t = thresholds.astype(np.int64)[:, None, None, :]
+        limit = self.constant[None] - t
+        if self.single:
+            limit = np.floor_divide(limit, int(self.factors.item()))
+        limit = np.clip(limit, -NEVER, NEVER).astype(np.int32)
+        read = self._class_table(limit, -NEVER)
+        return lambda p, index: self.whole(index) <= read(index, p)
+
+
+def _unit(levels: np.ndarray, whole: np.ndarray) -> float:
+    at = int(np.abs(whole[: len(levels)]).argmax())
+    return float(levels[at] / whole[at])
+
+
+__all__ = ["KernelBuilder", "Lowered", "compute"]

@@ -1,0 +1,134 @@
+"""The operators of the normal form, as Relax operators.
+
+===================  ==========================================================================
+``abc.step``         ``(x, thresholds [N, C], sense [C], levels [N + 1])``: the per-channel step
+                     function of :class:`.step_function.StepFunction`, float in, levels out
+``abc.count_step``   ``(x, T int32 [N, C], sense, levels, thresholds)``: the same on a convolution
+                     that is a function of one integer accumulator, compared with ``T``
+``abc.bconv2d``      ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC])``: NHWC convolution
+                     with weights ``sum_m alpha_m * planes_m``
+``abc.encode``       ``(x, thresholds [N, C], sense [C])``: the index of ``abc.step`` as packed
+                     bits uint32 ``[B, H, W, P, G, words]``
+``abc.pool_bits``    ``(bits, flip)``: max-pooling of thermometer bits by OR
+``abc.bitconv2d``    ``abc.bconv2d`` on packed bits
+===================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.ir import Op, make_node, register_op_attr
+
+from abc_tvm.compute.geometry import Window, pair, words
+
+from .rewrite import shape_of
+
+
+def _window_of(x_shape: tuple[Any, ...], attrs: Any, kernel: tuple[int, int], oc: int) -> Window:
+    return Window(
+        batch=x_shape[0],
+        height=int(x_shape[1]),
+        width=int(x_shape[2]),
+        in_channels=int(x_shape[3]),
+        out_channels=oc,
+        kernel=kernel,
+        stride=pair(attrs["strides"]),
+        padding=tuple(int(v) for v in attrs["padding"]),  # type: ignore[arg-type]
+        dilation=pair(attrs["dilation"]),
+        groups=int(attrs["groups"]),
+    )
+
+
+def window_attrs(window: Window) -> dict[str, Any]:
+    """Attributes that describe a window in the normal form's operators."""
+    return {
+        "strides": list(window.stride),
+        "padding": list(window.padding),
+        "dilation": list(window.dilation),
+        "groups": window.groups,
+    }
+
+
+def conv_window(call: Any) -> Window:
+    """Window of ``nn.conv2d`` (NHWC, OHWI) or ``abc.bconv2d``."""
+    x, w = call.args[0], call.args[1]
+    dims = shape_of(w)
+    oc, kh, kw = dims[-4], dims[-3], dims[-2]
+    if str(call.op.name) == "relax.nn.conv2d":
+        a = call.attrs
+        attrs = {
+            "strides": a.strides,
+            "padding": a.padding,
+            "dilation": a.dilation,
+            "groups": a.groups,
+        }
+    else:
+        attrs = call.attrs
+    return _window_of(shape_of(x), attrs, (kh, kw), oc)
+
+
+def bit_window(call: Any) -> Window:
+    """Window of ``abc.bitconv2d`` or ``abc.pool_bits``."""
+    dims = shape_of(call.args[0])
+    attrs = call.attrs
+    kernel = pair(attrs["kernel"])
+    window = _window_of(
+        (*dims[:3], int(attrs["in_channels"])), attrs, kernel, int(attrs["out_channels"])
+    )
+    return window
+
+
+def _tensor(shape: Any, dtype: str) -> Any:
+    return relax.TensorType(list(shape), dtype)
+
+
+def _infer_step(call: Any, _: Any) -> Any:
+    return call.args[0].ty
+
+
+def _infer_bconv(call: Any, _: Any) -> Any:
+    w = conv_window(call)
+    return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
+
+
+def _infer_encode(call: Any, _: Any) -> Any:
+    b, h, w, c = shape_of(call.args[0])
+    groups = int(call.attrs["layout_groups"])
+    return _tensor((b, h, w, int(call.attrs["planes"]), groups, words(c // groups)), "uint32")
+
+
+def _infer_pool_bits(call: Any, _: Any) -> Any:
+    b, _, _, _, g, c = shape_of(call.args[0])
+    w = bit_window(call)
+    return _tensor((b, w.out_height, w.out_width, int(call.attrs["planes"]), g, c), "uint32")
+
+
+def _infer_bitconv(call: Any, _: Any) -> Any:
+    w = bit_window(call)
+    return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
+
+
+@cache
+def _registered() -> bool:
+    for name, infer in {
+        "step": _infer_step,
+        "count_step": _infer_step,
+        "bconv2d": _infer_bconv,
+        "encode": _infer_encode,
+        "pool_bits": _infer_pool_bits,
+        "bitconv2d": _infer_bitconv,
+    }.items():
+        register_op_attr(f"relax.abc.{name}", "FInferType", infer)
+        register_op_attr(f"relax.abc.{name}", "FPurity", True)
+    return True
+
+
+def make(name: str, args: list[Any], **attrs: Any) -> Any:
+    """A call of ``abc.<name>``."""
+    _registered()
+    node = make_node("ir.DictAttrs", **attrs) if attrs else None
+    return tvm.relax.Call(Op.get(f"relax.abc.{name}"), args, node)

@@ -1,0 +1,203 @@
+"""Element-wise operators: one row each, with every meaning that the compiler needs.
+
+A row gives the NumPy meaning (float32 arithmetic in the order that ONNX defines), how an
+operator maps intervals to intervals (for :mod:`.step_function`), and the TE expression (for
+fused epilogues). A chain made of these rows can be evaluated, bounded and fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+
+Array = np.ndarray
+Bounds = tuple[Array, Array]
+"""Lower and upper end of a value, element by element; equal where it is known exactly."""
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """One element-wise operator.
+
+    ``numpy(*arrays, **attrs)``; ``bounds(*bounds, **attrs)``; ``te(*expressions, **attrs)`` is
+    ``None`` where the operator is never fused into a kernel.
+    """
+
+    numpy: Callable[..., Array]
+    bounds: Callable[..., Bounds]
+    te: Callable[..., Any] | None = None
+
+
+def _rising(function: Callable[..., Array]) -> Callable[..., Bounds]:
+    """Bounds of a function that rises (weakly) in every argument."""
+
+    def bounds(*args: Bounds, **attrs: Any) -> Bounds:
+        low = function(*(a[0] for a in args), **attrs)
+        return low, function(*(a[1] for a in args), **attrs)
+
+    return bounds
+
+
+def _falling(function: Callable[..., Array]) -> Callable[..., Bounds]:
+    def bounds(*args: Bounds, **attrs: Any) -> Bounds:
+        low = function(*(a[1] for a in args), **attrs)
+        return low, function(*(a[0] for a in args), **attrs)
+
+    return bounds
+
+
+def _corners(function: Callable[[Array, Array], Array]) -> Callable[..., Bounds]:
+    """Bounds of a function that is monotone in each argument, either way (product)."""
+
+    def bounds(a: Bounds, b: Bounds) -> Bounds:
+        values = [function(x, y) for x in a for y in b]
+        low = values[0]
+        high = values[0]
+        unknown = np.isnan(values[0])
+        for v in values[1:]:
+            low, high = np.fmin(low, v), np.fmax(high, v)
+            unknown = unknown | np.isnan(v)
+        exact = (a[0] == a[1]) & (b[0] == b[1])
+        wide = unknown & ~exact
+        return _cast(np.where(wide, -np.inf, low), low), _cast(np.where(wide, np.inf, high), high)
+
+    return bounds
+
+
+def _cast(value: Array, like: Array) -> Array:
+    return value.astype(like.dtype)
+
+
+def _divide_bounds(a: Bounds, b: Bounds) -> Bounds:
+    low, high = _corners(np.divide)(a, b)
+    crosses = (b[0] <= 0) & (b[1] >= 0) & (b[0] != b[1])
+    return _cast(np.where(crosses, -np.inf, low), low), _cast(np.where(crosses, np.inf, high), high)
+
+
+def _subtract_bounds(a: Bounds, b: Bounds) -> Bounds:
+    return np.subtract(a[0], b[1]), np.subtract(a[1], b[0])
+
+
+def _abs_bounds(a: Bounds) -> Bounds:
+    low, high = np.abs(a[0]), np.abs(a[1])
+    crosses = (a[0] <= 0) & (a[1] >= 0)
+    return np.where(crosses, _cast(np.zeros(1), low), np.minimum(low, high)), np.maximum(low, high)
+
+
+def _where_bounds(c: Bounds, a: Bounds, b: Bounds) -> Bounds:
+    surely, maybe = c[0].astype(bool), c[1].astype(bool)
+    low = np.where(surely, a[0], np.where(maybe, np.minimum(a[0], b[0]), b[0]))
+    high = np.where(surely, a[1], np.where(maybe, np.maximum(a[1], b[1]), b[1]))
+    return low, high
+
+
+def _greater(strict: bool) -> Callable[..., Bounds]:
+    test = np.greater if strict else np.greater_equal
+
+    def bounds(a: Bounds, b: Bounds) -> Bounds:
+        return test(a[0], b[1]), test(a[1], b[0])
+
+    return bounds
+
+
+def _less(strict: bool) -> Callable[..., Bounds]:
+    test = _greater(strict)
+    return lambda a, b: test(b, a)
+
+
+def _equal_bounds(a: Bounds, b: Bounds) -> Bounds:
+    apart = (a[0] > b[1]) | (b[0] > a[1])
+    exact = (a[0] == a[1]) & (b[0] == b[1])
+    same = exact & (a[0] == b[0])
+    return same, ~apart
+
+
+def _not_equal_bounds(a: Bounds, b: Bounds) -> Bounds:
+    low, high = _equal_bounds(a, b)
+    return ~high, ~low
+
+
+def _sigmoid(x: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return (1 / (1 + np.exp(-x))).astype(x.dtype)
+
+
+def _f(value: float) -> Any:
+    return tirx.const(value, "float32")
+
+
+def _binary(op: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda a, b: op(a, b)
+
+
+def _te_sign(x: Any) -> Any:
+    return tirx.Select(x > 0, _f(1), tirx.Select(x < 0, _f(-1), x * _f(0)))
+
+
+def _row(
+    function: Callable[..., Array],
+    bounds: Callable[..., Callable[..., Bounds]],
+    te: Callable[..., Any] | None = None,
+) -> Pointwise:
+    return Pointwise(function, bounds(function), te)
+
+
+def _astype(x: Array, dtype: str) -> Array:
+    return x.astype(dtype)
+
+
+def _clip(x: Array, low: float, high: float) -> Array:
+    return np.clip(x, np.asarray(low, x.dtype), np.asarray(high, x.dtype))
+
+
+def _constant_bounds(function: Callable[..., Bounds]) -> Callable[..., Callable[..., Bounds]]:
+    return lambda _: function
+
+
+TABLE: dict[str, Pointwise] = {
+    "add": _row(np.add, _rising, _binary(lambda a, b: a + b)),
+    "subtract": _row(np.subtract, _constant_bounds(_subtract_bounds), _binary(lambda a, b: a - b)),
+    "multiply": _row(np.multiply, _corners, _binary(lambda a, b: a * b)),
+    "divide": _row(np.divide, _constant_bounds(_divide_bounds), _binary(lambda a, b: a / b)),
+    "maximum": _row(np.maximum, _rising, lambda a, b: tirx.max(a, b)),
+    "minimum": _row(np.minimum, _rising, lambda a, b: tirx.min(a, b)),
+    "negative": _row(np.negative, _falling, lambda x: _f(0) - x),
+    "abs": _row(np.abs, _constant_bounds(_abs_bounds), lambda x: tirx.abs(x)),
+    "sign": _row(np.sign, _rising, _te_sign),
+    "floor": _row(np.floor, _rising, lambda x: tirx.floor(x)),
+    "ceil": _row(np.ceil, _rising, lambda x: tirx.ceil(x)),
+    "trunc": _row(np.trunc, _rising, lambda x: tirx.trunc(x)),
+    "round": _row(np.rint, _rising, lambda x: tirx.nearbyint(x)),
+    "tanh": _row(np.tanh, _rising),
+    "sigmoid": _row(_sigmoid, _rising),
+    "exp": _row(np.exp, _rising),
+    "clip": _row(
+        _clip, _rising, lambda x, low, high: tirx.max(tirx.min(x, _f(high)), _f(low))
+    ),
+    "nn.relu": _row(
+        lambda x: np.maximum(x, x.dtype.type(0)), _rising, lambda x: tirx.max(x, _f(0))
+    ),
+    "greater": _row(np.greater, _constant_bounds(_greater(True))),
+    "greater_equal": _row(np.greater_equal, _constant_bounds(_greater(False))),
+    "less": _row(np.less, _constant_bounds(_less(True))),
+    "less_equal": _row(np.less_equal, _constant_bounds(_less(False))),
+    "equal": _row(np.equal, _constant_bounds(_equal_bounds)),
+    "not_equal": _row(np.not_equal, _constant_bounds(_not_equal_bounds)),
+    "logical_and": _row(np.logical_and, _rising),
+    "logical_or": _row(np.logical_or, _rising),
+    "logical_not": _row(np.logical_not, _falling),
+    "where": _row(np.where, _constant_bounds(_where_bounds)),
+    "astype": _row(_astype, _rising),
+}
+"""Relax operator name (without ``relax.``) to its row."""
+
+
+def attributes(name: str, call: Any) -> dict[str, Any]:
+    """Keyword attributes that the row's functions take."""
+    if name == "astype":
+        return {"dtype": str(call.attrs.dtype).rsplit(".", 1)[-1]}
+    return {}

@@ -1,0 +1,300 @@
+"""Element-wise chains with few results become step functions.
+
+For the input of every ``abc.bconv2d`` (or of the max-pool before it) the chain behind it is
+followed back to the deepest single tensor that determines it, and evaluated (see
+:mod:`.step_function`); ``abc.step(x, thresholds, sense, levels)`` replaces it. The spelling does
+not matter: Sign, Clip and Sign, GreaterOrEqual and Where or Cast, sums of such branches, Round,
+batch normalisation before them, PReLU.
+
+Ties. ``Sign(0) = 0`` in ONNX. On a float tensor inside the network the point is given to the side
+of ``>=``, as the paper's H does. On a network input, and where the value is an exact integer
+accumulator, it is kept, if it can be reached.
+
+Refuses, with the reason in the layer's row: chains over several tensors, of more than 256 values,
+that differ over positions, or whose channels do not share their levels. Such a layer goes back to
+``nn.conv2d``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from . import pointwise
+from .accumulator import Accumulator, accumulator
+from .context import Context
+from .ops import conv_window, make
+from .rewrite import bindings, const, constant, dtype_of, hint, op_name, rebuild, shape_of, substitute
+from .step_function import NotAStep, StepFunction, find_steps
+
+MOVES = ("permute_dims", "reshape")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A step function of ``root``; ``nominal`` thresholds do not count ties."""
+
+    root: Any
+    steps: StepFunction
+    nominal: int
+
+
+class RecogniseActivations:
+    """See the module's text."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
+        self.defined = dict(bindings(mod["main"]))
+        self.params = set(mod["main"].params)
+        self.env: dict[Any, Any] = {}
+        self.new: dict[Any, Any] = {}
+        self.done: dict[Any, Found] = {}
+        self.emitted: dict[Any, Any] = {}
+        return rebuild(mod, self.visit)
+
+    def visit(self, builder: relax.BlockBuilder, var: Any, call: Any) -> Any:
+        result = call
+        if op_name(call) == "abc.bconv2d":
+            result = self.convolution(builder, var, call)
+        expr = result if isinstance(result, relax.Var) else builder.emit(result, hint(var))
+        self.env[var] = expr
+        self.new[expr] = result
+        return expr
+
+    def convolution(self, builder: Any, var: Any, call: Any) -> Any:
+        layer = self.context.layers[hint(var)]
+        old_data = self.defined[var].args[0]
+        pool = self.defined.get(old_data)
+        pooled = op_name(pool) == "nn.max_pool2d"
+        try:
+            found = self.activation(pool.args[0] if pooled else old_data)
+            if pooled and not found.steps.rising:
+                raise NotAStep("max-pooling after levels that do not rise with the input")
+        except NotAStep as error:
+            layer.reason = str(error)
+            return to_float(call)
+        key = (found.root, old_data)
+        if key not in self.emitted:
+            data = self.emit_step(builder, found)
+            if pooled:
+                replaced = substitute(pool, {pool.args[0]: data})
+                data = builder.emit(replaced, hint(old_data))
+                self.new[data] = replaced
+            self.emitted[key] = data
+        layer.N = found.nominal
+        return relax.Call(call.op, [self.emitted[key], *call.args[1:]], call.attrs)
+
+    def emit_step(self, builder: Any, found: Found) -> Any:
+        key = (found.root, found.steps.thresholds.tobytes(), found.steps.levels.tobytes())
+        if key not in self.emitted:
+            root = self.env.get(found.root, found.root)
+            s = found.steps
+            call = make("step", [root, const(s.thresholds), const(s.sense), const(s.levels)])
+            data = builder.emit(call, "step")
+            self.new[data] = call
+            self.emitted[key] = data
+        return self.emitted[key]
+
+    def activation(self, data: Any) -> Found:
+        if data not in self.done:
+            self.done[data] = self.find(data)
+        return self.done[data]
+
+    def find(self, data: Any) -> Found:
+        if op_name(self.defined.get(data)) not in pointwise.TABLE:
+            raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
+        reason: NotAStep | None = None
+        for root, rest in roots(self.defined, data)[:-1]:
+            try:
+                return self.steps(root, rest, data)
+            except NotAStep as error:
+                reason = error
+        if reason is None:
+            raise NotAStep("the activation mixes several tensors")
+        raise reason
+
+    def describe(self, data: Any) -> str:
+        while op_name(self.defined.get(data)) in MOVES:
+            data = self.defined[data].args[0]
+        call = self.defined.get(data)
+        name = op_name(call)
+        if name is None:
+            return "the network's input"
+        if name == "call_tir":
+            return str(call.args[0].name_hint)
+        return {"abc.bconv2d": "conv2d", "abc.step": "step"}.get(name, name.removeprefix("nn."))
+
+    def steps(self, root: Any, chain: list[tuple[Any, Any]], data: Any) -> Found:
+        dims = shape_of(root)
+        if len(dims) != 4 or not isinstance(dims[3], int):
+            raise NotAStep("the activation is no image or feature vector")
+        if dtype_of(root) != "float32":
+            raise NotAStep(f"the activation starts from {dtype_of(root)}, not float32")
+        channels = dims[3]
+        if shape_of(data)[1:] != dims[1:]:
+            raise NotAStep("the activation broadcasts its input")
+
+        def evaluate(x: pointwise.Bounds) -> pointwise.Bounds:
+            return evaluate_chain(chain, root, data, x)
+
+        exact = self.integer(root)
+        if exact is not None:
+            return self.integer_steps(root, evaluate, channels, exact)
+        plain = find_steps(evaluate, channels, ties=False)
+        if self.is_input(root):
+            kept = find_steps(evaluate, channels, ties=True)
+            return Found(root, kept, len(plain.thresholds))
+        return Found(root, plain, len(plain.thresholds))
+
+    def integer_steps(
+        self, root: Any, evaluate: Any, channels: int, exact: Accumulator
+    ) -> Found:
+        kept = reachable(find_steps(evaluate, channels, ties=True), exact)
+        return Found(root, kept, len(kept.thresholds))
+
+    def is_input(self, root: Any) -> bool:
+        """Whether a tensor is a network input, moved at most."""
+        while op_name(self.defined.get(root)) in MOVES:
+            root = self.defined[root].args[0]
+        return root in self.params
+
+    def integer(self, root: Any) -> Accumulator | None:
+        """The integer form of the convolution that made ``root``, if it has one."""
+        call = self.new.get(self.env.get(root))
+        return integer_form(call, self.new)
+
+
+def integer_form(call: Any, defined: dict[Any, Any]) -> Accumulator | None:
+    """Accumulator of an ``abc.bconv2d`` whose input is a step, given the bindings around it."""
+    if op_name(call) != "abc.bconv2d":
+        return None
+    source = defined.get(call.args[0])
+    if op_name(source) == "nn.max_pool2d":
+        source = defined.get(source.args[0])
+    if op_name(source) != "abc.step":
+        return None
+    planes, alpha, levels = (constant(a) for a in (call.args[1], call.args[2], source.args[3]))
+    assert planes is not None and alpha is not None and levels is not None
+    padded = any(conv_window(call).padding)
+    return accumulator(planes, alpha, levels, padded)
+
+
+def reachable(steps: StepFunction, exact: Accumulator) -> StepFunction:
+    """Drop levels that no integer accumulator of any channel takes."""
+    count = len(steps.thresholds)
+    if count < 2:
+        return steps
+    at = np.stack([exact.threshold(t) for t in steps.thresholds])
+    edges = np.concatenate([-exact.bound[None], at, exact.bound[None] + 1])
+    low, high = np.maximum(edges[:-1], -exact.bound), np.minimum(edges[1:], exact.bound + 1)
+    size = high - low
+    if exact.even:
+        first = low + ((low - exact.bound) % 2)
+        size = np.maximum(0, (high - first + 1) // 2)
+    keep = np.any(size > 0, axis=1)
+    forward = steps.sense > 0
+    # Level q of a rising channel is level N - q of a falling one.
+    used = np.any((size > 0) & forward, axis=1) | np.any((size > 0) & ~forward, axis=1)[::-1]
+    if keep.all() or not used.any() or np.any((size[:, ~forward] > 0) & ~used[::-1, None]):
+        return steps
+    return _keep_levels(steps, used)
+
+
+def _keep_levels(steps: StepFunction, used: np.ndarray) -> StepFunction:
+    """The same function on the levels that remain; each keeps its upper border."""
+    index = np.nonzero(used)[0]
+    rising = steps.sense > 0
+    n = len(steps.thresholds)
+    upper = steps.thresholds[index[1:] - 1]
+    falling = steps.thresholds[n - index[:-1] - 1][::-1]
+    thresholds = np.where(rising, upper, falling)
+    return StepFunction(thresholds.astype(np.float32), steps.sense, steps.levels[index])
+
+
+def to_float(call: Any) -> Any:
+    """``nn.conv2d`` of an ``abc.bconv2d``, with the weights the graph had."""
+    w = conv_window(call)
+    return relax.op.nn.conv2d(
+        call.args[0],
+        call.args[3],
+        strides=w.stride,
+        padding=w.padding,
+        dilation=w.dilation,
+        groups=w.groups,
+        data_layout="NHWC",
+        kernel_layout="OHWI",
+    )
+
+
+def evaluate_chain(
+    chain: list[tuple[Any, Any]], root: Any, data: Any, x: pointwise.Bounds
+) -> pointwise.Bounds:
+    """Run element-wise bindings on bounds ``[P, C]`` of ``root``, as a ``[1, 1, P, C]`` image."""
+    shape = (1, 1, *x[0].shape)
+    values: dict[Any, pointwise.Bounds] = {root: (x[0].reshape(shape), x[1].reshape(shape))}
+
+    def value_of(arg: Any) -> pointwise.Bounds:
+        if arg in values:
+            return values[arg]
+        array = constant(arg)
+        assert array is not None
+        if array.ndim == 4 and (array.shape[1] > 1 or array.shape[2] > 1):
+            raise NotAStep("the activation differs from pixel to pixel")
+        if array.ndim == 4 and array.shape[0] > 1:
+            raise NotAStep("the activation differs from image to image")
+        return array, array
+
+    with np.errstate(all="ignore"):
+        for var, call in chain:
+            name = op_name(call)
+            assert name is not None
+            row = pointwise.TABLE[name]
+            args = [value_of(a) for a in call.args]
+            values[var] = row.bounds(*args, **pointwise.attributes(name, call))
+    low, high = (np.broadcast_to(v, shape).reshape(x[0].shape) for v in values[data])
+    return low, high
+
+
+def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, Any]], list[Any]]:
+    """Element-wise bindings behind ``data`` in order, and the tensors they start from."""
+    wanted = {data}
+    chain: list[tuple[Any, Any]] = []
+    for var, value in reversed(list(defined.items())):
+        if var in wanted and op_name(value) in pointwise.TABLE:
+            chain.append((var, value))
+            wanted.update(a for a in value.args if isinstance(a, relax.Var))
+    inner = {var for var, _ in chain}
+    return chain[::-1], [v for v in wanted if v not in inner]
+
+
+def roots(defined: dict[Any, Any], data: Any) -> list[tuple[Any, list[tuple[Any, Any]]]]:
+    """``(root, bindings after it)`` for every single tensor that determines ``data``.
+
+    The deepest comes first, ``data`` itself last. In binding order a tensor is such a root when
+    nothing else computed up to it is read after it.
+    """
+    chain, leaves = chain_behind(defined, data)
+    found: dict[Any, list[tuple[Any, Any]]] = {}
+    for position in range(-1, len(chain) - 1):
+        rest = chain[position + 1 :]
+        before = set(leaves) | {var for var, _ in chain[: position + 1]}
+        live = {a for _, call in rest for a in call.args if a in before}
+        if len(live) == 1:
+            found.setdefault(live.pop(), _needed(rest, data))
+    return [*found.items(), (data, [])]
+
+
+def _needed(chain: list[tuple[Any, Any]], end: Any) -> list[tuple[Any, Any]]:
+    wanted = {end}
+    out = []
+    for var, call in reversed(chain):
+        if var in wanted:
+            out.append((var, call))
+            wanted.update(a for a in call.args if isinstance(a, relax.Var))
+    return out[::-1]

@@ -1,0 +1,64 @@
+"""Constant weights of few values become planes.
+
+``nn.conv2d(x, W)`` with ``W = sum_m alpha_m B_m`` becomes ``abc.bconv2d(x, B, alpha, W)``; the
+float weights stay as last argument for layers that later turn out to be better off in float.
+
+Refuses, with the reason in the layer's row: weights that are no constant, weights of more than
+sixteen values in one output channel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from . import weight_planes
+from .context import Context, Layer
+from .ops import conv_window, make, window_attrs
+from .rewrite import const, constant, hint, op_name, rebuild
+
+
+class RecogniseWeights:
+    """See the module's text. Fills ``context.layers`` with one row a convolution."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
+        return rebuild(mod, self.visit)
+
+    def visit(self, builder: relax.BlockBuilder, var: Any, call: Any) -> Any:
+        if op_name(call) != "nn.conv2d":
+            return None
+        name = hint(var)
+        if str(call.attrs.data_layout) != "NHWC":
+            self.context.layers[name] = Layer(
+                name, "Conv", [], 0, reason="the weights are no constant"
+            )
+            return None
+        window = conv_window(call)
+        weight = constant(call.args[1])
+        assert weight is not None
+        dense = window.height == window.kernel[0] and window.width == window.kernel[1]
+        layer = Layer(
+            name,
+            "Dense" if dense and window.padding == (0, 0, 0, 0) else "Conv",
+            [window.out_channels, *window.kernel, window.group_in],
+            window.macs,
+            weight_bytes=weight.nbytes,
+            float_weight_bytes=weight.nbytes,
+        )
+        self.context.layers[name] = layer
+        try:
+            found = weight_planes.factor(weight)
+        except weight_planes.NotPlanes as error:
+            layer.reason = str(error)
+            return None
+        layer.M = len(found.planes)
+        return make(
+            "bconv2d",
+            [call.args[0], const(found.planes), const(found.alpha), call.args[1]],
+            **window_attrs(window),
+        )

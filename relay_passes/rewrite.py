@@ -1,0 +1,137 @@
+"""Rebuild ``main`` binding by binding: the frame that every pass stands in.
+
+TVM's own pattern rewriters give their callback no block builder and never match constants
+(tried with 0.27), so passes here walk the bindings in order, and emit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.ir import GenericConst
+
+from abc_tvm.errors import UnsupportedError
+
+Visit = Callable[[relax.BlockBuilder, relax.Var, Any], Any]
+"""``visit(builder, old_var, new_value)`` returns an expression, or ``None`` to emit as is."""
+
+
+def bindings(func: relax.Function) -> list[tuple[relax.Var, Any]]:
+    """``(variable, value)`` of every binding, in order."""
+    found = []
+    for block in func.body.blocks:
+        for binding in block.bindings:
+            if not isinstance(binding, relax.VarBinding):
+                raise UnsupportedError("the graph has control flow, which is not supported")
+            found.append((binding.var, binding.value))
+    return found
+
+
+def definitions(func: relax.Function) -> dict[Any, Any]:
+    """Variable to bound value."""
+    return dict(bindings(func))
+
+
+def op_name(value: Any) -> str | None:
+    """Operator name without the ``relax.`` prefix; ``None`` if not an operator call."""
+    if isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op):
+        return str(value.op.name).removeprefix("relax.")
+    return None
+
+
+def constant(value: Any) -> np.ndarray | None:
+    """The array of a constant expression, else ``None``."""
+    return value.value.numpy() if isinstance(value, GenericConst) else None
+
+
+def shape_of(expr: Any) -> tuple[Any, ...]:
+    """Static dimensions as ``int``, symbolic ones as TVM expressions."""
+    dims = expr.ty.shape
+    return tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else d for d in dims)
+
+
+def dtype_of(expr: Any) -> str:
+    return str(expr.ty.dtype).rsplit(".", 1)[-1]
+
+
+def const(array: np.ndarray) -> Any:
+    return relax.const(np.ascontiguousarray(array))
+
+
+def uses(func: relax.Function) -> dict[Any, list[tuple[relax.Var, Any]]]:
+    """For every variable, the bindings that read it. The result is read by ``None``."""
+    found: dict[Any, list[Any]] = {}
+    for var, value in bindings(func):
+        for operand in operands(value):
+            found.setdefault(operand, []).append((var, value))
+    for operand in operands(func.body.body):
+        found.setdefault(operand, []).append((None, func.body.body))
+    return found
+
+
+def operands(value: Any) -> list[Any]:
+    """Variables that an expression reads, with repetitions."""
+    if isinstance(value, relax.Var):
+        return [value]
+    if isinstance(value, tvm.ir.Call):
+        return [v for arg in value.args for v in operands(arg)]
+    if isinstance(value, relax.Tuple):
+        return [v for field in value.fields for v in operands(field)]
+    if isinstance(value, relax.TupleGetItem):
+        return operands(value.tuple_value)
+    return []
+
+
+def substitute(value: Any, env: Mapping[Any, Any]) -> Any:
+    """``value`` with variables replaced."""
+    if isinstance(value, relax.Var):
+        return env.get(value, value)
+    if isinstance(value, tvm.ir.Call):
+        args = [substitute(arg, env) for arg in value.args]
+        return relax.Call(value.op, args, value.attrs, value.ty_args)
+    if isinstance(value, relax.Tuple):
+        return relax.Tuple([substitute(field, env) for field in value.fields])
+    if isinstance(value, relax.TupleGetItem):
+        return relax.TupleGetItem(substitute(value.tuple_value, env), value.index)
+    return value
+
+
+def hint(var: relax.Var) -> str:
+    """Name of a variable; layers keep theirs through all passes."""
+    return str(var.name)
+
+
+def rebuild(mod: tvm.IRModule, visit: Visit) -> tvm.IRModule:
+    """A module whose ``main`` has every binding passed through ``visit``; dead ones dropped."""
+    func = mod["main"]
+    builder = relax.BlockBuilder()
+    env: dict[Any, Any] = {}
+    with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
+        with builder.dataflow():
+            for var, value in bindings(func):
+                new = substitute(value, env)
+                replaced = visit(builder, var, new)
+                expr = new if replaced is None else replaced
+                env[var] = emit(builder, expr, hint(var))
+            result = builder.emit_output(substitute(func.body.body, env))
+        builder.emit_func_output(result)
+    out = builder.get()
+    for gvar, other in mod.functions_items():
+        if gvar.name_hint != "main":
+            out.update_func(gvar, other)
+    return drop_dead(out)
+
+
+def emit(builder: relax.BlockBuilder, expr: Any, name: str = "") -> Any:
+    """Bind ``expr`` unless it is a variable or constant already."""
+    if isinstance(expr, (relax.Var, GenericConst)):
+        return expr
+    return builder.emit(expr, name) if name else builder.emit(expr)
+
+
+def drop_dead(mod: tvm.IRModule) -> tvm.IRModule:
+    return relax.transform.DeadCodeElimination(["main"])(mod)

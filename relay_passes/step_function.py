@@ -1,0 +1,225 @@
+"""Per-channel step functions, found by evaluating a chain and not by how it is spelled.
+
+Every element-wise operator maps an interval of inputs to an interval that surely holds all its
+results, because float32 operations with round-to-nearest are monotone. An interval whose image is
+one value is constant there, proven. All others are halved, down to single floats. Inputs are
+walked in the order of their bit patterns, so that the thresholds found are exact for the chain's
+own float32 arithmetic: ties, -0.0, denormals and negative scales included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from abc_tvm.errors import UnsupportedError
+
+from .pointwise import Bounds
+
+MAX_STEPS = 255
+"""More thresholds than this is no step function (8-bit quantisation has 255)."""
+
+_FLOAT_MAX = np.float32(2.0**100)
+"""Inputs are examined up to here: beyond it a chain may overflow to infinity and NaN, and the
+step function goes on as it ends."""
+
+
+class NotAStep(UnsupportedError):
+    """The chain is no per-channel step function; the message says why."""
+
+
+@dataclass(frozen=True)
+class StepFunction:
+    """``N`` thresholds and ``N + 1`` levels a channel.
+
+    ``value = levels[q]`` with ``q`` the number of thresholds ``t`` of the channel with
+    ``x >= t``, counted from the other end (``N - q``) where ``sense`` is -1.
+
+    ``thresholds`` float32 ``[N, C]`` ascending along N (``+inf``: never, ``-inf``: always);
+    ``sense`` int8 ``[C]``; ``levels`` float32 ``[N + 1]``.
+    """
+
+    thresholds: np.ndarray
+    sense: np.ndarray
+    levels: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """NumPy meaning: ``x`` float32 ``[..., C]``."""
+        n = len(self.thresholds)
+        q = np.zeros(x.shape, np.int64)
+        for t in self.thresholds:
+            q += x >= t
+        return np.asarray(self.levels[np.where(self.sense > 0, q, n - q)])
+
+    @property
+    def rising(self) -> bool:
+        """Whether levels rise with the index, so that max-pooling keeps the highest index."""
+        return bool(np.all(np.diff(self.levels) > 0))
+
+
+def to_key(x: np.ndarray) -> np.ndarray:
+    """Order-preserving int64 of float32 bit patterns (-0.0 is just below +0.0)."""
+    bits = np.asarray(x, np.float32).view(np.int32).astype(np.int64)
+    return np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF) - 1)
+
+
+def from_key(key: np.ndarray) -> np.ndarray:
+    """Inverse of :func:`to_key`."""
+    bits = np.where(key >= 0, key, (-(key + 1)) | 0x80000000)
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def find_steps(
+    chain: Callable[[Bounds], Bounds],
+    channels: int,
+    *,
+    ties: bool = True,
+    levels: np.ndarray | None = None,
+) -> StepFunction:
+    """The step function that ``chain`` computes.
+
+    ``chain`` maps bounds float32 ``[P, C]`` of inputs to bounds ``[P, C]`` of results. Raises
+    :class:`NotAStep` with the reason. ONNX's ``Sign`` has a level of its own at a tie,
+    ``Sign(0) = 0``; ``ties=False`` gives that single point to the side of ``>=``, as the paper
+    defines it, which saves the plane that the level would cost. ``levels`` float32 ``[N + 1]``
+    fixes the levels (some may then never be taken).
+    """
+    pieces = _constant_pieces(chain, channels)
+    if not ties:
+        pieces = [_without_ties(*_joined(*piece)) for piece in pieces]
+    per_channel = [_merge(*piece) for piece in pieces]
+    return _normal_form(per_channel, levels)
+
+
+def _joined(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    keep = np.concatenate([[True], value[1:] != value[:-1]])
+    return start[keep], value[keep]
+
+
+def _without_ties(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give pieces no wider than a rounding error of a value near 1 to the higher neighbour."""
+    start, value = start.copy(), value.copy()
+    first = from_key(start).astype(np.float64)
+    last = from_key(np.append(start[1:] - 1, to_key(_FLOAT_MAX))).astype(np.float64)
+    width = last - first
+    narrow = width <= np.maximum(2.0**-22 * np.abs(first), 2.0**-23)
+    for i in range(1, len(value) - 1):
+        if narrow[i]:
+            value[i] = max(value[i - 1], value[i + 1])
+    return start, value
+
+
+def _constant_pieces(
+    chain: Callable[[Bounds], Bounds], channels: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For every channel: first key of each constant piece, ascending, and its value."""
+    low = np.full((1, channels), to_key(np.asarray(-_FLOAT_MAX)), np.int64)
+    high = np.full((1, channels), to_key(np.asarray(_FLOAT_MAX)), np.int64)
+    active = np.ones((1, channels), bool)
+    starts: list[np.ndarray] = []
+    values: list[np.ndarray] = []
+    owners: list[np.ndarray] = []
+    while active.any():
+        with np.errstate(all="ignore"):
+            least, most = chain((from_key(low), from_key(high)))
+        least, most = (np.broadcast_to(v, low.shape).astype(np.float32) for v in (least, most))
+        point = low == high
+        if np.isnan(least[active & point]).any():
+            raise NotAStep("the activation yields NaN for a finite input")
+        known = active & ((least == most) | point)
+        owner = np.broadcast_to(np.arange(channels), low.shape)
+        starts.append(low[known])
+        values.append(least[known] + np.float32(0))
+        owners.append(owner[known])
+        low, high, active = _halve(low, high, active & ~known)
+        if active.sum(0).max(initial=0) > 2 * MAX_STEPS + 2:
+            raise NotAStep(
+                f"the activation takes more than {MAX_STEPS + 1} different values (it is not "
+                "binarized or quantized here)"
+            )
+    start, value, owned = (np.concatenate(v) for v in (starts, values, owners))
+    order = np.lexsort((start, owned))
+    start, value, owned = start[order], value[order], owned[order]
+    cuts = np.searchsorted(owned, np.arange(1, channels))
+    return list(zip(np.split(start, cuts), np.split(value, cuts), strict=True))
+
+
+def _halve(
+    low: np.ndarray, high: np.ndarray, active: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both halves of the active intervals, packed to the front of each channel's column."""
+    middle = (low + high) >> 1
+    low2 = np.concatenate([low, middle + 1])
+    high2 = np.concatenate([middle, high])
+    both = np.concatenate([active, active])
+    order = np.argsort(~both, axis=0, kind="stable")[: max(1, int(both.sum(0).max(initial=0)))]
+    take = lambda v: np.take_along_axis(v, order, 0)  # noqa: E731
+    low2, high2, both = take(low2), take(high2), take(both)
+    low2 = np.where(both, low2, 0)
+    high2 = np.where(both, high2, 0)
+    return low2, high2, both
+
+
+def _merge(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drop borders between pieces of equal value: keys of the jumps, and the values."""
+    start, value = _joined(start, value)
+    keys = start[1:]
+    if np.any(keys == 0):
+        raise NotAStep("the activation tells -0.0 from 0.0, which no comparison can")
+    return keys, value
+
+
+def _normal_form(
+    per_channel: list[tuple[np.ndarray, np.ndarray]], levels: np.ndarray | None
+) -> StepFunction:
+    """One list of levels for all channels, each channel with its own thresholds and sense."""
+    if levels is None:
+        levels = _common_levels([values for _, values in per_channel])
+    if len(levels) == 1:  # constant in every channel: one threshold that is never passed
+        levels = np.array([levels[0], levels[0] + 1], np.float32)
+    count = len(levels) - 1
+    if count > MAX_STEPS:
+        raise NotAStep(f"the activation has {count + 1} levels, more than {MAX_STEPS + 1}")
+    thresholds = np.empty((count, len(per_channel)), np.float32)
+    sense = np.ones(len(per_channel), np.int8)
+    for c, (keys, values) in enumerate(per_channel):
+        rising = _thresholds(keys, values, levels)
+        if rising is None:
+            rising = _thresholds(keys, values, levels[::-1])
+            sense[c] = -1
+        if rising is None:
+            raise NotAStep("channels step through different levels, so no one set of planes fits")
+        thresholds[:, c] = rising
+    return StepFunction(thresholds, sense, levels.astype(np.float32))
+
+
+def _common_levels(per_channel: list[np.ndarray]) -> np.ndarray:
+    levels = max(per_channel, key=len)
+    union = np.unique(np.concatenate(per_channel))
+    if len(union) > len(levels) and all(_monotone(values) for values in per_channel):
+        levels = union
+    return np.sort(levels) if _monotone(levels) else levels
+
+
+def _monotone(values: np.ndarray) -> bool:
+    difference = np.diff(values)
+    return bool(np.all(difference > 0) or np.all(difference < 0))
+
+
+def _thresholds(keys: np.ndarray, values: np.ndarray, levels: np.ndarray) -> np.ndarray | None:
+    """``[N]`` thresholds at which the channel passes each level, or ``None`` if it does not."""
+    where = []
+    at = 0
+    for value in values:
+        hits = np.nonzero(levels[at:] == value)[0]
+        if len(hits) == 0:
+            return None
+        at += int(hits[0])
+        where.append(at)
+    out = np.full(len(levels) - 1, np.inf, np.float32)
+    out[: where[0]] = -np.inf
+    for key, before, after in zip(keys, where[:-1], where[1:], strict=True):
+        out[before:after] = from_key(np.asarray([key]))[0]
+    return out

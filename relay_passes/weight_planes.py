@@ -1,0 +1,217 @@
+"""Constant weights of few values as sums of ±1 planes: ``W = sum_m alpha_m * B_m``.
+
+Recovered from the values alone, so every export of the same layer gives the same planes:
+
+* two values ``±alpha`` a channel: one plane, ``alpha`` per output channel;
+* every combination of ``±alpha_1 ± alpha_2 ...``: M planes for up to ``2**M`` values;
+* a uniform grid (k-bit weights): ``alpha_i = 2**i * step / 2``;
+* nested bases (thresholds on one real weight): M planes for ``M + 1`` values;
+* anything else with few values: nested bases and a constant plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from abc_tvm.errors import UnsupportedError
+
+MAX_VALUES = 16
+"""More values than this in one output channel are not few."""
+
+_TOLERANCE = 2.0**-20
+
+
+class NotPlanes(UnsupportedError):
+    """The weights take too many values; the message says how many."""
+
+
+@dataclass(frozen=True)
+class WeightPlanes:
+    """``planes`` int8 ±1 ``[M, OC, KH, KW, IC/g]``; ``alpha`` float32 ``[M, OC]``."""
+
+    planes: np.ndarray
+    alpha: np.ndarray
+
+    @property
+    def per_layer(self) -> bool:
+        """Whether all output channels share their scales."""
+        return bool(np.all(self.alpha == self.alpha[:, :1]))
+
+
+def factor(weight: np.ndarray) -> WeightPlanes:
+    """Planes of ``weight [OC, ...]``; raises :class:`NotPlanes`."""
+    if not np.all(np.isfinite(weight)):
+        raise NotPlanes("the weights hold NaN or infinity")
+    single = _one_plane(weight)
+    if single is not None:
+        return single
+    values = _distinct(weight)
+    if values is not None:
+        alpha, codes = decompose(values)
+        index = _nearest(weight, values)
+        return WeightPlanes(
+            np.moveaxis(codes[index], -1, 0).astype(np.int8),
+            np.repeat(alpha[:, None], len(weight), 1).astype(np.float32),
+        )
+    return _per_channel(weight)
+
+
+def _one_plane(weight: np.ndarray) -> WeightPlanes | None:
+    flat = np.abs(weight.reshape(len(weight), -1))
+    alpha = flat.max(1)
+    if np.any(alpha == 0) or np.any(flat.min(1) < alpha * (1 - _TOLERANCE)):
+        return None
+    planes = np.where(weight > 0, 1, -1).astype(np.int8)
+    return WeightPlanes(planes[None], alpha[None].astype(np.float32))
+
+
+def _distinct(weight: np.ndarray) -> np.ndarray | None:
+    """Sorted distinct values, rounding noise joined; ``None`` if there are too many."""
+    values = np.unique(weight + weight.dtype.type(0)).astype(np.float64)
+    if len(values) > 64 * MAX_VALUES:
+        return None
+    gap = np.diff(values) > _TOLERANCE * max(np.abs(values).max(), 1e-30)
+    groups = np.split(values, np.nonzero(gap)[0] + 1)
+    if len(groups) > MAX_VALUES:
+        return None
+    return np.array([g[len(g) // 2] if len(g) % 2 else g[0] for g in groups])
+
+
+def _nearest(weight: np.ndarray, values: np.ndarray) -> np.ndarray:
+    middles = (values[1:] + values[:-1]) / 2
+    return np.searchsorted(middles, weight)
+
+
+def _per_channel(weight: np.ndarray) -> WeightPlanes:
+    found = []
+    for channel in weight:
+        values = _distinct(channel)
+        if values is None:
+            raise NotPlanes(
+                f"the weights take more than {MAX_VALUES} values in one output channel "
+                "(float weights)"
+            )
+        alpha, codes = decompose(values)
+        found.append((alpha, codes[_nearest(channel, values)]))
+    count = max(len(alpha) for alpha, _ in found)
+    planes = np.ones((count, *weight.shape), np.int8)
+    alphas = np.zeros((count, len(weight)), np.float32)
+    for c, (alpha, code) in enumerate(found):
+        alphas[: len(alpha), c] = alpha
+        planes[: len(alpha), c] = np.moveaxis(code, -1, 0)
+    return WeightPlanes(planes, alphas)
+
+
+def decompose(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``(alpha [M], codes ±1 [K, M])`` with ``values = codes @ alpha``, M as small as found."""
+    scale = max(float(np.abs(values).max()), 1e-30)
+    candidates = [_combinations, _grid, _nested]
+    best: tuple[np.ndarray, np.ndarray] | None = None
+    for candidate in candidates:
+        alpha = candidate(values)
+        if alpha is None or len(alpha) > 8:
+            continue
+        codes = _codes(values, alpha) if candidate is not _nested else _nested_codes(values)
+        if codes is None or np.abs(codes @ alpha - values).max() > 4 * _TOLERANCE * scale:
+            continue
+        if best is None or len(alpha) < len(best[0]):
+            best = (alpha, codes)
+    for shifted in (_grid_with_constant(values), _with_constant(values)):
+        if shifted is not None and (best is None or len(shifted[0]) < len(best[0])):
+            best = shifted
+    assert best is not None
+    return best
+
+
+def _combinations(values: np.ndarray) -> np.ndarray | None:
+    """Scales of independent bases: each new gap from the top that sums do not explain."""
+    top = values[-1]
+    close = _TOLERANCE * max(float(np.abs(values).max()), 1e-30) * 4
+    alpha: list[float] = []
+    sums = np.zeros(1)
+    for value in values[-2::-1]:
+        gap = (top - value) / 2
+        if np.abs(sums - gap).min() > close:
+            alpha.append(gap)
+            sums = np.concatenate([sums, sums + gap])
+            if len(alpha) > 4:
+                return None
+    if not alpha or abs(sum(alpha) - top) > close:
+        return None
+    return np.array(alpha)
+
+
+def _grid(values: np.ndarray) -> np.ndarray | None:
+    """``2**i`` scales of a uniform grid symmetric to zero."""
+    if len(values) < 2:
+        return None
+    step = float(np.diff(values).min())
+    bits = int(np.ceil(np.log2((values[-1] - values[0]) / step + 1) - 1e-6))
+    top = step / 2 * (2**bits - 1)
+    offset = (values + top) / step
+    if np.abs(offset - np.rint(offset)).max() > 1e-4 or offset.min() < -0.5:
+        return None
+    if offset.max() > 2**bits - 0.5:
+        return None
+    return step / 2 * 2.0 ** np.arange(bits)
+
+
+def _codes(values: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
+    signs = np.array(list(product((-1, 1), repeat=len(alpha))))
+    sums = signs @ alpha
+    return np.asarray(signs[np.abs(values[:, None] - sums[None]).argmin(1)])
+
+
+def _nested_order(values: np.ndarray) -> np.ndarray | None:
+    """An order that starts at ``-v`` and ends at ``v``."""
+    close = 4 * _TOLERANCE * max(float(np.abs(values).max()), 1e-30)
+    for low in range(len(values) // 2):
+        high = int(np.abs(values + values[low]).argmin())
+        if high != low and abs(values[high] + values[low]) <= close:
+            rest = [i for i in range(len(values)) if i not in (low, high)]
+            return np.array([low, *rest, high])
+    return None
+
+
+def _nested(values: np.ndarray) -> np.ndarray | None:
+    order = _nested_order(values)
+    return None if order is None else np.diff(values[order]) / 2
+
+
+def _nested_codes(values: np.ndarray) -> np.ndarray | None:
+    order = _nested_order(values)
+    if order is None:
+        return None
+    count = len(values)
+    codes = np.empty((count, count - 1), np.int64)
+    for rank, index in enumerate(order):
+        codes[index] = np.where(np.arange(count - 1) < rank, 1, -1)
+    return codes
+
+
+def _grid_with_constant(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """``2**i`` planes of a uniform grid that is not symmetric, and a plane that is +1."""
+    if len(values) < 3:
+        return None
+    middle = (values[0] + values[-1]) / 2
+    step = float(np.diff(values).min())
+    index = (values - values[0]) / step
+    if np.abs(index - np.rint(index)).max() > 1e-4:
+        return None
+    bits = int(np.ceil(np.log2(index[-1] + 1) - 1e-6))
+    middle = values[0] + step / 2 * (2**bits - 1)
+    codes = np.where((np.rint(index).astype(np.int64)[:, None] >> np.arange(bits)) & 1, 1, -1)
+    alpha = np.concatenate([step / 2 * 2.0 ** np.arange(bits), [middle]])
+    return alpha, np.concatenate([codes, np.ones((len(values), 1), codes.dtype)], 1)
+
+
+def _with_constant(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nested bases of the values about their middle, and a plane that is +1 everywhere."""
+    middle = (values[0] + values[-1]) / 2
+    half = np.diff(values) / 2
+    codes = np.where(np.arange(len(half))[None] < np.arange(len(values))[:, None], 1, -1)
+    ones = np.ones((len(values), 1), codes.dtype)
+    return np.concatenate([half, [middle]]), np.concatenate([codes, ones], 1)

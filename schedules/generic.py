@@ -1,0 +1,56 @@
+"""A fair schedule for kernels that are not ours: parallel outside, vectors inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import s_tir
+
+from . import blocks
+
+VECTOR = 16
+SCHEDULED = "abc_scheduled"
+"""Attribute of a PrimFunc that has its schedule."""
+
+
+def schedule_any(func: Any) -> Any:
+    """Schedule a PrimFunc of unknown blocks; one that refuses a step goes without it."""
+    sch = s_tir.Schedule(func)
+    for name in blocks.names(sch):
+        block = sch.get_sblock(name)
+        kinds = [str(v.iter_type) for v in sch.get(block).iter_vars]
+        loops = sch.get_loops(block)
+        if len(kinds) != len(loops) or not loops:
+            continue
+        spatial = [k == "0" or k == "kDataPar" or "DataPar" in k for k in kinds]
+        try:
+            if spatial[-1]:
+                _vectorise(sch, loops)
+            count = 0
+            while count < len(loops) - 1 and spatial[count]:
+                count += 1
+            if count:
+                sch.parallel(sch.fuse(*loops[: min(count, 2)]))
+        except s_tir.ScheduleError:
+            continue
+    return sch.mod["main"]
+
+
+def _vectorise(sch: s_tir.Schedule, loops: list[Any]) -> None:
+    width = blocks.extent(sch, loops[-1])
+    if width is None or width < 2:
+        return
+    if width <= VECTOR:
+        sch.vectorize(loops[-1])
+    elif width % VECTOR == 0:
+        sch.vectorize(sch.split(loops[-1], [None, VECTOR])[1])
+
+
+def schedule_rest_of(mod: tvm.IRModule) -> tvm.IRModule:
+    """Schedule every PrimFunc of a module that is not scheduled yet."""
+    for gvar, func in mod.functions_items():
+        if isinstance(func, tvm.tirx.PrimFunc) and SCHEDULED not in (func.attrs or {}):
+            body = s_tir.Schedule(func.with_attr("global_symbol", "main")).mod["main"]
+            mod.update_func(gvar, schedule_any(body).without_attr("global_symbol"))
+    return mod

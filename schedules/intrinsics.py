@@ -1,0 +1,122 @@
+"""Blocks that become instructions: 32 lanes at once instead of a loop over lanes.
+
+:func:`lower_lanes` runs after a schedule. It replaces the innermost loop over lanes of certain
+blocks by vector loads, one expression, and a store. (``tensorize`` would do the same, but it
+refuses blocks with a guard, which tiles that do not divide the output have.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm import s_tir, tirx
+
+LANES = 32
+"""Output channels in one block of lanes."""
+
+Instruction = Callable[[Any], Any]
+"""From the store of one lane (a ``BufferStore``) to the statement for all lanes."""
+
+
+def pack(store: Any) -> Any:
+    """``word[...] += truth[..., lane] << lane`` over all lanes: 32 truth values to a word.
+
+    ``reinterpret`` of a vector of booleans compiles to ``kmovd`` on AVX-512, ``vpmovmskb`` on
+    AVX2 and a masked ``addv`` on AArch64.
+    """
+    flags = store.value.b.a.value  # old + (cast(truth) << cast(lane))
+    truth = all_lanes(flags) != tirx.Broadcast(tirx.const(0, flags.source.dtype), LANES)
+    word = tirx.call_intrin(str(store.buffer.dtype), "tirx.reinterpret", truth)
+    return tirx.BufferStore(store.buffer, word, store.indices)
+
+
+def lookup(store: Any) -> Any:
+    """``sum[..., lane] += table[row + weight[..., lane]]`` over all lanes: one AVX2 shuffle.
+
+    Intel 64 and IA-32 Software Developer's Manual, ``VPSHUFB``: each half of the register looks
+    up 16 bytes, so the row of 16 is loaded into both halves.
+    """
+    load = store.value.b
+    row, weight = load.indices[0].a, load.indices[0].b.value
+    entries = tirx.BufferLoad(load.source, [tirx.Ramp(row, _one(row), LANES // 2)])
+    both = tirx.Shuffle([entries, entries], list(range(LANES)))
+    found = tirx.call_llvm_pure_intrin(
+        f"uint8x{LANES}", "llvm.x86.avx2.pshuf.b", both, all_lanes(weight)
+    )
+    total = all_lanes(store.value.a) + found
+    at = [*store.indices[:-1], _ramp(store.indices[-1])]
+    return tirx.BufferStore(store.buffer, total, at)
+
+
+def all_lanes(load: Any) -> Any:
+    """The load of one lane (its last index) as a load of all 32."""
+    return tirx.BufferLoad(load.source, [*load.indices[:-1], _ramp(load.indices[-1])])
+
+
+def _ramp(lane: Any) -> Any:
+    return tirx.Ramp(tirx.const(0, lane.ty.dtype), _one(lane), LANES)
+
+
+def _one(index: Any) -> Any:
+    return tirx.const(1, index.ty.dtype)
+
+
+INSTRUCTIONS: dict[str, Instruction] = {"pack_": pack, "byte_acc_update": lookup}
+"""By the beginning of the block's name."""
+
+
+def lower_lanes(func: Any) -> Any:
+    """``func``, a scheduled PrimFunc, with the loops over lanes of known blocks as instructions."""
+    return func.with_body(_visit(func.body))
+
+
+def _visit(stmt: Any) -> Any:
+    if isinstance(stmt, tirx.SeqStmt):
+        return tirx.SeqStmt([_visit(part) for part in stmt.seq])
+    if isinstance(stmt, tirx.For):
+        lowered = _lower(stmt)
+        if lowered is not None:
+            return lowered
+        return tirx.For(
+            stmt.loop_var,
+            stmt.min,
+            stmt.extent,
+            stmt.kind,
+            _visit(stmt.body),
+            stmt.thread_binding,
+            stmt.annotations,
+            stmt.step,
+        )
+    if isinstance(stmt, s_tir.SBlockRealize):
+        block = _with_body(stmt.block, _visit(stmt.block.body), stmt.block.init)
+        return s_tir.SBlockRealize(stmt.iter_values, stmt.predicate, block)
+    return stmt
+
+
+def _lower(loop: Any) -> Any:
+    """The instruction in place of ``loop``, where it is the loop over lanes of a known block."""
+    inner = loop.body
+    if not isinstance(inner, s_tir.SBlockRealize):
+        return None
+    block = inner.block
+    emit = next((f for n, f in INSTRUCTIONS.items() if block.name_hint.startswith(n)), None)
+    if emit is None or not isinstance(block.body, tirx.BufferStore):
+        return None
+    zero = tirx.const(0, loop.loop_var.ty.dtype)
+    values = [zero if v.same_as(loop.loop_var) else v for v in inner.iter_values]
+    return s_tir.SBlockRealize(values, inner.predicate, _with_body(block, emit(block.body), None))
+
+
+def _with_body(block: Any, body: Any, init: Any) -> Any:
+    return s_tir.SBlock(
+        block.iter_vars,
+        block.reads,
+        block.writes,
+        block.name_hint,
+        body,
+        init,
+        block.alloc_buffers,
+        block.match_buffers,
+        block.annotations,
+    )

@@ -1,0 +1,35 @@
+"""The loop nest of kernels without a reduction: a vector of channels at a time.
+
+::
+
+    for b, h (parallel), w, g, o:
+        lane (vector): read or pool, then the epilogue of the slot's block
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import s_tir
+
+from . import blocks
+from .intrinsics import lower_lanes
+from .spatial import schedule_rest
+from .window import schedule_tile_stage
+
+
+def schedule_lanes(func: Any) -> Any:
+    """Schedule a fused kernel whose first block ``acc`` has no reduction. Returns a PrimFunc."""
+    sch = s_tir.Schedule(func)
+    order = blocks.names(sch)
+    acc = sch.get_sblock("acc")
+    b, h, _, _, o, lane = sch.get_loops(acc)
+    epilogue = [n for n in order[order.index("acc") + 1 :] if not n.startswith("crop_")]
+    for name in epilogue:
+        sch.reverse_compute_at(sch.get_sblock(name), o, preserve_unit_loops=True)
+    sch.vectorize(lane)
+    for name in epilogue:
+        schedule_tile_stage(sch, name)
+    sch.parallel(sch.fuse(b, h))
+    schedule_rest(sch, [n for n in order if n.startswith("crop_")])
+    return lower_lanes(sch.mod["main"])

@@ -1,0 +1,105 @@
+"""The loop nest of every convolution: lanes over output channels, a tile of accumulators.
+
+::
+
+    for b, g, o0, h0 (parallel), w0:
+        for kh, kw, c:                       # reduction outside the unrolled tile
+            for h1, w1, o1, m, p:            # unrolled: accumulators stay in registers
+                for lane (vector): acc += f(activation (broadcast), weights)
+        epilogue of the tile, unrolled and vectorised: combine planes, bias, threshold, pack
+
+The same nest serves bits (``popcount`` of ``xor``) and floats (products).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from tvm import s_tir
+
+from abc_tvm.compute.accumulate import Tile
+
+from . import blocks
+from .intrinsics import lower_lanes
+from .spatial import schedule_rest
+
+OUTER = 5
+"""Loops outside the tile: ``b, g, o0, h0, w0``."""
+
+
+def schedule_window(func: Any, tile: Tile, *, cores: int = 4) -> Any:
+    """Schedule a fused convolution made by :mod:`abc_tvm.compute`. Returns a PrimFunc.
+
+    ``cores`` only sets how finely the parallel loop is cut.
+    """
+    sch = s_tir.Schedule(func)
+    order = blocks.names(sch)
+    acc = sch.get_sblock("acc")
+    b, h, w, g, o, *planes, lane, kh, kw, c = sch.get_loops(acc)
+    scratch = 4 * prod([tile.rows, tile.columns, tile.blocks])
+    scratch *= prod(blocks.extent(sch, loop) or 1 for loop in (*planes, lane))
+    h0, h1 = sch.split(h, [None, tile.rows])
+    w0, w1 = sch.split(w, [None, tile.columns])
+    o0, o1 = sch.split(o, [None, tile.blocks])
+    sch.reorder(b, g, o0, h0, w0, kh, kw, c, h1, w1, o1, *planes, lane)
+    rest = order[order.index("acc") + 1 :]
+    epilogue = [n for n in rest if not n.startswith("crop_")]
+    for name in epilogue:
+        sch.reverse_compute_at(sch.get_sblock(name), w0, preserve_unit_loops=True)
+    sch.vectorize(lane)
+    blocks.unroll(sch, [h1, w1, o1, *planes])
+    for name in epilogue:
+        schedule_tile_stage(sch, name)
+    outer = blocks.parallel(sch, [b, g, o0, h0], cores, scratch) + 1
+    # Splitting a reduction leaves blocks that other primitives refuse, so it comes last.
+    init = sch.decompose_reduction(acc, fuse_taps(sch, kh, kw, c))
+    blocks.unroll(sch, sch.get_loops(init)[outer:-1])
+    for name in epilogue:
+        finish_tile_stage(sch, name, outer)
+    schedule_rest(sch, [n for n in order if n == "pad" or n.startswith("crop_")])
+    return lower_lanes(sch.mod["main"])
+
+
+def fuse_taps(sch: s_tir.Schedule, kh: Any, kw: Any, c: Any) -> Any:
+    """Fuse two of the reduction loops; returns the outermost that remains.
+
+    LLVM unrolls a short loop nest completely, adds the counts of several taps together before
+    it adds them to the accumulators, and then spills. One longer loop is left alone.
+    """
+    words = blocks.extent(sch, c)
+    if words is not None and words <= 2:
+        return sch.fuse(kh, kw)
+    sch.fuse(kw, c)
+    return kh
+
+
+def schedule_tile_stage(sch: s_tir.Schedule, name: str) -> None:
+    """Unroll and vectorise one stage of the epilogue, already placed in the tile."""
+    inner = sch.get_loops(sch.get_sblock(name))[OUTER:]
+    if name.startswith("pack_"):
+        blocks.unroll(sch, inner[:-1])
+    elif is_sum(name):
+        lane, m, p = inner[-3:]
+        sch.reorder(m, p, lane)
+        sch.vectorize(lane)
+        blocks.unroll(sch, [*inner[:-3], m, p])
+    elif name.startswith("word_"):
+        blocks.unroll(sch, inner)
+    else:
+        sch.vectorize(inner[-1])
+        blocks.unroll(sch, inner[:-1])
+
+
+def finish_tile_stage(sch: s_tir.Schedule, name: str, outer: int) -> None:
+    """Split the reductions of the epilogue and put the instructions in."""
+    block = sch.get_sblock(name)
+    if is_sum(name):
+        m = sch.get_loops(block)[-3]
+        start = sch.decompose_reduction(block, m)
+        blocks.unroll(sch, sch.get_loops(start)[outer:-1])
+
+
+def is_sum(name: str) -> bool:
+    """Whether a block is a :func:`abc_tvm.compute.accumulate.combine`: ``sum``, ``sum_1``, ..."""
+    return name == "sum" or (name.startswith("sum_") and name[4:].isdigit())

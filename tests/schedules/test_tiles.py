@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from abc_tvm.compute.accumulate import Tile
+from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.lanes import Blocking
+from abc_tvm.schedules.tiles import Kind, budget, choose_tile, waste
+from abc_tvm.schedules.x86 import family
+from abc_tvm.targets import load
+
+DEVICES = ["zen4", "skylake-avx512", "haswell", "x86-64"]
+WIDTHS = [1, 2, 3, 5, 7, 13, 14, 17, 28, 30, 56, 112]
+
+
+def square(width: int, channels: int) -> Window:
+    return Window(1, width, width, 64, channels)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", ["bits", "float"])
+def test_every_tile_is_valid_and_wastes_little(device: str, kind: Kind) -> None:
+    machine = load(device)
+    for width, blocks, pairs in itertools.product(WIDTHS, [1, 2, 5, 16], [1, 2, 3, 4, 9, 25]):
+        window, blocking = square(width, 32 * blocks), Blocking(32 * blocks)
+        tile = choose_tile(machine, window, blocking, pairs, kind=kind)
+        at = f"{width} wide, {blocks} blocks, {pairs} pairs: {tile}"
+        assert blocking.blocks % tile.blocks == 0, at
+        assert tile.rows <= window.out_height and tile.columns <= window.out_width, at
+        room = budget(machine, blocking, kind)
+        assert tile == Tile() or room.fits(tile, pairs), at
+        assert waste(tile, window) <= (0.25 if width < 10 else 0.15), at
+
+
+@pytest.mark.parametrize(
+    ("width", "blocks", "tile"),
+    [
+        (56, 2, Tile(1, 7, 1)),
+        (28, 4, Tile(1, 7, 1)),
+        (14, 8, Tile(1, 7, 1)),
+        (7, 16, Tile(1, 7, 1)),
+        (1, 16, Tile(1, 1, 4)),
+        (3, 4, Tile(1, 3, 2)),
+    ],
+)
+def test_zen4_keeps_fourteen_accumulators_of_a_resnet(width: int, blocks: int, tile: Tile) -> None:
+    """The tiles that benchmarks/kernels.py measures at 90 % of the peak and more."""
+    channels = 32 * blocks
+    assert choose_tile(load("zen4"), square(width, channels), Blocking(channels), 1) == tile
+
+
+def test_zen4_holds_useful_numbers_of_accumulators() -> None:
+    machine = load("zen4")
+    for width, pairs in itertools.product([7, 13, 14, 17, 28, 30, 56, 112], range(1, 10)):
+        window, blocking = square(width, 128), Blocking(128)
+        held = budget(machine, blocking, "bits").accumulators(
+            choose_tile(machine, window, blocking, pairs), pairs
+        )
+        assert 8 <= held <= 20, (width, pairs)
+
+
+def test_family_follows_the_popcount_instruction() -> None:
+    kinds = {name: family(load(name)) for name in (*DEVICES, "zen3", "icelake-server")}
+    assert kinds == {
+        "zen4": "popcount",
+        "icelake-server": "popcount",
+        "skylake-avx512": "nibble",
+        "haswell": "nibble",
+        "zen3": "nibble",
+        "x86-64": "popcount",
+    }
