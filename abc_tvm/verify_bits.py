@@ -31,7 +31,6 @@ from abc_tvm.relay_passes.rewrite import (
     substitute,
 )
 
-
 LEVEL_ERROR = 1e-5
 """Relative to the largest level: two float32 ways to sum the same few terms."""
 

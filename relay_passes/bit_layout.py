@@ -14,8 +14,8 @@ def pack_planes(planes: np.ndarray, window: Window, blocking: Blocking) -> np.nd
     Channel ``c`` of a group is bit ``c % 32`` of word ``c // 32``; bits past the last channel and
     lanes past the last output channel are 0.
     """
-    m, oc, kh, kw, ic = planes.shape
-    bits = np.zeros((m, oc, kh, kw, words(ic) * WORD), bool)
+    m, _, kh, kw, ic = planes.shape
+    bits = np.zeros((*planes.shape[:4], words(ic) * WORD), bool)
     bits[..., :ic] = planes > 0
     packed = np.packbits(bits, axis=-1, bitorder="little").view("<u4")
     lanes = np.zeros((m, kh, kw, words(ic), blocking.slots), np.uint32)
@@ -26,7 +26,7 @@ def pack_planes(planes: np.ndarray, window: Window, blocking: Blocking) -> np.nd
 
 def pack_weights(weight: np.ndarray, blocking: Blocking) -> np.ndarray:
     """float32 OHWI to ``[G*O, KH, KW, IC/g, L]``; lanes past the last channel are 0."""
-    oc, kh, kw, ic = weight.shape
+    _oc, kh, kw, ic = weight.shape
     lanes = np.zeros((kh, kw, ic, blocking.slots), np.float32)
     lanes[..., blocking.slot_of_channel()] = np.moveaxis(weight, 0, -1)
     split = lanes.reshape(kh, kw, ic, blocking.groups * blocking.blocks, blocking.lanes)

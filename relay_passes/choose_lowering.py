@@ -64,7 +64,5 @@ class ChooseLowering:
         layer.lowering = "bitserial"
         layer.reason = "" if planes == layer.N else f"{layer.N} thresholds in {planes} planes"
         m = int(shape_of(call.args[1])[0])
-        layer.weight_bytes = (
-            window.out_channels * window.taps * words(window.group_in) * 4 * m
-        )
+        layer.weight_bytes = window.out_channels * window.taps * words(window.group_in) * 4 * m
         return call

@@ -234,8 +234,13 @@ def _convolution(var: Any, call: Any, defined: dict[Any, Any]) -> Form | None:
 
 
 def _term(data: Any, weight: np.ndarray) -> Term:
-    key = crc32(np.ascontiguousarray(weight).data)
-    return Term(data, (Part(np.ones(len(weight)), key, weight),))
+    scale = np.ones(len(weight))
+    size = np.abs(weight)
+    largest = float(size.max(initial=0))
+    if largest > 0 and float(size.min()) == largest:  # one plane: its scale comes out
+        scale *= largest
+        weight = np.sign(weight)
+    return Term(data, (Part(scale, crc32(np.ascontiguousarray(weight).data), weight),))
 
 
 def _last_axis(call: Any) -> bool:
@@ -284,9 +289,15 @@ def _ratio(term: Term, reference: Term) -> float | None:
     """``r`` with ``weight = r * reference`` up to float32 rounding, scale by scale."""
     mine, theirs = term.joined(), reference.joined()
     if mine.keys() != theirs.keys():
-        return None
+        return _proportion(term.weight(), reference.weight())
     a = np.array([mine[key][0] for key in mine])
     b = np.array([theirs[key][0] for key in mine])
+    return _proportion(a, b)
+
+
+def _proportion(a: np.ndarray, b: np.ndarray) -> float | None:
+    if a.shape != b.shape:
+        return None
     at = np.unravel_index(np.abs(b).argmax(), b.shape)
     if b[at] == 0:
         return None

@@ -22,7 +22,7 @@ from .fold_thresholds import steps_of
 from .ops import conv_window, make, window_attrs
 from .planes_code import Code, best_code, thermometer
 from .recognise_activations import to_float
-from .rewrite import const, constant, emit, hint, op_name, rebuild, shape_of
+from .rewrite import array_of, const, emit, hint, op_name, rebuild, shape_of
 from .step_function import StepFunction
 
 STEPS = ("abc.step", "abc.count_step")
@@ -103,9 +103,7 @@ class Encode:
             self.emitted[key] = builder.emit(call, "bits")
         return self.emitted[key]
 
-    def pool(
-        self, builder: Any, pool: Any, raw: Any, code: Code, groups: int, turned: Any
-    ) -> Any:
+    def pool(self, builder: Any, pool: Any, raw: Any, code: Code, groups: int, turned: Any) -> Any:
         channels = int(shape_of(pool.args[0])[3])
         key = (raw, pool.args[0], code.kind, None if turned is None else turned.tobytes())
         if key not in self.emitted:
@@ -162,6 +160,4 @@ def _turned(outer: StepFunction, inner: StepFunction) -> np.ndarray | None:
 
 def turned_channels(call: Any) -> np.ndarray:
     """Boolean ``[C]`` of an ``abc.pool_bits``."""
-    array = constant(call.args[1])
-    assert array is not None
-    return array.astype(bool)
+    return array_of(call.args[1]).astype(bool)

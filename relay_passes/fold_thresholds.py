@@ -21,7 +21,18 @@ from tvm import relax
 
 from .ops import make
 from .recognise_activations import evaluate_chain, integer_form, roots
-from .rewrite import bindings, const, constant, emit, hint, op_name, rebuild, shape_of, substitute, uses
+from .rewrite import (
+    array_of,
+    bindings,
+    const,
+    emit,
+    hint,
+    op_name,
+    rebuild,
+    shape_of,
+    substitute,
+    uses,
+)
 from .step_function import NotAStep, StepFunction, find_steps
 
 
@@ -35,8 +46,7 @@ class FoldThresholds:
 def steps_of(call: Any) -> StepFunction:
     """The step function of an ``abc.step`` or ``abc.count_step`` (its float thresholds)."""
     place = (4, 2, 3) if op_name(call) == "abc.count_step" else (1, 2, 3)
-    thresholds, sense, levels = (constant(call.args[i]) for i in place)
-    assert thresholds is not None and sense is not None and levels is not None
+    thresholds, sense, levels = (array_of(call.args[i]) for i in place)
     return StepFunction(thresholds, sense, levels)
 
 
@@ -119,4 +129,3 @@ class _Counts:
         steps = steps_of(call)
         whole = np.stack([exact.threshold(t) for t in steps.thresholds]).astype(np.int32)
         return make("count_step", [call.args[0], const(whole), *call.args[2:], call.args[1]])
-

@@ -117,7 +117,7 @@ def _joins(name: str | None, var: Any, value: Any) -> bool:
     row = pointwise.TABLE.get(name or "")
     if row is None or row.te is None or not hasattr(var.ty, "shape"):
         return False
-    tensors = [var, *[a for a in value.args]]
+    tensors = [var, *list(value.args)]
     return len(shape_of(var)) == 4 and all(dtype_of(t) == "float32" for t in tensors)
 
 
@@ -173,9 +173,7 @@ def _emit_group(builder: Any, group: Group, outside: set[Any], env: dict[Any, An
     results = [var for var, _ in group.members if var in outside]
     if not results:
         return
-    name = "fused_" + "".join(
-        ch if ch.isalnum() else "_" for ch in hint(group.members[0][0])
-    )
+    name = "fused_" + "".join(ch if ch.isalnum() else "_" for ch in hint(group.members[0][0]))
     inner = relax.BlockBuilder()
     params = [relax.Var(f"x{i}", a.ty) for i, a in enumerate(inputs)]
     local: dict[Any, Any] = dict(zip(inputs, params, strict=True))

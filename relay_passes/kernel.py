@@ -12,21 +12,17 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from abc_tvm import compute
 from abc_tvm.compute import accumulate, outputs
 from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.compute.lanes import Blocking, Index, Scalar, stage
 from abc_tvm.schedules.kernels import Kernels
 
 from . import pointwise
-from .accumulator import Accumulator, accumulator
 from .bit_layout import pack_channels, pack_planes, pack_weights
-from .border import Border, border_of
 from .fold_thresholds import steps_of
 from .ops import bit_window, conv_window
-from .rewrite import bindings, constant, dtype_of, op_name, operands, shape_of
-
-NEVER = np.int32(2**30)
+from .rewrite import array_of, bindings, dtype_of, op_name, operands, shape_of
+from .sums import Sums
 
 
 @dataclass
@@ -69,8 +65,10 @@ class KernelBuilder:
             tile = self.max_pool(first_var, first)
         else:
             tile = self.nothing()
-        rest = self.members[1:] if name in ("abc.bitconv2d", "nn.conv2d", "nn.max_pool2d") else (
-            self.members
+        rest = (
+            self.members[1:]
+            if name in ("abc.bitconv2d", "nn.conv2d", "nn.max_pool2d")
+            else (self.members)
         )
         produced: dict[Any, tuple[te.Tensor, tuple[Any, ...]]] = {}
         for var, call in rest:
@@ -85,7 +83,11 @@ class KernelBuilder:
                 types.append((tuple(tensor.shape), "uint32"))
             else:
                 tensor = outputs.float_output(
-                    str(number), self.batch, self.height, self.width, self.blocking,
+                    str(number),
+                    self.batch,
+                    self.height,
+                    self.width,
+                    self.blocking,
                     self.values[var],
                 )
                 shape = (self.batch, self.height, self.width, self.blocking.channels)
@@ -94,20 +96,18 @@ class KernelBuilder:
             shapes.append(shape)
         args = [self.inputs[p] for p in self.params] + self.tables + outs
         func = te.create_prim_func(args)
-        if tile is None:
-            scheduled = self.kernels.lanes(func)
-        else:
-            scheduled = self.kernels.window(func, tile)
+        kernels = self.kernels
+        scheduled = kernels.lanes(func) if tile is None else kernels.window(func, tile)
         return Lowered(scheduled, self.constants, types, shapes)
 
     # ---- frame ------------------------------------------------------------------------
 
     def results(self) -> list[Any]:
         """Result variables, aliases followed."""
-        alias = {var: value for var, value in self.members}
+        alias = dict(self.members)
         body = self.body
-        while body in alias and not hasattr(alias[body], "op") and not hasattr(
-            alias[body], "fields"
+        while (
+            body in alias and not hasattr(alias[body], "op") and not hasattr(alias[body], "fields")
         ):
             body = alias[body]
         value = alias.get(body)
@@ -141,9 +141,7 @@ class KernelBuilder:
         for number, p in enumerate(self.params):
             dims = shape_of(p)
             head = dims[0] if isinstance(dims[0], int) else self.batch
-            self.inputs[p] = te.placeholder(
-                (head, *dims[1:]), dtype_of(p), name=f"x{number}"
-            )
+            self.inputs[p] = te.placeholder((head, *dims[1:]), dtype_of(p), name=f"x{number}")
 
     def frame(self, height: int, width: int, blocking: Blocking) -> None:
         self.height, self.width, self.blocking = height, width, blocking
@@ -179,11 +177,11 @@ class KernelBuilder:
     def bit_convolution(self, var: Any, call: Any) -> Any:
         window = bit_window(call)
         self.frame(
-            window.out_height, window.out_width,
+            window.out_height,
+            window.out_width,
             self.lanes_for(window.out_channels, window.groups),
         )
-        planes, alpha = constant(call.args[1]), constant(call.args[2])
-        assert planes is not None and alpha is not None
+        planes, alpha = array_of(call.args[1]), array_of(call.args[2])
         base = float(call.attrs["base"])
         weights = np.array([float(w) for w in call.attrs["weights"]])
         tile = self.kernels.tile(window, self.blocking, len(planes) * len(weights), "bits")
@@ -212,18 +210,22 @@ class KernelBuilder:
     def float_convolution(self, var: Any, call: Any) -> Any:
         window = conv_window(call)
         self.frame(
-            window.out_height, window.out_width,
+            window.out_height,
+            window.out_width,
             self.lanes_for(window.out_channels, window.groups),
         )
-        weight = constant(call.args[1])
-        assert weight is not None
+        weight = array_of(call.args[1])
         tile = self.kernels.tile(window, self.blocking, 1, "float")
         data = self.inputs[call.args[0]]
-        split = te.compute(
-            (data.shape[0], window.height, window.width, window.groups, window.group_in),
-            lambda b, h, w, g, c: data[b, h, w, g * window.group_in + c],
-            name="split",
-        ) if window.groups > 1 else None
+        split = (
+            te.compute(
+                (data.shape[0], window.height, window.width, window.groups, window.group_in),
+                lambda b, h, w, g, c: data[b, h, w, g * window.group_in + c],
+                name="split",
+            )
+            if window.groups > 1
+            else None
+        )
         shaped = split if split is not None else _with_group(data, window)
         packed = self.table(pack_weights(weight, self.blocking), "weight")
         acc = accumulate.products(shaped, packed, window, self.blocking, tile)
@@ -282,8 +284,7 @@ class KernelBuilder:
         if arg in self.inputs:
             tensor = self.inputs[arg]
             return lambda index: self.blocking.read(tensor, index)
-        array = constant(arg)
-        assert array is not None
+        array = array_of(arg)
         if array.size == 1:
             number = tirx.const(float(array.reshape(())), "float32")
             return lambda index: number
@@ -297,13 +298,12 @@ class KernelBuilder:
         return lambda index: tensor[self.blocking.slot(index)]
 
     def pointwise(self, var: Any, call: Any) -> Scalar:
-        name = op_name(call)
+        name = str(op_name(call))
         if name in ("abc.step", "abc.count_step"):
             return self.levels(call)
-        assert name is not None
-        row = pointwise.TABLE[name]
-        assert row.te is not None
-        emit = row.te
+        emit = pointwise.TABLE[name].te
+        if emit is None:
+            raise TypeError(f"{name} is never fused")
         args = [self.operand(a) for a in call.args]
         attrs = pointwise.attributes(name, call)
         return lambda index: emit(*(a(index) for a in args), **attrs)
@@ -330,13 +330,11 @@ class KernelBuilder:
 
     def encode(self, var: Any, call: Any) -> tuple[te.Tensor, tuple[Any, ...]]:
         n_thresholds = int(shape_of(call.args[1])[0])
-        thresholds, sense = constant(call.args[1]), constant(call.args[2])
-        assert thresholds is not None and sense is not None
+        thresholds, sense = array_of(call.args[1]), array_of(call.args[2])
         turned = sense < 0
         counted = bool(int(call.attrs["count"])) and call.args[0] in getattr(self, "sums", {})
         if int(call.attrs["count"]) and not counted:
-            thresholds = constant(call.args[3])
-            assert thresholds is not None
+            thresholds = array_of(call.args[3])
         binary = str(call.attrs["code"]) == "binary"
         if not binary:
             thresholds = np.where(turned[None], thresholds[::-1], thresholds)
@@ -395,111 +393,3 @@ def _with_group(data: te.Tensor, window: Window) -> te.Tensor:
         lambda b, h, w, g, c: data[b, h, w, c],
         name="split",
     )
-
-
-class Sums:
-    """What the counts of a bit convolution mean (see :mod:`.border` for the algebra)."""
-
-    def __init__(
-        self,
-        builder: KernelBuilder,
-        window: Window,
-        planes: np.ndarray,
-        alpha: np.ndarray,
-        base: float,
-        weights: np.ndarray,
-        counts: te.Tensor,
-    ) -> None:
-        self.builder, self.window, self.counts = builder, window, counts
-        self.blocking = builder.blocking
-        levels = base + np.concatenate([[0.0], np.cumsum(weights)])
-        self.exact: Accumulator | None = accumulator(
-            planes, alpha, np.concatenate([levels, base + weights]), any(window.padding)
-        )
-        self.border: Border = border_of(window)
-        inside = self.border.inside_sums(planes)  # [R, C, M, OC]
-        ones = (planes > 0).reshape(*planes.shape[:2], -1).sum(-1)  # [M, OC]
-        if base == 0:
-            inside = inside[:1, :1]
-        self.classes = inside.shape[:2]
-        self.classes_read: Any = None
-        if self.exact is not None:
-            z = self.exact.weight
-            unit = _unit(levels, self.exact.level)
-            steps = np.rint(weights / unit).astype(np.int64)
-            level0 = int(np.rint(base / unit))
-            self.factors = z[:, None] * steps[None]  # [M, P]
-            self.constant = (z[:, None] * (ones * steps.sum())).sum(0) + (
-                z[:, None] * inside * level0
-            ).sum(2)  # [R, C, OC]
-            self.single = self.factors.size == 1
-            self.whole = self._integer_sum()
-            return
-        wide = alpha.astype(np.float64)
-        constant_part = (wide * (ones * weights.sum() + base * inside)).sum(2)
-        factors = wide[:, None] * weights[None, :, None]  # [M, P, OC]
-        if np.all(factors == factors[:, :, :1]):
-            slots = factors[:, :, :1]
-        else:
-            slots = self.blocking.spread(factors)
-        table = builder.table(slots.astype(np.float32), "factor")
-        self.sum = accumulate.combine(counts, table, window, self.blocking, "float32")
-        self.offset = self._class_table(constant_part.astype(np.float32), 0)
-
-    def _integer_sum(self) -> Scalar:
-        if self.single:
-            counts = self.counts
-            return lambda i: counts[i[0], i[1], i[2], i[3], i[4], 0, 0, i[5]]
-        table = self.builder.table(self.factors[:, :, None].astype(np.int32), "factor")
-        total = accumulate.combine(self.counts, table, self.window, self.blocking, "int32")
-        return lambda index: total[index]
-
-    def _class_table(self, values: np.ndarray, fill: float) -> Any:
-        """Read ``values [..., R, C, OC]`` at the class of a pixel: ``read(index, *leading)``."""
-        table = self.builder.table(self.blocking.spread(values, fill), "border")
-        rows = columns = None
-        if self.classes[0] > 1:
-            rows = self.builder.table(self.border.row_class, "row")
-        if self.classes[1] > 1:
-            columns = self.builder.table(self.border.column_class, "column")
-
-        def read(index: Index, *leading: Any) -> Any:
-            _, h, w, *_ = index
-            r = rows[h] if rows is not None else 0
-            c = columns[w] if columns is not None else 0
-            return table[(*leading, r, c, self.blocking.slot(index))]
-
-        return read
-
-    def value(self, index: Index) -> Any:
-        """The convolution's float32 value."""
-        if self.exact is None:
-            return self.offset(index) - self.sum[index]
-        if not hasattr(self, "count_offset"):
-            self.count_offset = self._class_table(self.constant.astype(np.int32), 0)
-            self.scale = None
-            if np.any(self.exact.scale != 1):
-                self.scale = self.builder.per_slot(self.exact.scale, "scale")
-        whole = self.whole(index)
-        if self.single and self.factors.item() != 1:
-            whole = whole * tirx.const(int(self.factors.item()), "int32")
-        value = (self.count_offset(index) - whole).astype("float32")
-        return value if self.scale is None else value * self.scale(index)
-
-    def passes(self, thresholds: np.ndarray) -> Any:
-        """``D >= T`` as a comparison of the count itself; ``T`` int ``[N, OC]``."""
-        t = thresholds.astype(np.int64)[:, None, None, :]
-        limit = self.constant[None] - t
-        if self.single:
-            limit = np.floor_divide(limit, int(self.factors.item()))
-        limit = np.clip(limit, -NEVER, NEVER).astype(np.int32)
-        read = self._class_table(limit, -NEVER)
-        return lambda p, index: self.whole(index) <= read(index, p)
-
-
-def _unit(levels: np.ndarray, whole: np.ndarray) -> float:
-    at = int(np.abs(whole[: len(levels)]).argmax())
-    return float(levels[at] / whole[at])
-
-
-__all__ = ["KernelBuilder", "Lowered", "compute"]

@@ -42,6 +42,9 @@ class Stacked:
     rank: int = 5
 
 
+Value = Placed | Stacked
+
+
 class Layout:
     """Conversions between placements, emitted through one block builder."""
 

@@ -50,8 +50,8 @@ class Lower:
                         new = self.group(builder, new, groups[new.op], str(new.op.name_hint))
                     elif op_name(new) == "abc.pool_bits":
                         new = self.pool(builder, new)
-                    env[var] = new if isinstance(new, relax.Tuple) else emit(
-                        builder, new, hint(var)
+                    env[var] = (
+                        new if isinstance(new, relax.Tuple) else emit(builder, new, hint(var))
                     )
                     if isinstance(value, relax.TupleGetItem) and isinstance(
                         env.get(value.tuple_value), relax.Tuple
@@ -91,9 +91,7 @@ def call_kernel(builder: Any, lowered: Lowered, args: list[Any], name: str, batc
 
     types = [relax.TensorType(dims(shape), dtype) for shape, dtype in lowered.results]
     tensors = args + [const(c) for c in lowered.constants]
-    out = builder.emit(
-        relax.call_tir(gvar, tensors, types if len(types) > 1 else types[0]), name
-    )
+    out = builder.emit(relax.call_tir(gvar, tensors, types if len(types) > 1 else types[0]), name)
     results = []
     for i, (shape, wanted) in enumerate(zip(lowered.results, lowered.shapes, strict=True)):
         item = out if len(types) == 1 else builder.emit(relax.TupleGetItem(out, i))
@@ -114,7 +112,7 @@ def pool_kernel(call: Any, kernels: Kernels) -> Lowered:
     blocking = Blocking(len(turned), groups, WORD)
     mask = te.placeholder((groups, blocks), "uint32", name="turned")
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
-    top, left, bottom, right = window.padding
+    top, left, _, _ = window.padding
     padded = any(window.padding)
     head = (batch, window.out_height, window.out_width)
 

@@ -76,10 +76,9 @@ def bit_window(call: Any) -> Window:
     dims = shape_of(call.args[0])
     attrs = call.attrs
     kernel = pair(attrs["kernel"])
-    window = _window_of(
+    return _window_of(
         (*dims[:3], int(attrs["in_channels"])), attrs, kernel, int(attrs["out_channels"])
     )
-    return window
 
 
 def _tensor(shape: Any, dtype: str) -> Any:

@@ -26,6 +26,7 @@ class Code:
 
 
 def thermometer(levels: np.ndarray) -> Code:
+    """One plane a threshold."""
     wide = levels.astype(np.float64)
     return Code("thermometer", float(wide[0]), tuple(float(d) for d in np.diff(wide)))
 

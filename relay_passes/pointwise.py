@@ -175,9 +175,7 @@ TABLE: dict[str, Pointwise] = {
     "tanh": _row(np.tanh, _rising),
     "sigmoid": _row(_sigmoid, _rising),
     "exp": _row(np.exp, _rising),
-    "clip": _row(
-        _clip, _rising, lambda x, low, high: tirx.max(tirx.min(x, _f(high)), _f(low))
-    ),
+    "clip": _row(_clip, _rising, lambda x, low, high: tirx.max(tirx.min(x, _f(high)), _f(low))),
     "nn.relu": _row(
         lambda x: np.maximum(x, x.dtype.type(0)), _rising, lambda x: tirx.max(x, _f(0))
     ),

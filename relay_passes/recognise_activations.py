@@ -28,7 +28,17 @@ from . import pointwise
 from .accumulator import Accumulator, accumulator
 from .context import Context
 from .ops import conv_window, make
-from .rewrite import bindings, const, constant, dtype_of, hint, op_name, rebuild, shape_of, substitute
+from .rewrite import (
+    array_of,
+    bindings,
+    const,
+    dtype_of,
+    hint,
+    op_name,
+    rebuild,
+    shape_of,
+    substitute,
+)
 from .step_function import NotAStep, StepFunction, find_steps
 
 MOVES = ("permute_dims", "reshape")
@@ -152,9 +162,7 @@ class RecogniseActivations:
             return Found(root, kept, len(plain.thresholds))
         return Found(root, plain, len(plain.thresholds))
 
-    def integer_steps(
-        self, root: Any, evaluate: Any, channels: int, exact: Accumulator
-    ) -> Found:
+    def integer_steps(self, root: Any, evaluate: Any, channels: int, exact: Accumulator) -> Found:
         kept = reachable(find_steps(evaluate, channels, ties=True), exact)
         return Found(root, kept, len(kept.thresholds))
 
@@ -179,8 +187,7 @@ def integer_form(call: Any, defined: dict[Any, Any]) -> Accumulator | None:
         source = defined.get(source.args[0])
     if op_name(source) != "abc.step":
         return None
-    planes, alpha, levels = (constant(a) for a in (call.args[1], call.args[2], source.args[3]))
-    assert planes is not None and alpha is not None and levels is not None
+    planes, alpha, levels = (array_of(a) for a in (call.args[1], call.args[2], source.args[3]))
     padded = any(conv_window(call).padding)
     return accumulator(planes, alpha, levels, padded)
 
@@ -242,8 +249,7 @@ def evaluate_chain(
     def value_of(arg: Any) -> pointwise.Bounds:
         if arg in values:
             return values[arg]
-        array = constant(arg)
-        assert array is not None
+        array = array_of(arg)
         if array.ndim == 4 and (array.shape[1] > 1 or array.shape[2] > 1):
             raise NotAStep("the activation differs from pixel to pixel")
         if array.ndim == 4 and array.shape[0] > 1:
@@ -252,8 +258,7 @@ def evaluate_chain(
 
     with np.errstate(all="ignore"):
         for var, call in chain:
-            name = op_name(call)
-            assert name is not None
+            name = str(op_name(call))
             row = pointwise.TABLE[name]
             args = [value_of(a) for a in call.args]
             values[var] = row.bounds(*args, **pointwise.attributes(name, call))

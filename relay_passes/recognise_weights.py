@@ -17,7 +17,7 @@ from tvm import relax
 from . import weight_planes
 from .context import Context, Layer
 from .ops import conv_window, make, window_attrs
-from .rewrite import const, constant, hint, op_name, rebuild
+from .rewrite import array_of, const, hint, op_name, rebuild
 
 
 class RecogniseWeights:
@@ -39,8 +39,7 @@ class RecogniseWeights:
             )
             return None
         window = conv_window(call)
-        weight = constant(call.args[1])
-        assert weight is not None
+        weight = array_of(call.args[1])
         dense = window.height == window.kernel[0] and window.width == window.kernel[1]
         layer = Layer(
             name,

@@ -48,6 +48,14 @@ def constant(value: Any) -> np.ndarray | None:
     return value.value.numpy() if isinstance(value, GenericConst) else None
 
 
+def array_of(value: Any) -> np.ndarray:
+    """The array of an expression that is a constant by construction."""
+    array = constant(value)
+    if array is None:
+        raise TypeError(f"not a constant: {value}")
+    return array
+
+
 def shape_of(expr: Any) -> tuple[Any, ...]:
     """Static dimensions as ``int``, symbolic ones as TVM expressions."""
     dims = expr.ty.shape
@@ -55,10 +63,12 @@ def shape_of(expr: Any) -> tuple[Any, ...]:
 
 
 def dtype_of(expr: Any) -> str:
+    """Element type of a tensor, as NumPy names it."""
     return str(expr.ty.dtype).rsplit(".", 1)[-1]
 
 
 def const(array: np.ndarray) -> Any:
+    """A constant expression."""
     return relax.const(np.ascontiguousarray(array))
 
 
@@ -134,4 +144,5 @@ def emit(builder: relax.BlockBuilder, expr: Any, name: str = "") -> Any:
 
 
 def drop_dead(mod: tvm.IRModule) -> tvm.IRModule:
+    """``mod`` without bindings that nothing reads and functions that nothing calls."""
     return relax.transform.DeadCodeElimination(["main"])(mod)

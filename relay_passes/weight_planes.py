@@ -12,7 +12,8 @@ Recovered from the values alone, so every export of the same layer gives the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations_with_replacement, product
+from math import comb
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from abc_tvm.errors import UnsupportedError
 
 MAX_VALUES = 16
 """More values than this in one output channel are not few."""
+
+MAX_BASES = 4
+"""Independent bases that are looked for; nested ones may be more."""
 
 _TOLERANCE = 2.0**-20
 
@@ -51,6 +55,10 @@ def factor(weight: np.ndarray) -> WeightPlanes:
     values = _distinct(weight)
     if values is not None:
         alpha, codes = decompose(values)
+        if len(values) > 4:  # scales of single channels may hide behind many values
+            split = _per_channel(weight)
+            if len(split.planes) < len(alpha):
+                return split
         index = _nearest(weight, values)
         return WeightPlanes(
             np.moveaxis(codes[index], -1, 0).astype(np.int8),
@@ -62,7 +70,7 @@ def factor(weight: np.ndarray) -> WeightPlanes:
 def _one_plane(weight: np.ndarray) -> WeightPlanes | None:
     flat = np.abs(weight.reshape(len(weight), -1))
     alpha = flat.max(1)
-    if np.any(alpha == 0) or np.any(flat.min(1) < alpha * (1 - _TOLERANCE)):
+    if np.any(flat.min(1) < alpha * (1 - _TOLERANCE)):
         return None
     planes = np.where(weight > 0, 1, -1).astype(np.int8)
     return WeightPlanes(planes[None], alpha[None].astype(np.float32))
@@ -119,29 +127,26 @@ def decompose(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             continue
         if best is None or len(alpha) < len(best[0]):
             best = (alpha, codes)
-    for shifted in (_grid_with_constant(values), _with_constant(values)):
-        if shifted is not None and (best is None or len(shifted[0]) < len(best[0])):
-            best = shifted
-    assert best is not None
-    return best
+    shifted = [_grid_with_constant(values), _with_constant(values)]
+    found = [option for option in (best, *shifted) if option is not None]
+    return min(found, key=lambda option: len(option[0]))
 
 
 def _combinations(values: np.ndarray) -> np.ndarray | None:
-    """Scales of independent bases: each new gap from the top that sums do not explain."""
+    """Scales of independent bases (all added up they give the top value), fewest first."""
     top = values[-1]
     close = _TOLERANCE * max(float(np.abs(values).max()), 1e-30) * 4
-    alpha: list[float] = []
-    sums = np.zeros(1)
-    for value in values[-2::-1]:
-        gap = (top - value) / 2
-        if np.abs(sums - gap).min() > close:
-            alpha.append(gap)
-            sums = np.concatenate([sums, sums + gap])
-            if len(alpha) > 4:
-                return None
-    if not alpha or abs(sum(alpha) - top) > close:
-        return None
-    return np.array(alpha)
+    gaps = (top - values[-2::-1]) / 2
+    for count in range(max(1, int(np.ceil(np.log2(len(values))))), MAX_BASES + 1):
+        if count >= len(values) or comb(len(gaps) + count - 1, count) > 4000:
+            return None
+        signs = np.array(list(product((-1, 1), repeat=count)))
+        for alpha in combinations_with_replacement(gaps, count):
+            if abs(sum(alpha) - top) <= close:
+                sums = signs @ np.array(alpha)
+                if np.abs(values[:, None] - sums[None]).min(1).max() <= close:
+                    return np.array(alpha)
+    return None
 
 
 def _grid(values: np.ndarray) -> np.ndarray | None:

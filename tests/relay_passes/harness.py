@@ -170,7 +170,8 @@ def text_of(mod: tvm.IRModule) -> str:
         if array is not None:
             if array.ndim and not any(s.same_as(value) for s in seen):
                 seen.append(value)
-                shapes.append(f"{array.dtype}{list(array.shape)}")
+                values = f" = {array.ravel().tolist()}" if array.size <= 2 else ""
+                shapes.append(f"{array.dtype}{list(array.shape)}{values}")
         elif not isinstance(value, relax.Var):
             for part in [*getattr(value, "args", []), *getattr(value, "fields", [])]:
                 look(part)
@@ -181,7 +182,7 @@ def text_of(mod: tvm.IRModule) -> str:
     script = re.sub(
         r'metadata\["[\w.]+"\]\[(\d+)\]', lambda match: f"<{shapes[int(match[1])]}>", script
     )
-    script = re.sub(r': R\.Tensor\((\([^()]*\)), dtype="(\w+)"\)', r": \2\1", script)
+    script = re.sub(r'R\.Tensor\((\([^()]*\)), dtype="(\w+)"\)', r"\2\1", script)
     lines = [line.rstrip() for line in script.splitlines() if not line.startswith("#")]
     return "\n".join(lines).strip() + "\n"
 
