@@ -95,9 +95,10 @@ class _Walk(LayoutOps):
 
     def settle(self, var: Any, value: Value) -> Value:
         """Turn a tensor round at its source where a convolution wants it so."""
-        if isinstance(value, Placed) and value.kind == "plain" and var in self.wanted:
-            if not value.native and _rank(value.expr) == 4:
-                return Placed(self.to.nhwc(value), "nhwc")
+        if not isinstance(value, Placed) or value.kind != "plain" or value.native:
+            return value
+        if var in self.wanted and _rank(value.expr) == 4:
+            return Placed(self.to.nhwc(value), "nhwc")
         return value
 
     def get(self, expr: Any) -> Value:
@@ -145,7 +146,7 @@ class _Walk(LayoutOps):
         return Placed(self.to.op(relax.Call(call.op, args, call.attrs, call.ty_args), hint(var)))
 
     def folded(self, name: str | None, call: Any) -> np.ndarray | None:
-        args = []
+        args: list[Any] = []
         for arg in call.args:
             value = self.get(arg) if isinstance(arg, relax.Var) else Placed(arg)
             array = constant(value.expr) if isinstance(value, Placed) else None
@@ -190,7 +191,7 @@ class _Walk(LayoutOps):
     def slope(self, name: str, call: Any) -> np.ndarray | None:
         """Slope below zero, shaped to broadcast in the graph's own layout."""
         if name == "nn.leakyrelu":
-            return np.float32(call.attrs.alpha).reshape(())
+            return np.array(call.attrs.alpha, np.float32)
         array = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
         rank = len(shape_of(call.args[0]))
         if array is None or array.size == 1:
@@ -277,7 +278,8 @@ def _wanted_nhwc(func: Any) -> set[Any]:
         if isinstance(value, relax.TupleGetItem) and var in wanted:
             wanted.add(value.tuple_value)
         if name in ("nn.conv2d", "nn.max_pool2d", "nn.avg_pool2d"):
-            wanted.add(value.args[0])
+            if "NCHW" in (getattr(value.attrs, a, "") for a in ("data_layout", "layout")):
+                wanted.add(value.args[0])
         elif var in wanted and (name in pointwise.TABLE or name in _PASSING):
             wanted.update(a for a in operands(value) if _rank(a) in (4, 5))
     return wanted

@@ -107,8 +107,8 @@ class CollapseBases:
         func = mod["main"]
         forms = _forms(func)
         readers = uses(func)
-        joined = {var: _joint(forms[var]) for var in _ends(func, forms)}
-        joined = {var: joint for var, joint in joined.items() if joint is not None}
+        found = {var: _joint(forms[var]) for var in _ends(func, forms)}
+        joined = {var: joint for var, joint in found.items() if joint is not None}
         self.modified = bool(joined)
         if not joined:
             return mod
@@ -150,10 +150,10 @@ def _ends(func: Any, forms: dict[Any, Form]) -> list[Any]:
             continue
         largest[var] = max(largest.get(var, 0), forms[var].count)
         for arg in getattr(value, "args", []):
-            if isinstance(arg, relax.Var) and arg in forms and forms[var].count > 1:
-                if forms[var].holds(arg):
-                    sources.setdefault(var, []).append(arg)
-                    largest[arg] = max(largest.get(arg, 0), largest[var])
+            inner = isinstance(arg, relax.Var) and arg in forms and forms[var].count > 1
+            if inner and forms[var].holds(arg):
+                sources.setdefault(var, []).append(arg)
+                largest[arg] = max(largest.get(arg, 0), largest[var])
     return [
         var
         for var, form in forms.items()
@@ -223,7 +223,7 @@ def _convolution(var: Any, call: Any, defined: dict[Any, Any]) -> Form | None:
         return None
     data = call.args[0]
     terms = [_term(data, weight)]
-    source = defined.get(data)
+    source: Any = defined.get(data)
     if op_name(source) == "concat" and int(call.attrs.groups) == 1 and _last_axis(source):
         fields = source.args[0].fields
         cuts = np.cumsum([int(shape_of(f)[-1]) for f in fields])[:-1]
@@ -327,7 +327,8 @@ def _emit(builder: Any, form: Form, joint: Joint, env: dict[Any, Any]) -> Any:
         for coefficient, old in members:
             part = env[old]
             if coefficient != 1.0:
-                part = builder.emit(relax.op.multiply(part, const(np.float32(coefficient))))
+                factor = const(np.array(coefficient, np.float32))
+                part = builder.emit(relax.op.multiply(part, factor))
             data = part if data is None else builder.emit(relax.op.add(data, part))
         conv = relax.op.nn.conv2d(
             data,

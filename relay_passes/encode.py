@@ -78,8 +78,8 @@ class Encode:
             return self.pool(builder, call, raw, code, groups, None), code
         steps = steps_of(call)
         code = best_code(steps.levels)
-        pool = defined.get(call.args[0])
-        inner = defined.get(pool.args[0]) if op_name(pool) == "nn.max_pool2d" else None
+        pool: Any = defined.get(call.args[0])
+        inner: Any = defined.get(pool.args[0]) if op_name(pool) == "nn.max_pool2d" else None
         if op_name(inner) in STEPS:
             turned = _turned(steps, steps_of(inner))
             if turned is None:

@@ -66,7 +66,7 @@ class _Pools:
 
     def swap(self, builder: Any, call: Any) -> Any:
         pooled = call.args[0]
-        pool = self.defined.get(pooled)
+        pool: Any = self.defined.get(pooled)
         if op_name(pool) != "nn.max_pool2d":
             return None
         if any(op_name(reader) != "abc.step" for _, reader in self.readers[pooled]):

@@ -89,14 +89,13 @@ def _groups(func: Any) -> list[Group]:
             latest = max(inputs, default=-1)
             group = groups[latest] if latest >= 0 else None
             image = _image(var, value)
-            if group is not None and group.fused and _same_image(group.shape, image):
-                if _fits(group, value):
-                    owner[var] = latest
-                    group.members.append((var, value))
-                    if name == "abc.encode" and group.layout is None:
-                        group.layout = int(value.attrs["layout_groups"])
-                    continue
-            start(var, value, True)
+            if group is None or not _takes(group, image, value):
+                start(var, value, True)
+                continue
+            owner[var] = latest
+            group.members.append((var, value))
+            if name == "abc.encode" and group.layout is None:
+                group.layout = int(value.attrs["layout_groups"])
         else:
             start(var, value, False)
     return groups
@@ -141,8 +140,10 @@ def _layout(call: Any) -> int | None:
     return None
 
 
-def _fits(group: Group, call: Any) -> bool:
-    """Whether an encoding packs channels as the kernel's lanes lie."""
+def _takes(group: Group, image: tuple[Any, ...], call: Any) -> bool:
+    """Whether a kernel can compute one more operator: same image, channels in the same lanes."""
+    if not group.fused or not _same_image(group.shape, image):
+        return False
     if op_name(call) != "abc.encode" or group.layout is None:
         return True
     return same_slots(int(group.shape[3]), group.layout, int(call.attrs["layout_groups"]))

@@ -110,7 +110,7 @@ class KernelBuilder:
             body in alias and not hasattr(alias[body], "op") and not hasattr(alias[body], "fields")
         ):
             body = alias[body]
-        value = alias.get(body)
+        value: Any = alias.get(body)
         if hasattr(value, "fields"):
             self.members = [m for m in self.members if m[0] is not body]
             return [self.follow(f, alias) for f in value.fields]

@@ -144,7 +144,8 @@ class LayoutOps:
             for part in value.slices[1:]:
                 total = self.apply("add", total, part)
             if name == "mean":
-                total = self.apply("divide", total, Placed(const(np.float32(len(value.slices)))))
+                count = np.array(len(value.slices), np.float32)
+                total = self.apply("divide", total, Placed(const(count)))
             if call.attrs.keepdims:
                 return Stacked((self.real(total),), value.axis, value.rank)
             return total
@@ -211,8 +212,9 @@ class LayoutOps:
         first = parts[0]
         if isinstance(first, Stacked):
             axis %= first.rank
-            if all(isinstance(p, Stacked) and p.axis == axis for p in parts):
-                return Stacked(tuple(s for p in parts for s in p.slices), axis, first.rank)
+            same = [p for p in parts if isinstance(p, Stacked) and p.axis == axis]
+            if len(same) == len(parts):
+                return Stacked(tuple(s for p in same for s in p.slices), axis, first.rank)
         placed = [self.real(p) for p in parts]
         if all(p.kind == "nhwc" for p in placed):
             to = {0: 0, 1: 3, 2: 1, 3: 2}[axis % 4]

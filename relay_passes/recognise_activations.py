@@ -80,7 +80,7 @@ class RecogniseActivations:
     def convolution(self, builder: Any, var: Any, call: Any) -> Any:
         layer = self.context.layers[hint(var)]
         old_data = self.defined[var].args[0]
-        pool = self.defined.get(old_data)
+        pool: Any = self.defined.get(old_data)
         pooled = op_name(pool) == "nn.max_pool2d"
         try:
             found = self.activation(pool.args[0] if pooled else old_data)
@@ -119,20 +119,24 @@ class RecogniseActivations:
     def find(self, data: Any) -> Found:
         if op_name(self.defined.get(data)) not in pointwise.TABLE:
             raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
-        reason: NotAStep | None = None
+        reason = NotAStep("the activation mixes several tensors")
         for root, rest in roots(self.defined, data)[:-1]:
-            try:
-                return self.steps(root, rest, data)
-            except NotAStep as error:
-                reason = error
-        if reason is None:
-            raise NotAStep("the activation mixes several tensors")
+            found = self.attempt(root, rest, data)
+            if isinstance(found, Found):
+                return found
+            reason = found
         raise reason
+
+    def attempt(self, root: Any, chain: list[tuple[Any, Any]], data: Any) -> Found | NotAStep:
+        try:
+            return self.steps(root, chain, data)
+        except NotAStep as error:
+            return error
 
     def describe(self, data: Any) -> str:
         while op_name(self.defined.get(data)) in MOVES:
             data = self.defined[data].args[0]
-        call = self.defined.get(data)
+        call: Any = self.defined.get(data)
         name = op_name(call)
         if name is None:
             return "the network's input"
@@ -174,7 +178,7 @@ class RecogniseActivations:
 
     def integer(self, root: Any) -> Accumulator | None:
         """The integer form of the convolution that made ``root``, if it has one."""
-        call = self.new.get(self.env.get(root))
+        call: Any = self.new.get(self.env.get(root))
         return integer_form(call, self.new)
 
 
@@ -182,7 +186,7 @@ def integer_form(call: Any, defined: dict[Any, Any]) -> Accumulator | None:
     """Accumulator of an ``abc.bconv2d`` whose input is a step, given the bindings around it."""
     if op_name(call) != "abc.bconv2d":
         return None
-    source = defined.get(call.args[0])
+    source: Any = defined.get(call.args[0])
     if op_name(source) == "nn.max_pool2d":
         source = defined.get(source.args[0])
     if op_name(source) != "abc.step":

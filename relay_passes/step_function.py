@@ -106,7 +106,7 @@ def _without_ties(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.
     """
     start, value = start.copy(), value.copy()
     first = from_key(start).astype(np.float64)
-    last = from_key(np.append(start[1:] - 1, to_key(_FLOAT_MAX))).astype(np.float64)
+    last = from_key(np.append(start[1:] - 1, to_key(np.asarray(_FLOAT_MAX)))).astype(np.float64)
     width = last - first
     narrow = width <= 2.0**-17 * np.maximum(1, np.abs(first))
     for i in range(1, len(value) - 1):
@@ -131,7 +131,7 @@ def _constant_pieces(
         with np.errstate(all="ignore"):
             least, most = chain((from_key(low), from_key(high)))
         least, most = (np.broadcast_to(v, low.shape).astype(np.float32) for v in (least, most))
-        point = low == high
+        point = (low == high) | (np.isnan(least) & np.isnan(most))
         if np.isnan(least[active & point]).any():
             raise NotAStep("the activation yields NaN for a finite input")
         known = active & ((least == most) | point)
@@ -161,8 +161,7 @@ def _halve(
     high2 = np.concatenate([middle, high])
     both = np.concatenate([active, active])
     order = np.argsort(~both, axis=0, kind="stable")[: max(1, int(both.sum(0).max(initial=0)))]
-    take = lambda v: np.take_along_axis(v, order, 0)  # noqa: E731
-    low2, high2, both = take(low2), take(high2), take(both)
+    low2, high2, both = (np.take_along_axis(v, order, 0) for v in (low2, high2, both))
     low2 = np.where(both, low2, 0)
     high2 = np.where(both, high2, 0)
     return low2, high2, both

@@ -20,7 +20,7 @@ from .border import Border, border_of
 if TYPE_CHECKING:
     from .kernel import KernelBuilder
 
-NEVER = np.int32(2**30)
+NEVER = 2**30
 """Beyond every count: a limit that is always or never kept."""
 
 
