@@ -12,6 +12,12 @@ value across its threshold.
 A single such bit moves everything behind it by one level, in either engine. How much that is in
 this network is measured on onnxruntime alone: ``reference_drift`` is how far its own outputs move
 when every float input moves to the next float32 number. The verdict is in ``CRITERION``.
+
+A network that passes by its bits need not give onnxruntime's outputs: read ``relative_error`` and
+``argmax_agreement`` beside ``passed``. Tried on ABC ResNet-18 with M = N = 3, random weights and
+noise as images: 18 of 20 million bits flipped, all within 2e-5 of thresholds of values whose rms
+is 1 to 2, and 2 of 4 images kept their argmax; onnxruntime with its graph optimisations on kept
+3 of 4.
 """
 
 from __future__ import annotations

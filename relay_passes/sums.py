@@ -69,8 +69,11 @@ class Sums:
             slots = factors[:, :, :1]
         else:
             slots = self.blocking.spread(factors)
-        table = builder.table(slots.astype(np.float32), "factor")
-        self.sum = accumulate.combine(counts, table, window, self.blocking, "float32")
+        rounded = slots.astype(np.float32)
+        table = builder.table(rounded, "factor")
+        middle = window.taps * window.group_in // 2
+        self.sum = accumulate.combine(counts, table, window, self.blocking, "float32", middle)
+        constant_part = constant_part - factors.sum((0, 1)) * middle
         self.offset = self._class_table(constant_part.astype(np.float32), 0)
 
     def _integer_sum(self) -> Scalar:

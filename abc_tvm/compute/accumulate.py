@@ -123,10 +123,16 @@ def products(
 
 
 def combine(
-    counts: te.Tensor, factors: te.Tensor, window: Window, blocking: Blocking, dtype: str
+    counts: te.Tensor,
+    factors: te.Tensor,
+    window: Window,
+    blocking: Blocking,
+    dtype: str,
+    middle: int = 0,
 ) -> te.Tensor:
-    """Weighted sum of the planes' counts: ``sum over m, p of factors[m, p, slot] * counts``.
+    """Weighted sum of counts: ``sum over m, p of factors[m, p, slot] * (counts - middle)``.
 
+    ``middle`` near the counts' mean keeps float32 sums small, and so their rounding errors.
     ``factors`` is ``[M, P, slots]`` (per channel) or ``[M, P, 1]`` (per layer), of ``dtype``
     (float32, or int32 where everything is an integer multiple of a common unit). Returns
     ``[B, OH, OW, G, O, L]``.
@@ -139,7 +145,8 @@ def combine(
     def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
         slot = blocking.slot((b, h, w, g, o, l)) if per_channel else 0
         return te.sum(
-            factors[m, p, slot] * counts[b, h, w, g, o, m, p, l].astype(dtype), axis=[m, p]
+            factors[m, p, slot] * (counts[b, h, w, g, o, m, p, l] - middle).astype(dtype),
+            axis=[m, p],
         )
 
     return te.compute(shape, value, name="sum")

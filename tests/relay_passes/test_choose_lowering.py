@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+from abc_tvm.reference import weight_bases
 from abc_tvm.relay_passes.choose_lowering import ChooseLowering
 from tests.relay_passes.harness import (
     Net,
@@ -17,13 +18,14 @@ from tests.relay_passes.harness import (
     two_layers,
 )
 
-ALPHA = np.float32([1, 0.43, 0.19, 0.083, 0.037])
+ALPHA = np.float32([1, 0.43, 0.19, 0.083, 0.36])
 
 
 def layer(M: int, N: int, channels: int = 32, uniform: bool = False) -> onnx.ModelProto:
-    """One convolution of M random bases on N steps, evenly spaced ones if ``uniform``."""
+    """One convolution of the paper's M bases on N steps, evenly spaced ones if ``uniform``."""
     net = Net((1, channels, 4, 4))
-    bases = np.tensordot(ALPHA[:M], net.signs(M, 8, channels, 3, 3), 1)
+    weight = weight_bases(net.rng.normal(size=(8, channels, 3, 3)), M)
+    bases = np.tensordot(ALPHA[:M], weight, 1).astype(np.float32)
     total = net.step("input", -0.5)
     for n in range(1, N):
         scale = net.constant(1.0 if uniform else 1 + n / 4)

@@ -53,14 +53,6 @@ def prelu(net: Net, x: str) -> str:
 SAME: dict[str, Chain] = {
     "where": lambda net, x: net.step(x, 0.25),
     "cast": lambda net, x: bits(net, net.op("GreaterOrEqual", x, net.constant(0.25))),
-    "clip": lambda net, x: bits(
-        net,
-        net.op(
-            "GreaterOrEqual",
-            clip(net, net.op("Add", x, net.constant(0.25))),
-            net.constant(0.5),
-        ),
-    ),
     "not_less": lambda net, x: bits(net, net.op("Not", net.op("Less", x, net.constant(0.25)))),
     "double_sign": lambda net, x: net.op(
         "Sign", net.op("Add", net.op("Sign", net.op("Sub", x, net.constant(0.25))),
@@ -76,6 +68,14 @@ OTHERS: dict[str, Chain] = {
     "prelu": prelu,
     "bn": lambda net, x: net.step(net.bn(x, [1, -2, 0, 0.5], [0.25, 0, 1, -1], 0.5, 4.0)),
     "sum": lambda net, x: net.op("Add", net.step(x, 0.25), net.step(x, -0.5)),
+    "clip": lambda net, x: bits(
+        net,
+        net.op(
+            "GreaterOrEqual",
+            clip(net, net.op("Add", x, net.constant(0.25))),
+            net.constant(0.5),
+        ),
+    ),
     "sign": lambda net, x: net.op("Sign", x),
 }
 
@@ -115,22 +115,21 @@ def two_inputs(net: Net, x: str) -> str:
 
 
 def per_pixel(net: Net, x: str) -> str:
-    return net.step(net.op("Add", x, net.constant(np.arange(25).reshape(5, 5) / 4)))
+    return net.op("Mul", net.step(x), net.constant(np.arange(25).reshape(5, 5) / 4))
 
 
 def per_image(net: Net, x: str) -> str:
-    return net.step(net.op("Add", x, net.constant(np.arange(2).reshape(2, 1, 1, 1) / 4)))
+    return net.op("Mul", net.step(x), net.constant(np.arange(2).reshape(2, 1, 1, 1) / 4))
 
 
-def mixed_levels(net: Net, x: str) -> str:
-    high = net.channels([1, 2, 3, 5])
-    inside = net.op("Less", net.op("Abs", x), net.constant(1.0))
-    return net.op("Where", inside, high, net.constant(-1.0))
+def not_both(net: Net, x: str) -> str:
+    """-1, high, -1: one step up and one down, to a level of the channel's own."""
+    bump = net.op("Add", net.step(x, -1.0), net.op("Neg", net.step(x, 1.0)))
+    return net.op("Mul", bump, net.channels([1, 2, 3, 5]))
 
 
 def bump_before_pool(net: Net, x: str) -> str:
-    inside = net.op("Less", net.op("Abs", x), net.constant(1.0))
-    bump = net.op("Where", inside, net.constant(1.0), net.constant(-1.0))
+    bump = net.op("Add", net.step(x, -1.0), net.op("Neg", net.step(x, 1.0)))
     return net.op("MaxPool", bump, kernel_shape=[2, 2], strides=[1, 1])
 
 
@@ -141,7 +140,7 @@ REFUSED: list[tuple[Chain, tuple[int, ...], str]] = [
     (two_inputs, SHAPE, "mixes several tensors"),
     (per_pixel, SHAPE, "from pixel to pixel"),
     (per_image, (2, 4, 5, 5), "from image to image"),
-    (mixed_levels, SHAPE, "channels step through different levels"),
+    (not_both, SHAPE, "channels step through different levels"),
     (bump_before_pool, SHAPE, "do not rise"),
 ]
 

@@ -1,0 +1,98 @@
+"""Where things are printed: JSON and results on stdout, everything about the work on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from abc_tvm.report import Report
+
+_PLAIN_WIDTH = 200
+"""Columns of a table that goes to a file or a pipe, so that nothing is cut."""
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """The one JSON object of ``--json``. JSON has no NaN or infinity: they become null."""
+    sys.stdout.write(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def tables(as_json: bool) -> Console:
+    """Console for tables: stdout, or stderr where stdout holds JSON."""
+    return _console(sys.stderr if as_json else sys.stdout)
+
+
+def errors() -> Console:
+    """Console for what is said beside the results."""
+    return _console(sys.stderr)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner that names the stage, on a terminal; nothing elsewhere."""
+    console = errors()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status(what) as status:
+        yield lambda stage: status.update(f"{what}: {stage.replace('_', ' ')}")
+
+
+def layer_table(report: Report) -> Table:
+    """The layers of a network, one row each."""
+    table = Table(title=f"{len(report)} layers, target {report.target}")
+    for name in ("layer", "op", "weights", "MMAC", "M", "N", "lowering", "reason"):
+        table.add_column(name, justify="right" if name in ("MMAC", "M", "N") else "left")
+    for layer in report:
+        table.add_row(
+            layer.name,
+            layer.op,
+            "x".join(map(str, layer.shape)),
+            f"{layer.macs / 1e6:.2f}",
+            "-" if layer.M is None else str(layer.M),
+            "-" if layer.N is None else str(layer.N),
+            layer.lowering,
+            layer.reason,
+        )
+    return table
+
+
+def summary(report: Report) -> str:
+    """One line: how much of a network runs on bits, and what its weights take."""
+    facts = report.json()
+    if not report.binarized:
+        return "nothing is binarized: every layer is compiled in float (the reasons: inspect)"
+    share = facts["bitserial_macs"] / max(facts["macs"], 1)
+    return (
+        f"{facts['bitserial_layers']} of {len(report)} layers on bits ({share:.0%} of the "
+        f"multiply-adds); weights {size(facts['weight_bytes'])}, in float32 "
+        f"{size(facts['float_weight_bytes'])}"
+    )
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _console(stream: TextIO) -> Console:
+    plain = not stream.isatty()
+    return Console(
+        file=stream, width=_PLAIN_WIDTH if plain else None, highlight=False, markup=False
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

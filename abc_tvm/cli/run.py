@@ -1,0 +1,83 @@
+"""``abc-tvm run``: run a compiled network, and time it."""
+
+from __future__ import annotations
+
+import click
+
+from abc_tvm.cli import options
+from abc_tvm.cli.arrays import read_arrays, write_arrays
+from abc_tvm.cli.console import print_json, tables
+from abc_tvm.errors import InputError
+from abc_tvm.files import check_writable
+
+
+@click.command()
+@click.argument("artifact", metavar="OUT.so", type=click.Path())
+@click.option("-i", "--input", "source", metavar="IN.npz", help="Inputs; keys are their names.")
+@click.option("--random", "random", is_flag=True, help="Random inputs, always the same ones.")
+@click.option("-o", "--output", metavar="OUT.npz", help="Write the outputs.")
+@options.threads
+@click.option("--repeat", type=click.IntRange(min=1), default=10, show_default=True,
+              help="Measurements.")  # fmt: skip
+@click.option("--number", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Runs that one measurement averages over.")  # fmt: skip
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Images of --random, where the network leaves the batch open.")  # fmt: skip
+@options.as_json
+def run(
+    artifact: str,
+    source: str | None,
+    random: bool,
+    output: str | None,
+    threads: int | None,
+    repeat: int,
+    number: int,
+    batch: int,
+    as_json: bool,
+) -> None:
+    """Run the compiled network OUT.so and time it."""
+    from abc_tvm.onnx_engine import random_inputs
+    from abc_tvm.runtime import load
+    from abc_tvm.timing import take_turns
+
+    if (source is None) == (not random):
+        raise click.UsageError("give either -i IN.npz or --random")
+    if output is not None:
+        check_writable(output, InputError)
+    session = load(artifact, threads)
+    if source is None:
+        arrays = random_inputs(session.info.inputs, batch)
+    else:
+        arrays = read_arrays(source)
+    try:
+        outputs = session.run(arrays)
+    except InputError as error:
+        raise InputError(f"{source or 'random inputs'}: {error}") from error
+    times = take_turns({"run": lambda: session.run(arrays)}, repeat, number)["run"]
+    if output is not None:
+        write_arrays(output, outputs)
+    console = tables(as_json)
+    console.print(
+        f"{artifact}: median {times.median_ms:.3f} ms, least {times.min_ms:.3f} ms "
+        f"({repeat} x {number} runs, {session.threads} threads)",
+        soft_wrap=True,
+    )
+    for name, array in outputs.items():
+        console.print(f"  {name}: {array.dtype} {list(array.shape)}", soft_wrap=True)
+    if as_json:
+        print_json(
+            {
+                "artifact": artifact,
+                "target": session.info.target["name"],
+                "median_ms": times.median_ms,
+                "min_ms": times.min_ms,
+                "repeat": repeat,
+                "number": number,
+                "threads": session.threads,
+                "inputs": {name: list(array.shape) for name, array in arrays.items()},
+                "outputs": {
+                    name: {"shape": list(array.shape), "dtype": str(array.dtype)}
+                    for name, array in outputs.items()
+                },
+            }
+        )

@@ -1,0 +1,75 @@
+"""``abc-tvm verify``: the compiled network against onnxruntime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from abc_tvm.cli import options
+from abc_tvm.cli.arrays import read_arrays
+from abc_tvm.cli.console import print_json, progress, tables
+
+if TYPE_CHECKING:
+    from abc_tvm.verify import Verification
+
+EXIT_MISMATCH = 1
+
+
+@click.command()
+@options.model
+@options.target()
+@click.option("-i", "--input", "source", metavar="IN.npz", help="Inputs; keys are their names.")
+@click.option("--per-layer", is_flag=True, help="Show the flipped bits before each layer.")
+@options.batch
+@options.lowering
+@options.as_json
+def verify(
+    model: str,
+    target: str,
+    source: str | None,
+    per_layer: bool,
+    batch: int | None,
+    lowering: str,
+    as_json: bool,
+) -> int:
+    """Compile MODEL.onnx and compare it with onnxruntime. Exit code 1 if they differ.
+
+    Both run on the same inputs, random ones unless given; onnxruntime without graph
+    optimisations. The activation bits before each binarized layer are compared with those of the
+    float network, each layer starting from the float network's own bits.
+    """
+    from abc_tvm import verify as check
+
+    inputs = None if source is None else read_arrays(source)
+    with progress(f"verify {model}") as tell:
+        outcome = check.verify(
+            model, target, inputs=inputs, batch=batch, lowering=lowering, progress=tell
+        )
+    console = tables(as_json)
+    if per_layer:
+        console.print(_layers(outcome))
+    if not outcome.report.binarized:
+        console.print("nothing is binarized: every layer is compiled in float")
+    console.print(
+        f"{'passed' if outcome.passed else 'FAILED'}: largest error "
+        f"{outcome.max_abs_error:.3g} (relative, 2-norm: {outcome.relative_error:.3g}), same "
+        f"argmax in {outcome.argmax_agreement:.0%} of {outcome.images} images, "
+        f"{outcome.flipped_bits} of {outcome.checked_bits} activation bits flipped",
+        soft_wrap=True,
+    )
+    if as_json:
+        print_json({"model": model, **outcome.json()})
+    return 0 if outcome.passed else EXIT_MISMATCH
+
+
+def _layers(outcome: Verification) -> Table:
+    table = Table(title="activation bits, each layer on the float network's own inputs")
+    for name in ("before layer", "planes", "bits", "flipped", "rate"):
+        table.add_column(name, justify="left" if name == "before layer" else "right")
+    for row in outcome.layers:
+        rate = row.flipped_bits / max(row.checked_bits, 1)
+        cells = (row.planes, row.checked_bits, row.flipped_bits)
+        table.add_row(row.name, *(str(c) for c in cells), f"{rate:.1e}" if rate else "0")
+    return table

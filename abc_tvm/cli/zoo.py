@@ -1,0 +1,44 @@
+"""``abc-tvm zoo``: networks to try things on."""
+
+from __future__ import annotations
+
+import click
+
+from abc_tvm.cli.console import size, tables
+from abc_tvm.files import check_writable, write_atomically
+
+
+@click.command()
+@click.argument("name")
+@click.option("-M", "m", type=int, default=1, show_default=True, help="Weight bases.")
+@click.option("-N", "n", type=int, default=1, show_default=True, help="Activation bases.")
+@click.option("-o", "--output", required=True, metavar="OUT.onnx", help="The file to write.")
+@click.option("--float", "as_float", is_flag=True, help="The float network of this architecture.")
+@click.option("--image-size", type=int, help="Pixels of height and width. [default: its own]")
+@click.option("--batch", type=click.IntRange(min=1), help="Fixed batch. [default: symbolic]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
+def zoo(
+    name: str,
+    m: int,
+    n: int,
+    output: str,
+    as_float: bool,
+    image_size: int | None,
+    batch: int | None,
+    seed: int,
+) -> None:
+    """Write a network of architecture NAME, with random weights, to OUT.onnx.
+
+    NAME is lenet, resnet8, resnet18, resnet34, resnet50 or bireal18.
+    """
+    from abc_tvm import zoo as networks
+
+    check_writable(output)
+    open_batch = "N" if batch is None else batch
+    if as_float:
+        model = networks.build_float(name, image_size=image_size, batch=open_batch, seed=seed)
+    else:
+        model = networks.build(name, m, n, image_size=image_size, batch=open_batch, seed=seed)
+    data = model.SerializeToString()
+    write_atomically(output, data)
+    tables(False).print(f"wrote {output} ({size(len(data))})", soft_wrap=True)

@@ -1,0 +1,204 @@
+"""Bad input: one line on stderr that names the culprit, exit code 2, no file left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from abc_tvm.cli import run_command
+from abc_tvm.runtime import container
+from tests.abc_tvm.small_networks import network, write
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A compiled network."""
+    folder = tmp_path_factory.mktemp("good")
+    model = write(folder / "m.onnx", network())
+    out = folder / "m.so"
+    assert run_command(["compile", str(model), "-t", "native", "-o", str(out)]) == 0
+    return out
+
+
+def refused(capfd: Capture, arguments: list[str | Path], *words: str) -> None:
+    capfd.readouterr()
+    assert run_command([str(a) for a in arguments]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("abc-tvm: error: ")
+    for word in words:
+        assert word in err
+
+
+def bad_models(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Case to file and a word of the message."""
+    data = network().SerializeToString()
+    flipped = bytearray(data)
+    flipped[: len(flipped) // 2 : 7] = bytes(
+        b ^ 0xFF for b in flipped[: len(flipped) // 2 : 7]
+    )
+    foreign = network()
+    foreign.graph.node[-1].op_type = "Sparkle"
+    files = {
+        "truncated": (data[: len(data) // 2], "truncated"),
+        "flipped": (bytes(flipped), "flipped"),
+        "old opset": (network(opset=7).SerializeToString(), "opset 7"),
+        "unknown operator": (foreign.SerializeToString(), "Sparkle"),
+        "dynamic size": (network(dims=("N", 8, "h", "w")).SerializeToString(), "symbolic"),
+        "empty": (b"", "empty"),
+    }
+    made = {}
+    for name, (content, word) in files.items():
+        path = folder / f"{name}.onnx"
+        path.write_bytes(content)
+        made[name] = (path, word)
+    made["missing"] = (folder / "none.onnx", "no such file")
+    made["directory"] = (folder, "directory")
+    return made
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["truncated", "flipped", "old opset", "unknown operator", "dynamic size", "empty", "missing",
+     "directory"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["compile", "inspect", "verify", "bench"])
+def test_models(case: str, command: str, tmp_path: Path, capfd: Capture) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    path, word = bad_models(models)[case]
+    before = set(tmp_path.rglob("*"))
+    output = ["-t", "native", "-o", tmp_path / "o.so"] if command == "compile" else []
+    refused(capfd, [command, path, *output], word)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_inputs(good: Path, tmp_path: Path, capfd: Capture) -> None:
+    x = np.zeros((1, 8, 6, 6), np.float32)
+    cases: dict[str, tuple[dict[str, np.ndarray], tuple[str, ...]]] = {
+        "name": ({"image": x}, ("'input'", "'image'")),
+        "shape": ({"input": x[:, :3]}, ("[1, 3, 6, 6]", "[N, 8, 6, 6]")),
+        "dtype": ({"input": x.astype(np.float64)}, ("float64", "float32")),
+        "extra": ({"input": x, "more": x}, ("'more'",)),
+    }
+    for name, (arrays, words) in cases.items():
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+        refused(capfd, ["run", good, "-i", path, "-o", tmp_path / "o.npz"], path.name, *words)
+    (tmp_path / "text.npz").write_text("no archive")
+    np.save(tmp_path / "one.npy", x)
+    np.savez(tmp_path / "objects.npz", input=np.array([{}], object))
+    for name in ("none.npz", "text.npz", "one.npy", "objects.npz"):
+        refused(capfd, ["run", good, "-i", tmp_path / name], name)
+    refused(capfd, ["run", good, "-i", tmp_path], "directory")
+    assert not (tmp_path / "o.npz").exists()
+
+
+def rewritten(good: Path, path: Path, **changes: object) -> Path:
+    """The artifact with another description, its checksum in order."""
+    data = good.read_bytes()
+    info = container.read_info(good)
+    length = int.from_bytes(data[-40:-32], "little")
+    library = data[: len(data) - 48 - length]
+    path.write_bytes(container.pack(library, dataclasses.replace(info, **changes)))  # type: ignore[arg-type]
+    return path
+
+
+def test_artifacts(good: Path, tmp_path: Path, capfd: Capture) -> None:
+    data = good.read_bytes()
+    info = container.read_info(good)
+
+    def file(name: str, content: bytes) -> Path:
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    middle = len(data) // 2
+    damaged = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    arm = {**info.target, "name": "rpi4"}
+    library = data[: len(data) - 48 - int.from_bytes(data[-40:-32], "little")]
+    foreign = library[:18] + (183).to_bytes(2, "little") + library[20:]
+    elsewhere = container.pack(foreign, dataclasses.replace(info, target=arm))
+    needs = {**info.target, "requires": ["avx2", "avx1024"]}
+    cases: list[tuple[Path, str]] = [
+        (tmp_path / "none.so", "no such file"),
+        (tmp_path, "directory"),
+        (file("empty.so", b""), "not a shared library"),
+        (file("text.so", b"hello"), "not a shared library"),
+        (file("short.so", data[:-1]), "cut short"),
+        (file("half.so", data[: len(data) // 2]), "cut short"),
+        (file("damaged.so", damaged), "damaged"),
+        (file("arm.so", elsewhere), "aarch64"),
+        (rewritten(good, tmp_path / "isa.so", target=needs), "avx1024"),
+        (rewritten(good, tmp_path / "tvm.so", tvm="0.1.0"), "TVM 0.1.0"),
+        (rewritten(good, tmp_path / "format.so", format=99), "format 99"),
+    ]
+    for path, word in cases:
+        refused(capfd, ["run", path, "--random"], path.name, word)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["compile", "m.onnx", "-t", "pdp11", "-o", "o.so"], "pdp11"),
+        (["compile", "m.onnx", "-t", "native", "-o", "no/such/o.so"], "no/such"),
+        (["compile", "m.onnx", "-t", "native", "-o", "."], "directory"),
+        (["compile", "m.onnx", "-t", "native", "-o", "o.so", "--records", "none"], "none"),
+        (["compile", "m.onnx", "-t", "native", "-o", "o.so", "--debug-dump", "m.onnx"], "dump"),
+        (["compile", "m.onnx", "-t", "native"], "--output"),
+        (["bench", "m.onnx", "--against", "abacus"], "abacus"),
+        (["bench", "m.onnx", "--threads", "100000"], "threads"),
+        (["bench", "m.onnx", "--plot", "o.pdf"], "o.pdf"),
+        (["zoo", "alexnet", "-o", "o.onnx"], "alexnet"),
+        (["zoo", "lenet", "-M", "99", "-o", "o.onnx"], "M must be"),
+        (["run", "m.onnx"], "--random"),
+        (["knit"], "knit"),
+    ],
+)
+def test_usage(
+    arguments: list[str],
+    word: str,
+    tmp_path: Path,
+    capfd: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "m.onnx", network())
+    refused(capfd, list(arguments), word)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_internal_errors_and_interrupts_are_one_line(
+    tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from abc_tvm import api
+
+    path = write(tmp_path / "m.onnx", network())
+    for error, code, word in ((KeyError("oops"), 70, "oops"), (KeyboardInterrupt(), 130, "interr")):
+
+        def fail(*_: object, error: BaseException = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(api, "inspect", fail)
+        capfd.readouterr()
+        assert run_command(["inspect", str(path)]) == code
+        err = capfd.readouterr().err
+        assert len(err.splitlines()) == 1
+        assert word in err
+    with pytest.raises(KeyboardInterrupt):
+        raise KeyboardInterrupt
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    command = f"{sys.executable} -m abc_tvm targets --json | head -c 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert onnx.__version__

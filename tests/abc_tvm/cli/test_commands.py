@@ -1,0 +1,103 @@
+"""Every command on a small network: what lands on stdout, in files, and in the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from abc_tvm.cli import run_command
+from tests.abc_tvm.small_networks import network, write
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``m.onnx`` and ``float.onnx``, and ``m.so`` compiled from the first."""
+    path = tmp_path_factory.mktemp("commands")
+    write(path / "m.onnx", network())
+    write(path / "float.onnx", network(binary=False))
+    arguments = ["compile", str(path / "m.onnx"), "-t", "native", "-o", str(path / "m.so")]
+    assert run_command([*arguments, "--lowering", "bitserial"]) == 0
+    return path
+
+
+def answer(capsys: Capture, *arguments: str | Path) -> dict[str, Any]:
+    """The JSON object on stdout of a command that succeeds."""
+    capsys.readouterr()
+    assert run_command([*map(str, arguments), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_inspect(folder: Path, capsys: Capture) -> None:
+    facts = answer(capsys, "inspect", folder / "m.onnx", "--lowering", "bitserial")
+    first, second = facts["layers"]
+    assert (first["name"], second["name"]) == ("block/conv1", "block/conv2")
+    assert {"name", "op", "shape", "macs", "M", "N", "lowering", "reason"} <= set(first)
+    assert (first["M"], first["N"], first["lowering"]) == (1, 1, "bitserial")
+    assert first["macs"] == 6 * 6 * 16 * 8 * 9
+
+
+def test_compile_json_dump_and_nothing_else_left(
+    folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out, dump = tmp_path / "o.so", tmp_path / "dump"
+    command = ["compile", folder / "m.onnx", "-t", "native", "-o", out, "--debug-dump", dump]
+    facts = answer(capsys, *command)
+    assert facts["bytes"] == out.stat().st_size
+    assert {path.name for path in tmp_path.iterdir()} == {"o.so", "dump"}
+    assert (dump / "00_canonicalise.py").stat().st_size > 0
+
+
+def test_a_float_network_compiles_and_says_so(
+    folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    arguments = ["compile", str(folder / "float.onnx"), "-t", "native", "-o"]
+    assert run_command([*arguments, str(tmp_path / "f.so")]) == 0
+    assert "nothing is binarized" in capsys.readouterr().out
+
+
+def test_run_agrees_with_onnxruntime(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    x = np.random.default_rng(1).standard_normal((3, 8, 6, 6)).astype(np.float32)
+    np.savez(tmp_path / "in.npz", input=x)
+    command = ["run", folder / "m.so", "-i", tmp_path / "in.npz", "-o", tmp_path / "out.npz"]
+    facts = answer(capsys, *command, "--threads", "1", "--repeat", "3", "--number", "2")
+    assert (facts["repeat"], facts["number"], facts["threads"]) == (3, 2, 1)
+    assert 0 < facts["min_ms"] <= facts["median_ms"]
+    wanted = ort.InferenceSession(folder / "m.onnx").run(None, {"input": x})[0]
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_allclose(found["output"], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_verify(folder: Path, capsys: Capture) -> None:
+    model = folder / "m.onnx"
+    facts = answer(capsys, "verify", model, "--per-layer", "--lowering", "bitserial")
+    assert facts["passed"] is True
+    assert facts["flipped_bits"] == 0
+    assert facts["checked_bits"] == 4 * 6 * 6 * (8 + 16)
+    assert facts["argmax_agreement"] == 1.0
+    assert facts["criterion"]
+
+
+def test_bench(folder: Path, capsys: Capture) -> None:
+    engines = "tvm-float,onnxruntime,onnxruntime-int8"
+    command = ["bench", folder / "m.onnx", "--against", engines, "--repeat", "3"]
+    facts = answer(capsys, *command, "--float-model", folder / "float.onnx")
+    assert [r["engine"] for r in facts["results"]] == ["abc-tvm", *engines.split(",")]
+    assert set(facts["speedup"]) == set(engines.split(","))
+    assert facts["straw_man"] is False
+
+
+def test_zoo_and_targets(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "z.onnx"
+    assert run_command(["zoo", "lenet", "-M", "2", "-N", "1", "-o", str(out)]) == 0
+    assert out.stat().st_size > 0
+    listed = answer(capsys, "targets")["targets"]
+    assert {"native", "zen4"} <= {row["name"] for row in listed}

@@ -1,0 +1,107 @@
+"""Sessions: what they return, several threads, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import abc_tvm
+from abc_tvm.errors import ArtifactError, InputError, UnsupportedError
+
+from tests.abc_tvm.small_networks import network
+
+
+@pytest.fixture(scope="module")
+def artifact() -> abc_tvm.Artifact:
+    return abc_tvm.compile(network(), lowering="bitserial")
+
+
+@pytest.fixture
+def saved(artifact: abc_tvm.Artifact, tmp_path: Path) -> Path:
+    artifact.save(tmp_path / "m.so")
+    return tmp_path / "m.so"
+
+
+def image(batch: int = 1) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((batch, 8, 6, 6)).astype(np.float32)
+
+
+def test_outputs_are_owned_copies(saved: Path) -> None:
+    session = abc_tvm.load(saved, threads=1)
+    first = session.run({"input": image()})["output"]
+    kept = first.copy()
+    session.run({"input": -image()})
+    np.testing.assert_array_equal(first, kept)
+    assert first.shape == (1, 4, 6, 6)
+
+
+def test_batches_strides_and_a_single_array(saved: Path) -> None:
+    session = abc_tvm.load(saved, threads=1)
+    many = session.run(image(5))["output"]
+    last = session.run({"input": image(5)[4:]})["output"]
+    np.testing.assert_array_equal(many[4:], last)
+    turned = np.asfortranarray(image(5))
+    np.testing.assert_array_equal(session.run(turned)["output"], many)
+
+
+def test_thread_counts_of_sessions_in_one_process(saved: Path) -> None:
+    one, two = abc_tvm.load(saved, threads=1), abc_tvm.load(saved, threads=2)
+    assert (one.threads, two.threads) == (1, 2)
+    wanted = one.run(image())["output"]
+    for session in (two, one, two):
+        np.testing.assert_array_equal(session.run(image())["output"], wanted)
+    for count in (0, -1, 10**6):
+        with pytest.raises(InputError, match="threads"):
+            abc_tvm.load(saved, threads=count)
+
+
+def test_loading_does_not_pin_the_caller(saved: Path) -> None:
+    before = os.sched_getaffinity(0)
+    abc_tvm.load(saved, threads=2).run(image())
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_session_is_shared_by_python_threads(saved: Path) -> None:
+    session = abc_tvm.load(saved, threads=1)
+    wanted = session.run(image())["output"]
+    found: list[np.ndarray] = []
+    workers = [
+        threading.Thread(target=lambda: found.append(session.run(image())["output"]))
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 3
+    for output in found:
+        np.testing.assert_array_equal(output, wanted)
+
+
+def test_an_interrupted_save_leaves_the_old_file(
+    artifact: abc_tvm.Artifact, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved.read_bytes()
+    for error in (KeyboardInterrupt(), OSError(28, "No space left on device")):
+
+        def fail(_: int, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises((KeyboardInterrupt, ArtifactError)):
+            artifact.save(saved)
+        assert saved.read_bytes() == before
+        assert [path.name for path in saved.parent.iterdir()] == ["m.so"]
+
+
+def test_report_and_python_errors(artifact: abc_tvm.Artifact) -> None:
+    assert [layer.name for layer in artifact.report] == ["block/conv1", "block/conv2"]
+    with pytest.raises(Exception, match="lowering"):
+        abc_tvm.compile(network(), lowering="magic")
+    program = type("ExportedProgram", (), {"__module__": "torch.export"})()
+    with pytest.raises(UnsupportedError, match="ExportedProgram"):
+        abc_tvm.compile(program)
