@@ -21,9 +21,7 @@ BEFORE_KERNELS = "encode"
 """The last pass that decides how a layer is lowered."""
 
 
-def inspect(
-    model: Model, target: str | Device = "native", *, lowering: str = "auto"
-) -> Report:
+def inspect(model: Model, target: str | Device = "native", *, lowering: str = "auto") -> Report:
     """Say of every convolution and dense layer how it would be compiled, and why.
 
     Args:

@@ -138,8 +138,8 @@ def verify(
     encoded = stages.apply(imported, order[2:fuse], module=canonical, progress=tell)
     lowered = stages.apply(imported, order[fuse:], module=encoded, progress=tell)
     artifact = assemble(imported, context, lowered, tell)
-    arrays = inputs if inputs is not None else random_inputs(
-        artifact.info.inputs, batch or IMAGES, seed
+    arrays = (
+        inputs if inputs is not None else random_inputs(artifact.info.inputs, batch or IMAGES, seed)
     )
     tell("run")
     outputs = _run_artifact(artifact, arrays)
@@ -157,7 +157,8 @@ def verify(
             count = len(artifact.info.outputs)
             levels = plain[count:]
             packed = [
-                item.bits.pack(item.bits.encode(v)[0]) for item, v in zip(found, levels, strict=True)
+                item.bits.pack(item.bits.encode(v)[0])
+                for item, v in zip(found, levels, strict=True)
             ]
             forced = forced_form(encoded, found)
             got = _execute(imported, forced, kernels, device, arrays, packed)
@@ -209,9 +210,7 @@ def _judge(
     )
 
 
-def _run_artifact(
-    artifact: Artifact, arrays: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def _run_artifact(artifact: Artifact, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
         path = Path(folder, "network.so")
         artifact.save(path)

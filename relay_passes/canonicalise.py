@@ -97,7 +97,7 @@ class _Walk(LayoutOps):
         """Turn a tensor round at its source where a convolution wants it so."""
         if not isinstance(value, Placed) or value.kind != "plain" or value.native:
             return value
-        if var in self.wanted and _rank(value.expr) == 4:
+        if var in self.wanted and _rank(value.expr) == 4 and constant(value.expr) is None:
             return Placed(self.to.nhwc(value), "nhwc")
         return value
 

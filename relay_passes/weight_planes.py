@@ -173,7 +173,7 @@ def _codes(values: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
 def _nested_order(values: np.ndarray) -> np.ndarray | None:
     """An order that starts at ``-v`` and ends at ``v``."""
     close = 4 * _TOLERANCE * max(float(np.abs(values).max()), 1e-30)
-    for low in range(len(values) // 2):
+    for low in range(len(values) - 1):
         high = int(np.abs(values + values[low]).argmin())
         if high != low and abs(values[high] + values[low]) <= close:
             rest = [i for i in range(len(values)) if i not in (low, high)]

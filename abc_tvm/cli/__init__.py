@@ -55,8 +55,12 @@ def run_command(arguments: list[str]) -> int:
     """Run one command; returns its exit code, and has printed what there is to say."""
     debug = "--debug" in arguments[:1]
     try:
-        result = commands.main(arguments, prog_name="abc-tvm", standalone_mode=False)
+        # Not commands.main: that prints an empty line of its own after Ctrl-C.
+        with commands.make_context("abc-tvm", list(arguments)) as context:
+            result = commands.invoke(context)
         return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as leave:
+        return int(leave.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return EXIT_USER
@@ -72,7 +76,7 @@ def run_command(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return _reader_left()
-    except Exception as error:  # noqa: BLE001  (the last resort; everything expected is above)
+    except Exception as error:
         if debug:
             raise
         kind, text = type(error).__name__, _line(str(error))[:300]

@@ -23,17 +23,16 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
         if file.is_dir():
             raise InputError(f"{file}: is a directory; give an .npz file (numpy.savez)")
-        with np.load(file, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise InputError(f"{file}: is no .npz archive; write one with numpy.savez")
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise InputError(
+                f"{file}: holds one array without a name; write it with "
+                "numpy.savez(file, name=array)"
+            )
+        with archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
-    except AttributeError:
-        # np.load of an .npy file gives an array, which is no context manager.
-        raise InputError(
-            f"{file}: holds one array without a name; write it with numpy.savez(file, name=array)"
-        ) from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         detail = " ".join(str(error).split())[:200]
         raise InputError(

@@ -11,9 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 model = click.argument("model", metavar="MODEL.onnx", type=click.Path())
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-batch = click.option(
-    "--batch", type=click.IntRange(min=1), help="Fix a symbolic batch dimension."
-)
+batch = click.option("--batch", type=click.IntRange(min=1), help="Fix a symbolic batch dimension.")
 lowering = click.option(
     "--lowering",
     type=click.Choice(["auto", "bitserial", "float"]),

@@ -94,9 +94,7 @@ def _read(file: Path) -> bytes:
 
 def _description(data: bytes, file: Path) -> bytes:
     if not data.startswith(b"\x7fELF"):
-        raise ArtifactError(
-            f"{file}: not a shared library; give a file that abc-tvm compile wrote"
-        )
+        raise ArtifactError(f"{file}: not a shared library; give a file that abc-tvm compile wrote")
     footer = data[-_FOOTER:]
     if not footer.startswith(MAGIC):
         raise ArtifactError(

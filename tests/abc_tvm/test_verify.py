@@ -9,7 +9,7 @@ import pytest
 
 from abc_tvm import verify as module
 from abc_tvm.verify import verify
-from abc_tvm.verify_bits import Bits, BitInput, compare
+from abc_tvm.verify_bits import BitInput, Bits, compare
 from tests.abc_tvm.small_networks import network
 
 

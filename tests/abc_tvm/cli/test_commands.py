@@ -81,7 +81,8 @@ def test_verify(folder: Path, capsys: Capture) -> None:
     facts = answer(capsys, "verify", model, "--per-layer", "--lowering", "bitserial")
     assert facts["passed"] is True
     assert facts["flipped_bits"] == 0
-    assert facts["checked_bits"] == 4 * 6 * 6 * (8 + 16)
+    # Two planes each: Sign has a third level, 0, which both inputs can reach.
+    assert facts["checked_bits"] == 4 * 6 * 6 * 2 * (8 + 16)
     assert facts["argmax_agreement"] == 1.0
     assert facts["criterion"]
 

@@ -11,7 +11,6 @@ import pytest
 
 import abc_tvm
 from abc_tvm.errors import ArtifactError, InputError, UnsupportedError
-
 from tests.abc_tvm.small_networks import network
 
 
