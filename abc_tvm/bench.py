@@ -8,6 +8,7 @@ says so. The honest opponent is a float network of the same architecture: pass i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import tempfile
@@ -227,8 +228,6 @@ def machine_name() -> str:
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in ("abc-tvm", "apache-tvm", "numpy", "onnx", "onnxruntime"):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found

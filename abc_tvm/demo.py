@@ -1,8 +1,9 @@
 """``python -m abc_tvm.demo`` (``make demo``): two ABC networks, compiled, checked and timed.
 
 ResNet-18 with one and with three weight and activation bases is compiled for this machine and
-verified (see ``abc_tvm.verify`` for what that means); then both take turns with onnxruntime's float32 and int8 runs
-of the ordinary ResNet-18. The weights are random: that changes no time.
+verified (see ``abc_tvm.verify`` for what that means); then both take
+turns with onnxruntime's float32 and int8 runs of the ordinary ResNet-18. The weights are random:
+that changes no time.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def main() -> int:
             weights = int(outcome.report.json()["weight_bytes"])
             verdict = (
                 f"{'passed' if outcome.passed else 'FAILED'}: {outcome.flipped_bits} of "
-                f"{outcome.checked_bits / 1e6:.1f} M bits flipped; from onnxruntime "
-                f"{outcome.relative_error:.1g}, argmax {outcome.argmax_agreement:.0%}"
+                f"{outcome.checked_bits / 1e6:.1f} M bits flipped; relative error "
+                f"{outcome.relative_error:.2g}, same argmax {outcome.argmax_agreement:.0%}"
             )
             rows[name] = Row(name, weights, len(outcome.artifact.data), verdict)
         tell("float32 and int8 opponents")

@@ -34,7 +34,7 @@ def quantise(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> onnx.Mode
     require_onnxruntime()
     from onnxruntime import quantization as q
 
-    class Random(q.CalibrationDataReader):  # type: ignore[misc]
+    class Random(q.CalibrationDataReader):
         """A few random inputs."""
 
         def __init__(self) -> None:
@@ -52,6 +52,13 @@ def quantise(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> onnx.Mode
         def get_next(self) -> Any:
             return next(self.left, None)
 
+    refusals: tuple[type[Exception], ...] = (
+        *errors(),
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+    )
     with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder, _silence():
         source, prepared, out = (Path(folder, n) for n in ("in.onnx", "pre.onnx", "out.onnx"))
         source.write_bytes(model.SerializeToString())
@@ -66,7 +73,7 @@ def quantise(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> onnx.Mode
                 activation_type=q.QuantType.QUInt8,
                 weight_type=q.QuantType.QInt8,
             )
-        except (*errors(), ValueError, RuntimeError, KeyError, TypeError) as error:
+        except refusals as error:
             detail = " ".join(str(error).split())[:300]
             raise UnsupportedError(
                 f"onnxruntime-int8: onnxruntime cannot quantise the model: {detail}"

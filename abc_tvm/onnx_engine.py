@@ -56,7 +56,7 @@ def require_onnxruntime() -> Any:
     """The module ``onnxruntime``; raises ``MissingDependencyError`` where there is none."""
     try:
         import onnxruntime
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingDependencyError(
             "onnxruntime is not installed, and this command compares with it: "
             "pip install 'abc-tvm[bench]'"
@@ -90,7 +90,7 @@ def random_inputs(ports: tuple[Port, ...], batch: int, seed: int = 0) -> dict[st
     for port in ports:
         shape = [d if isinstance(d, int) else batch for d in port.shape]
         if np.issubdtype(np.dtype(port.dtype), np.floating):
-            values = rng.standard_normal(shape, np.float32)
+            values: np.ndarray = rng.standard_normal(shape, np.float32)
         else:
             values = rng.integers(0, 2 if port.dtype == "bool" else 127, shape)
         arrays[port.name] = values.astype(port.dtype)

@@ -22,6 +22,7 @@ from tvm import relax
 
 from abc_tvm.compute.geometry import WORD, words
 from abc_tvm.relay_passes.rewrite import (
+    array_of,
     bindings,
     definitions,
     drop_dead,
@@ -101,20 +102,25 @@ class LayerBits:
     flipped_bits: int
 
 
-def bit_inputs(encoded: Any) -> list[BitInput]:
-    """The packed tensors that the layers of a module read, after the pass ``encode``."""
+def bit_inputs(encoded: Any, canonical: Any) -> list[BitInput]:
+    """The packed tensors that the layers of a module read, after the pass ``encode``.
+
+    ``canonical`` is the module after ``collapse_bases``: its levels count, in its scale.
+    """
+    plain = _convolutions(canonical)
     defined = definitions(encoded["main"])
     found: list[BitInput] = []
     for var, value in defined.items():
         if op_name(value) != "abc.bitconv2d" or any(f.var.same_as(value.args[0]) for f in found):
             continue
         attrs = value.attrs
-        weights = np.array([float(w) for w in attrs["weights"]])
+        scale = _level_scale(value, plain[hint(var)])
+        weights = scale * np.array([float(w) for w in attrs["weights"]])
         source = defined[value.args[0]]
         bits = Bits(
             int(attrs["in_channels"]),
             int(attrs["groups"]),
-            float(attrs["base"]),
+            scale * float(attrs["base"]),
             weights,
             _patterns(str(source.attrs["code"]), len(weights)),
         )
@@ -124,12 +130,8 @@ def bit_inputs(encoded: Any) -> list[BitInput]:
 
 def float_form(canonical: Any, layers: list[str]) -> Any:
     """The module after ``collapse_bases`` with the inputs of ``layers`` as further outputs."""
-    wanted = {
-        hint(var): value.args[0]
-        for var, value in bindings(canonical["main"])
-        if op_name(value) == "nn.conv2d"
-    }
-    return _rewired(canonical, {}, [wanted[name] for name in layers])
+    plain = _convolutions(canonical)
+    return _rewired(canonical, {}, [plain[name].args[0] for name in layers])
 
 
 def forced_form(encoded: Any, inputs: list[BitInput]) -> Any:
@@ -157,6 +159,25 @@ def compare(item: BitInput, wanted: np.ndarray, packed: np.ndarray) -> LayerBits
     planes = len(item.bits.weights)
     differ[~exact] = planes
     return LayerBits(item.layer, planes, int(computed.size), int(differ.sum()))
+
+
+def _convolutions(canonical: Any) -> dict[str, Any]:
+    found = bindings(canonical["main"])
+    return {hint(var): call for var, call in found if op_name(call) == "nn.conv2d"}
+
+
+def _level_scale(bit_call: Any, plain: Any) -> float:
+    """Levels of the float form over those of the bits.
+
+    Recognition may move a factor from the levels into alpha. The convolution is the same, so the
+    weights that the planes stand for tell that factor; 1 where they are no multiple.
+    """
+    planes, alpha = (array_of(bit_call.args[i]).astype(np.float64) for i in (1, 2))
+    coded = np.einsum("mo,mohwi->ohwi", alpha, planes)
+    weight = array_of(plain.args[1]).astype(np.float64)
+    scale = float((coded * weight).sum() / max((weight * weight).sum(), 1e-300))
+    same = np.abs(coded - scale * weight).max() <= LEVEL_ERROR * np.abs(coded).max()
+    return scale if same and scale != 0 else 1.0
 
 
 def _patterns(code: str, planes: int) -> np.ndarray:

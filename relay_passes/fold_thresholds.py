@@ -71,6 +71,8 @@ class _Pools:
             return None
         if any(op_name(reader) != "abc.step" for _, reader in self.readers[pooled]):
             return None
+        if op_name(self.defined.get(pool.args[0])) in ("abc.step", "abc.count_step"):
+            return None
         steps = steps_of(call)
         inner = self.counting(pool.args[0], steps)
         if inner is None:

@@ -17,7 +17,7 @@ that differ over positions, or whose channels do not share their levels. Such a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,10 +82,13 @@ class RecogniseActivations:
         old_data = self.defined[var].args[0]
         pool: Any = self.defined.get(old_data)
         pooled = op_name(pool) == "nn.max_pool2d"
+        if op_name(self.defined.get(pool.args[0] if pooled else old_data)) == "abc.step":
+            return call
         try:
             found = self.activation(pool.args[0] if pooled else old_data)
             if pooled and not found.steps.rising:
                 raise NotAStep("max-pooling after levels that do not rise with the input")
+            found, power = _normalised(found)
         except NotAStep as error:
             layer.reason = str(error)
             return to_float(call)
@@ -98,7 +101,9 @@ class RecogniseActivations:
                 self.new[data] = replaced
             self.emitted[key] = data
         layer.N = found.nominal
-        return relax.Call(call.op, [self.emitted[key], *call.args[1:]], call.attrs)
+        alpha, weight = (const(array_of(a) * power) for a in call.args[2:4])
+        args = [self.emitted[key], call.args[1], alpha, weight]
+        return relax.Call(call.op, args, call.attrs)
 
     def emit_step(self, builder: Any, found: Found) -> Any:
         key = (found.root, found.steps.thresholds.tobytes(), found.steps.levels.tobytes())
@@ -119,13 +124,13 @@ class RecogniseActivations:
     def find(self, data: Any) -> Found:
         if op_name(self.defined.get(data)) not in pointwise.TABLE:
             raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
-        reason = NotAStep("the activation mixes several tensors")
+        reason: NotAStep | None = None
         for root, rest in roots(self.defined, data)[:-1]:
             found = self.attempt(root, rest, data)
             if isinstance(found, Found):
                 return found
-            reason = found
-        raise reason
+            reason = reason or found  # the deepest root's says most
+        raise reason or NotAStep("the activation mixes several tensors")
 
     def attempt(self, root: Any, chain: list[tuple[Any, Any]], data: Any) -> Found | NotAStep:
         try:
@@ -180,6 +185,18 @@ class RecogniseActivations:
         """The integer form of the convolution that made ``root``, if it has one."""
         call: Any = self.new.get(self.env.get(root))
         return integer_form(call, self.new)
+
+
+def _normalised(found: Found) -> tuple[Found, np.float32]:
+    """Levels scaled by a power of two to a largest size in [1, 2), and the inverse factor.
+
+    A scale may stand before or after the convolution; scaled so, equal layers get equal levels.
+    """
+    largest = float(np.abs(found.steps.levels).max())
+    if largest == 0 or not np.isfinite(largest):
+        return found, np.float32(1)
+    power = np.float32(2.0 ** np.floor(np.log2(largest)))
+    return replace(found, steps=replace(found.steps, levels=found.steps.levels / power)), power
 
 
 def integer_form(call: Any, defined: dict[Any, Any]) -> Accumulator | None:

@@ -45,10 +45,7 @@ def run(
     if output is not None:
         check_writable(output, InputError)
     session = load(artifact, threads)
-    if source is None:
-        arrays = random_inputs(session.info.inputs, batch)
-    else:
-        arrays = read_arrays(source)
+    arrays = random_inputs(session.info.inputs, batch) if source is None else read_arrays(source)
     try:
         outputs = session.run(arrays)
     except InputError as error:

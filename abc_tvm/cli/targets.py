@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 
 import click
@@ -19,11 +20,9 @@ def targets(as_json: bool) -> None:
     from abc_tvm.targets import load, names
 
     devices = [load(name) for name in names()]
-    try:
+    # A machine that cannot be detected has no device native.
+    with contextlib.suppress(TargetError):
         devices.insert(0, load("native"))
-    except TargetError:
-        # A machine that cannot be detected has no device native.
-        pass
     table = Table()
     for column in ("target", "description", "cpu", "instruction set", "cores", "runs here"):
         table.add_column(column)

@@ -98,12 +98,14 @@ def passes_until(
 ) -> tuple[tvm.IRModule, Context]:
     """The module after the pass named ``last``, and what the passes found."""
     context = Context(targets.load(device), lowering)
-    mod = import_onnx(model)
-    for name, step in pipeline.passes(context):
-        mod = step(mod)
-        if name == last:
-            return mod, context
-    raise KeyError(last)
+    return continue_passes(import_onnx(model), context, "canonicalise", last), context
+
+
+def continue_passes(mod: tvm.IRModule, context: Context, first: str, last: str) -> tvm.IRModule:
+    """Run the passes from ``first`` to ``last``, both included."""
+    order = pipeline.passes(context)
+    names = [name for name, _ in order]
+    return pipeline.run(mod, order[names.index(first) : names.index(last) + 1])
 
 
 def compiled(

@@ -34,7 +34,9 @@ def test_planes(channels: int, out_channels: int, groups: int) -> None:
     for oc in range(out_channels):
         row, lane = slots(blocking, oc)
         for c in range(channels):
-            found[:, oc, :, :, c] = np.moveaxis(bits[row, :, :, c // WORD, :, lane, c % WORD], -1, 0)
+            found[:, oc, :, :, c] = np.moveaxis(
+                bits[row, :, :, c // WORD, :, lane, c % WORD], -1, 0
+            )
     np.testing.assert_array_equal(found, planes > 0)
     assert bits.sum() == (planes > 0).sum(), "a bit is set past the last channel"
 

@@ -47,8 +47,9 @@ def stacked() -> onnx.ModelProto:
     wide = net.op("Unsqueeze", "input", net.ints(0))
     shifts = net.constant(np.float32([0.25, -0.5]).reshape(2, 1, 1, 1, 1))
     bits = net.op("GreaterOrEqual", net.op("Add", wide, shifts), net.constant(0.0))
-    ones = net.op("Sub", net.op("Mul", net.op("Cast", bits, to=1), net.constant(2.0)),
-                  net.constant(1.0))
+    ones = net.op(
+        "Sub", net.op("Mul", net.op("Cast", bits, to=1), net.constant(2.0)), net.constant(1.0)
+    )
     beta = net.constant(np.float32([0.5, 0.25]).reshape(2, 1, 1, 1, 1))
     total = net.op("ReduceSum", net.op("Mul", ones, beta), net.ints(0), keepdims=0)
     return net.model(net.conv(total, net.signs(6, 4, 3, 3), 1))

@@ -38,7 +38,7 @@ def pooled(between: str = "", after: str = "") -> onnx.ModelProto:
 
 
 def test_counts_are_compared_with_integers() -> None:
-    mod, context = passes_until(two_layers(alpha=0.3), "fold_thresholds")
+    mod, _ = passes_until(two_layers(alpha=0.3), "fold_thresholds")
     assert len(calls(mod, "abc.count_step")) == 1
     assert len(calls(mod, "abc.step")) == 1, "the network's input is no accumulator"
     (call,) = calls(mod, "abc.count_step")
@@ -87,9 +87,7 @@ def test_pooling_moves_behind_the_step(between: str) -> None:
     assert pool.args[0].ty == first.args[0].ty
 
 
-@pytest.mark.parametrize(
-    ("between", "after"), [("", "residual"), ("parabola", ""), ("float", "")]
-)
+@pytest.mark.parametrize(("between", "after"), [("", "residual"), ("parabola", ""), ("float", "")])
 def test_pooling_stays(between: str, after: str) -> None:
     """Refused, or folded as far as it goes; in no case do bits change."""
     mod, _ = passes_until(pooled(between, after), "fold_thresholds")

@@ -34,8 +34,9 @@ def branches() -> onnx.ModelProto:
     """Two convolutions of one input, of different sizes, and an average pool between."""
     net = Net((2, 4, 6, 6))
     x = net.step("input")
-    one = net.op("AveragePool", net.conv(x, net.signs(4, 4, 1, 1)), kernel_shape=[2, 2],
-                 strides=[2, 2])
+    one = net.op(
+        "AveragePool", net.conv(x, net.signs(4, 4, 1, 1)), kernel_shape=[2, 2], strides=[2, 2]
+    )
     two = net.conv(x, net.signs(4, 4, 2, 2), strides=[2, 2])
     return net.model(net.op("Add", one, two))
 

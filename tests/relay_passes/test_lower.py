@@ -57,7 +57,9 @@ def test_numbers(channels: int, out_channels: int, geometry: dict[str, Any]) -> 
 
 
 def primfuncs(mod: tvm.IRModule) -> list[str]:
-    return sorted(g.name_hint for g, f in mod.functions_items() if not isinstance(f, relax.Function))
+    return sorted(
+        g.name_hint for g, f in mod.functions_items() if not isinstance(f, relax.Function)
+    )
 
 
 def test_fires_once_a_group() -> None:

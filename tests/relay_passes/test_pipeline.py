@@ -140,7 +140,11 @@ def test_two_outputs() -> None:
 EXACT_FAMILIES = ("binary_mlp", "conv_pool_chain", "grouped_net")
 
 
-@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"dorefa_qonnx"}))
+@pytest.mark.sweep(
+    "name",
+    short=[*EXACT_FAMILIES, "react_net", "dorefa_w2a4"],
+    full=sorted(set(FAMILIES)),
+)
 def test_families(name: str) -> None:
     """Other binarized networks: the very bits where the network is exact, else close."""
     network = FAMILIES[name](0)

@@ -75,9 +75,7 @@ def test_binary_bounds(name: str, a: np.ndarray, b: np.ndarray) -> None:
 
 @given(INTERVAL, INTERVAL, st.sampled_from([(False, False), (False, True), (True, True)]))
 def test_where_bounds(a: np.ndarray, b: np.ndarray, c: tuple[bool, bool]) -> None:
-    low, high = TABLE["where"].bounds(
-        (np.bool_(c[0]), np.bool_(c[1])), (a[0], a[1]), (b[0], b[1])
-    )
+    low, high = TABLE["where"].bounds((np.bool_(c[0]), np.bool_(c[1])), (a[0], a[1]), (b[0], b[1]))
     chosen = [inside(a)] * c[1] + [inside(b)] * (not c[0])
     assert_bounded("where", np.concatenate(chosen), (low, high))
 

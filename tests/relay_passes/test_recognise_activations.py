@@ -55,13 +55,23 @@ SAME: dict[str, Chain] = {
     "cast": lambda net, x: bits(net, net.op("GreaterOrEqual", x, net.constant(0.25))),
     "not_less": lambda net, x: bits(net, net.op("Not", net.op("Less", x, net.constant(0.25)))),
     "double_sign": lambda net, x: net.op(
-        "Sign", net.op("Add", net.op("Sign", net.op("Sub", x, net.constant(0.25))),
-                       net.constant(0.5))
+        "Sign",
+        net.op("Add", net.op("Sign", net.op("Sub", x, net.constant(0.25))), net.constant(0.5)),
     ),
-    "negated": lambda net, x: net.op("Neg", net.op(
-        "Where", net.op("LessOrEqual", net.constant(-0.25), net.op("Neg", x)),
-        net.op("Where", net.op("Less", x, net.constant(0.25)), net.constant(1.0),
-               net.constant(-1.0)), net.constant(-1.0))),
+    "negated": lambda net, x: net.op(
+        "Neg",
+        net.op(
+            "Where",
+            net.op("LessOrEqual", net.constant(-0.25), net.op("Neg", x)),
+            net.op(
+                "Where",
+                net.op("Less", x, net.constant(0.25)),
+                net.constant(1.0),
+                net.constant(-1.0),
+            ),
+            net.constant(-1.0),
+        ),
+    ),
 }
 OTHERS: dict[str, Chain] = {
     "two_bits": two_bits,
@@ -85,7 +95,8 @@ def test_fires(name: str) -> None:
     mod, context = passes_until(layer((SAME | OTHERS)[name]), "recognise_activations")
     assert len(calls(mod, "abc.step")) == 1 and not calls(mod, "nn.conv2d")
     (row,) = context.layers.values()
-    assert row.N == {"two_bits": 3, "sum": 2}.get(name, 1)
+    wanted = {"two_bits": 3, "sum": 2}.get(name, 1)
+    assert row.N == wanted
 
 
 @pytest.mark.parametrize("name", SAME)
