@@ -77,6 +77,8 @@ def test_code_of_the_levels(count: int, code: str, planes: int) -> None:
     scale = 2.0 ** (count.bit_length() - 1)
     assert float(conv.attrs["base"]) == 0
     assert sum(weights) * scale == count
+    ratio = 2 if code == "binary" else 1
+    assert all(b == ratio * a for a, b in zip(weights[:-1], weights[1:], strict=True))
 
 
 def test_bits_are_shared_by_convolutions_of_one_grouping() -> None:
