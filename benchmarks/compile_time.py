@@ -1,6 +1,6 @@
 """How long compiling takes, and that it does not grow with the image.
 
-    python benchmarks/compile_time.py [--quick] [--json OUT.json]
+python benchmarks/compile_time.py [--quick] [--json OUT.json]
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ class Session:
         self._shapes: tuple[tuple[int, ...], ...] = ()
         self._staging: list[np.ndarray] = []
         self._tensors: list[Any] = []
+        self._binarized = any(row.get("lowering") == "bitserial" for row in info.layers)
 
     @property
     def info(self) -> Info:
@@ -56,8 +57,9 @@ class Session:
             ONNX output name to a new array that the caller owns.
 
         Raises:
-            InputError: A name is missing or unknown, or a shape or dtype is wrong; the message
-                says what was given and what is needed.
+            InputError: A name is missing or unknown, a shape or dtype is wrong, or a binarized
+                network gets NaN or infinity, which no bit can stand for; the message says what
+                was given and what is needed.
         """
         arrays = self._check(inputs)
         with self._lock:
@@ -65,8 +67,10 @@ class Session:
             shapes = tuple([a.shape for a in arrays])
             if shapes != self._shapes:
                 self._stage(shapes)
-            for staged, array in zip(self._staging, arrays, strict=True):
+            for port, staged, array in zip(self._info.inputs, self._staging, arrays, strict=True):
                 np.copyto(staged, array)
+                if self._binarized:
+                    _refuse_not_finite(port, staged)
             result = self._main(*self._tensors)
             if len(self._info.outputs) == 1 and hasattr(result, "numpy"):
                 return {self._info.outputs[0].name: result.numpy()}
@@ -137,6 +141,17 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
         reason = " ".join(str(error).split())[-200:]
         raise ArtifactError(f"{file}: cannot be loaded: {reason}") from error
     return Session(info, machine, count)
+
+
+def _refuse_not_finite(port: Port, array: np.ndarray) -> None:
+    # The sum is a fast first look: it is not finite if an element is not (or if it overflows).
+    if array.dtype.kind == "f" and not np.isfinite(array.sum()):
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        if bad:
+            raise InputError(
+                f"input {port.name!r}: {bad} values are NaN or infinite; a binarized network needs "
+                "finite numbers"
+            )
 
 
 def _names_differ(given: list[str], wanted: list[str]) -> str:

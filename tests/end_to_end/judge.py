@@ -29,15 +29,11 @@ def reference(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> list[
 class Compiled:
     """A network compiled for this machine (or a target whose code it runs)."""
 
-    def __init__(
-        self, model: Any, lowering: str = "bitserial", target: str = "native"
-    ) -> None:
+    def __init__(self, model: Any, lowering: str = "bitserial", target: str = "native") -> None:
         self.context = Context(targets.load(target), lowering)
         imported = stages.import_model(model)
         module = stages.apply(imported, imported.passes(self.context))
-        self.machine = relax.VirtualMachine(
-            stages.build(module, self.context.device), tvm.cpu()
-        )
+        self.machine = relax.VirtualMachine(stages.build(module, self.context.device), tvm.cpu())
         self.inputs = [str(n) for n in imported.module["main"].attrs["input_names"]]
 
     @property

@@ -96,7 +96,7 @@ def test_fires(name: str) -> None:
     assert len(calls(mod, "abc.step")) == 1 and not calls(mod, "nn.conv2d")
     (row,) = context.layers.values()
     wanted = {"two_bits": 3, "sum": 2}.get(name, 1)
-    assert row.N == wanted
+    assert wanted == row.N
 
 
 @pytest.mark.parametrize("name", SAME)

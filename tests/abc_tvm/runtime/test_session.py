@@ -104,3 +104,15 @@ def test_report_and_python_errors(artifact: abc_tvm.Artifact) -> None:
     program = type("ExportedProgram", (), {"__module__": "torch.export"})()
     with pytest.raises(UnsupportedError, match="ExportedProgram"):
         abc_tvm.compile(program)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_binarized_network_refuses_what_is_not_finite(saved: Path, value: float) -> None:
+    session = abc_tvm.load(saved)
+    x = image()
+    x.flat[3] = value
+    with pytest.raises(InputError, match="1 values are NaN or infinite"):
+        session.run(x)
+    x.flat[3] = 3e38  # large, and the sum of two such overflows, but a number
+    x.flat[4] = 3e38
+    session.run(x)
