@@ -112,7 +112,7 @@ def _confined(location: str, path: Path, what: str) -> Path:
     if not location or "\0" in location:
         raise ModelError(f"{what} has external data without a usable location")
     windows = PureWindowsPath(location)
-    if os.path.isabs(location) or windows.drive or windows.root:
+    if Path(location).is_absolute() or windows.drive or windows.root:
         raise ModelError(
             f"{what} names external data by the absolute path {location!r}; only files in the "
             "model's own folder are read"

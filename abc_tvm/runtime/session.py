@@ -145,7 +145,9 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
 
 def _refuse_not_finite(port: Port, array: np.ndarray) -> None:
     # The sum is a fast first look: it is not finite if an element is not (or if it overflows).
-    if array.dtype.kind == "f" and not np.isfinite(array.sum()):
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = array.dtype.kind == "f" and not np.isfinite(array.sum())
+    if suspicious:
         bad = int(np.count_nonzero(~np.isfinite(array)))
         if bad:
             raise InputError(

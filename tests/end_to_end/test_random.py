@@ -6,6 +6,7 @@ A failure prints its seed; ``random_layer(seed)`` and ``random_network(seed)`` m
 from __future__ import annotations
 
 import pytest
+
 from tests.end_to_end.judge import Compiled, assert_equal, reference
 from tests.generators import FAMILIES, random_layer, random_network
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+
 from tests.end_to_end.judge import Compiled, reference
 
 pytestmark = pytest.mark.shared

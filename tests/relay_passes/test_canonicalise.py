@@ -126,7 +126,7 @@ def test_golden(name: str) -> None:
     check_golden(f"canonicalise_{name}", passes_until(MODELS[name](), "canonicalise")[0])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [n for n in MODELS if n not in ("two_layers", "reshape")])
 def test_numbers(name: str) -> None:
     assert_same_bits(MODELS[name]())
 

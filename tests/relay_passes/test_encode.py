@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 import pytest
@@ -78,7 +80,7 @@ def test_code_of_the_levels(count: int, code: str, planes: int) -> None:
     assert float(conv.attrs["base"]) == 0
     assert sum(weights) * scale == count
     ratio = 2 if code == "binary" else 1
-    assert all(b == ratio * a for a, b in zip(weights[:-1], weights[1:], strict=True))
+    assert all(b == ratio * a for a, b in pairwise(weights))
 
 
 def test_bits_are_shared_by_convolutions_of_one_grouping() -> None:
