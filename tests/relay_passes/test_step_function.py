@@ -22,8 +22,11 @@ from abc_tvm.relay_passes.step_function import (
 Chain = Callable[[Bounds], Bounds]
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 MODERATE = st.floats(-8, 8, width=32)
+SCALE = MODERATE.filter(lambda gamma: gamma == 0 or abs(gamma) > 2.0**-60)
+"""Thresholds are searched up to 2**100: smaller scales would move them beyond."""
+
 SPECIAL = np.float32(
-    [0.0, -0.0, 1e-45, -1e-45, 1.1754944e-38, -1.1754944e-38, 1, -1, 3.4028235e38, -3.4028235e38]
+    [0.0, -0.0, 1e-45, -1e-45, 1.1754944e-38, -1.1754944e-38, 1, -1, 2.0**100, -(2.0**100)]
 )
 
 
@@ -52,7 +55,7 @@ def around(steps: StepFunction) -> np.ndarray:
     """``[P, C]``: every threshold, its four neighbours on both sides, and special values."""
     finite = steps.thresholds[np.isfinite(steps.thresholds)]
     keys = to_key(finite)[:, None] + np.arange(-4, 5)
-    top = to_key(np.float32(3.4028235e38))
+    top = to_key(np.float32(2.0**100))
     points = from_key(np.clip(keys.reshape(-1), -top - 1, top))
     points = np.concatenate([points, SPECIAL])
     return np.repeat(points[:, None], steps.thresholds.shape[1], 1).astype(np.float32)
@@ -80,14 +83,14 @@ def test_minus_zero_lies_just_below_zero() -> None:
     assert list(to_key(np.float32([-1e-45, -0.0, 0.0, 1e-45]))) == [-2, -1, 0, 1]
 
 
-@given(st.lists(st.tuples(MODERATE, MODERATE), min_size=1, max_size=6))
+@given(st.lists(st.tuples(SCALE, MODERATE), min_size=1, max_size=6))
 def test_sign_of_an_affine_map(pairs: list[tuple[float, float]]) -> None:
     """gamma below, at and above zero in one layer; the tie is a level of its own."""
     gamma, beta = np.float32(pairs).T
     assert_exact(sign_of(gamma, beta), len(pairs))
 
 
-@given(st.lists(st.tuples(MODERATE, MODERATE), min_size=1, max_size=4), MODERATE)
+@given(st.lists(st.tuples(SCALE, MODERATE), min_size=1, max_size=4), MODERATE)
 def test_where_of_a_comparison(pairs: list[tuple[float, float]], threshold: float) -> None:
     gamma, beta = np.float32(pairs).T
     head = (("multiply", None, gamma), ("add", None, beta))
@@ -139,6 +142,15 @@ def test_a_tie_goes_to_the_upper_side_when_ties_are_off() -> None:
     x = around(steps)
     wanted = brute(chain, x)
     np.testing.assert_array_equal(steps(x), np.where(wanted == 0, 1, wanted))
+
+
+@pytest.mark.parametrize("ties", [True, False])
+@pytest.mark.parametrize("scale", [1e-6, 1, 1e4, 1e6, 1e8])
+def test_small_and_large_inputs_keep_their_levels(scale: float, ties: bool) -> None:
+    """A quantiser's piece is as wide as the next one, however narrow; a tie is not."""
+    three = (("maximum", None, 0), ("minimum", None, 3), ("round", None))
+    chain = chain_of(("multiply", None, np.float32([scale])), *three)
+    assert list(assert_exact(chain, ties=ties).levels) == [0, 1, 2, 3]
 
 
 def test_zero_gamma_is_a_constant_channel() -> None:
