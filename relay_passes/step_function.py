@@ -109,6 +109,8 @@ def _without_ties(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.
     last = from_key(np.append(start[1:] - 1, to_key(np.asarray(_FLOAT_MAX)))).astype(np.float64)
     width = last - first
     narrow = width <= 2.0**-17 * np.maximum(1, np.abs(first))
+    # The pieces of a quantiser are all alike; a tie is narrow beside its neighbours.
+    narrow[1:-1] &= width[1:-1] <= 2.0**-10 * np.minimum(width[:-2], width[2:])
     for i in range(1, len(value) - 1):
         middle = (value[i - 1] + value[i + 1]) / 2
         near = abs(value[i] - middle) <= 1e-5 * abs(value[i + 1] - value[i - 1])
