@@ -6,6 +6,7 @@ to leave the operator as the graph has it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .layout import TO_NCHW, TO_NHWC, Layout, Placed, Stacked, Value, flattened,
 from .rewrite import const, constant, hint, op_name, shape_of
 
 
-class LayoutOps:
+class LayoutOps(ABC):
     """Handlers ``on_<operator>``; :class:`.canonicalise._Walk` walks the graph with them."""
 
     to: Layout
@@ -27,14 +28,17 @@ class LayoutOps:
     dense_names: list[str]
     counts: dict[str, int]
 
+    @abstractmethod
     def get(self, expr: Any) -> Value:
-        raise NotImplementedError
+        """Where the value of an old expression lies."""
 
+    @abstractmethod
     def real(self, value: Value) -> Placed:
-        raise NotImplementedError
+        """One tensor: stacked slices are put together."""
 
+    @abstractmethod
     def apply(self, name: str, *args: Value) -> Value:
-        raise NotImplementedError
+        """Emit an element-wise operator."""
 
     def on_nn_conv2d(self, var: Any, call: Any) -> Value | None:
         weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
