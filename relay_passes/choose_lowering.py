@@ -1,7 +1,8 @@
 """Bits or floats, layer by layer: never a slower layer than the float one.
 
 A pair of planes costs ``device.cost.pair`` of a float multiply-accumulate; input channels fill up
-whole words. Where the planes cost more than the float convolution, ``abc.bconv2d`` goes back to
+whole words; and every input element is compared with every threshold once, at the cost of a
+multiply-accumulate each. Where the planes cost more than the float convolution, ``abc.bconv2d`` goes back to
 ``nn.conv2d`` on the levels, and the layer's row says by how much.
 """
 
@@ -47,13 +48,18 @@ class ChooseLowering:
         source = defined[call.args[0]]
         if op_name(source) == "nn.max_pool2d":
             source = defined[source.args[0]]
-        planes = best_code(steps_of(source).levels).planes
+        steps = steps_of(source)
+        planes = best_code(steps.levels).planes
         pairs = planes * int(shape_of(call.args[1])[0])
         fill = window.group_in / (words(window.group_in) * WORD)
-        ratio = pairs * self.context.device.cost.pair / fill
+        thresholds = len(steps.thresholds)
+        compared = thresholds * window.height * window.width * window.in_channels / window.macs
+        ratio = pairs * self.context.device.cost.pair / fill + compared
         wanted = self.context.lowering == "bitserial"
         if ratio > 1 and not wanted:
             why = f"{pairs} pairs of planes"
+            if compared > 0.25:
+                why += f" behind {thresholds} thresholds"
             if fill < 0.75:
                 why += f" on {window.group_in} channels of {WORD}-bit words"
             layer.reason = (

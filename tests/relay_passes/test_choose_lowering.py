@@ -24,7 +24,7 @@ ALPHA = np.float32([1, 0.43, 0.19, 0.083, 0.36])
 def layer(M: int, N: int, channels: int = 32, uniform: bool = False) -> onnx.ModelProto:
     """One convolution of the paper's M bases on N steps, evenly spaced ones if ``uniform``."""
     net = Net((1, channels, 4, 4))
-    weight = weight_bases(net.rng.normal(size=(8, channels, 3, 3)), M)
+    weight = weight_bases(net.rng.normal(size=(64, channels, 3, 3)), M)
     bases = np.tensordot(ALPHA[:M], weight, 1).astype(np.float32)
     total = net.step("input", -0.5)
     for n in range(1, N):
@@ -40,7 +40,7 @@ def test_bits_up_to_the_break_even(M: int, N: int) -> None:
     (row,) = context.layers.values()
     assert (row.M, row.N, row.lowering, row.reason) == (M, N, "bitserial", "")
     assert len(calls(mod, "abc.bconv2d")) == 1
-    assert row.weight_bytes == 8 * 9 * 4 * M
+    assert row.weight_bytes == 64 * 9 * 4 * M
 
 
 def test_refuses_too_many_pairs() -> None:
@@ -87,3 +87,15 @@ def test_numbers(lowering: str) -> None:
 def test_again_changes_nothing(lowering: str) -> None:
     once, context = passes_until(two_layers(), "choose_lowering", lowering)
     assert_equal_ir(ChooseLowering(context)(once), once)
+
+
+def test_comparing_with_many_thresholds_counts_too() -> None:
+    """An 8-bit input on few output channels: the 255 comparisons outweigh the convolution."""
+    net = Net((1, 32, 4, 4))
+    scaled = net.op("Mul", "input", net.constant(100.0))
+    clipped = net.op("Clip", scaled, net.constant(0.0), net.constant(255.0))
+    weight = np.sign(net.rng.normal(size=(4, 32, 3, 3))).astype(np.float32)
+    model = net.model(net.conv(net.op("Round", clipped), weight))
+    _, context = passes_until(model, "choose_lowering", "auto")
+    (row,) = context.layers.values()
+    assert row.lowering == "float" and "8 pairs of planes behind 255 thresholds" in row.reason

@@ -142,7 +142,7 @@ EXACT_FAMILIES = ("binary_mlp", "conv_pool_chain", "grouped_net")
 
 @pytest.mark.sweep(
     "name",
-    short=[*EXACT_FAMILIES, "react_net", "dorefa_w2a4"],
+    short=[*EXACT_FAMILIES, "react_net"],
     full=sorted(set(FAMILIES)),
 )
 def test_families(name: str) -> None:

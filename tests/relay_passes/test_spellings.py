@@ -33,13 +33,14 @@ REFERENCE = "dense_weights"
 ALL = [seed for seed in range(64) if random_spec(seed).exact]
 SINGLE = [seed for seed in ALL if len(random_spec(seed).chain) == 1]
 DOUBLE = [seed for seed in ALL if len(random_spec(seed).chain) == 2]
-SHORT = [*SINGLE[:17], *DOUBLE[:8]]
+SHORT = [*((seed, 2) for seed in SINGLE[:17]), *((seed, 1) for seed in DOUBLE[:8])]
+"""Seeds, and how many spellings of each a short run tries."""
 
 
 def some(spec: LayerSpec, seed: int, count: int) -> list[str]:
     """Spellings of ``spec`` in turn, so that many seeds reach all of them."""
     names = [name for name in spellings_for(spec) if name != REFERENCE]
-    first = 5 * ALL.index(seed)
+    first = 3 * ALL.index(seed)
     return [names[(first + i) % len(names)] for i in range(min(count, len(names)))]
 
 
@@ -93,13 +94,15 @@ def assert_same_steps(found: list[Any], wanted: list[Any], label: str) -> None:
 
 @pytest.mark.sweep(
     "seed, count, runs",
-    short=[(s, 2, 1) for s in SHORT],
-    full=[(s, 99, 4) for s in ALL],
+    short=[(seed, count, 1) for seed, count in SHORT],
+    full=[(seed, 99, 4) for seed in ALL],
 )
 def test_one_form_and_the_same_bits(seed: int, count: int, runs: int) -> None:
     spec = random_spec(seed)
     tied = all(layer.ties for layer in spec.chain)
-    folded = any(can_fold(a, b) for a, b in pairwise(spec.chain))
+    # Scales that one spelling leaves behind a convolution and another puts into its weights turn
+    # the next step round where they are negative.
+    moved = any(can_fold(a, b) or a.M * a.N == 1 for a, b in pairwise(spec.chain))
     x, wanted = layer_input(spec), realize_spec(spec)[-1].output.astype(np.float32)
     reference = Form(seed, REFERENCE)
     assert all(m is not None and n is not None for m, n in reference.counts)
@@ -109,15 +112,15 @@ def test_one_form_and_the_same_bits(seed: int, count: int, runs: int) -> None:
             assert form.counts == reference.counts, spelling
         else:  # a Sign of an integer has a level at its tie, which these inputs never reach
             assert [m for m, _ in form.counts] == [m for m, _ in reference.counts], spelling
-        if tied and not folded:  # BN folded into weights turns them round where gamma < 0
+        if tied and not moved:
             assert_same_steps(form.steps, reference.steps, spelling)
         if number < runs:
             np.testing.assert_array_equal(form.run(x), wanted, err_msg=f"{spelling}: {spec}")
 
 
 def test_every_spelling_is_reached_by_the_short_list() -> None:
-    reached = {name for seed in SHORT for name in some(random_spec(seed), seed, 2)}
-    everything = {name for seed in SHORT for name in spellings_for(random_spec(seed))}
+    reached = {name for seed, count in SHORT for name in some(random_spec(seed), seed, count)}
+    everything = {name for seed, _ in SHORT for name in spellings_for(random_spec(seed))}
     assert reached == everything - {REFERENCE}
 
 
