@@ -2,8 +2,8 @@
 
 A pair of planes costs ``device.cost.pair`` of a float multiply-accumulate; input channels fill up
 whole words; and every input element is compared with every threshold once, at the cost of a
-multiply-accumulate each. Where the planes cost more than the float convolution, ``abc.bconv2d`` goes back to
-``nn.conv2d`` on the levels, and the layer's row says by how much.
+multiply-accumulate each. Where the planes cost more than the float convolution, ``abc.bconv2d``
+goes back to ``nn.conv2d`` on the levels, and the layer's row says by how much.
 """
 
 from __future__ import annotations
