@@ -7,7 +7,10 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+
+PAUSE_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,10 @@ class Times:
 def take_turns(
     calls: Mapping[str, Callable[[], object]], repeat: int, number: int = 1
 ) -> dict[str, Times]:
-    """Time ``calls`` in turns (A B A B …), after one warm-up call of each.
+    """Time ``calls`` in turns (A B A B …), each turn after a pause and an untimed call.
+
+    The pause lets the threads of the engine before go to sleep (they spin for a while, on the
+    processors that the next engine needs); the untimed call brings caches and clock back.
 
     Args:
         calls: What to time, by name.
@@ -34,6 +40,8 @@ def take_turns(
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeat):
         for name, call in calls.items():
+            time.sleep(PAUSE_S)
+            call()
             start = time.perf_counter()
             for _ in range(number):
                 call()
@@ -45,12 +53,18 @@ def take_turns(
 def pinned(count: int) -> Iterator[tuple[int, ...]]:
     """Confine the process to ``count`` of its processors, given to the body, and lift it again.
 
-    Threads that exist already stay where they are.
+    All its threads go along: a pool made before would stay on the processors of that time.
     """
     before = os.sched_getaffinity(0)
     chosen = tuple(sorted(before)[-count:])
-    os.sched_setaffinity(0, chosen)
+    _confine(chosen)
     try:
         yield chosen
     finally:
-        os.sched_setaffinity(0, before)
+        _confine(tuple(before))
+
+
+def _confine(processors: tuple[int, ...]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread.name), processors)

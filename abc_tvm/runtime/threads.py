@@ -56,7 +56,7 @@ def use_threads(count: int) -> None:
         raise InputError(f"threads: {count!r} is not possible; give 1 or more")
     number_of_threads, configure = _functions()
     if not hasattr(_here, "count"):
-        size = max(count, default_threads(), len(os.sched_getaffinity(0)))
+        size = max(count, default_threads(), _processors)
         os.environ[_ENV] = str(size)
     configure(_BIG_CORES_FIRST, count)
     got = int(number_of_threads())
@@ -79,5 +79,7 @@ def _functions() -> tuple[Any, Any]:
     )
 
 
+# Before anything confines this process to fewer: the pool cannot grow later.
+_processors = len(os.sched_getaffinity(0))
 # Read before this module writes the variable.
 _users_text = os.environ.get(_ENV)
