@@ -42,6 +42,7 @@ def save_plot(comparison: Comparison, path: str | os.PathLike[str], title: str) 
     bars = axes.barh(names, [r.times.median_ms for r in comparison.results])
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.invert_yaxis()
+    axes.margins(x=0.15)  # room for the numbers beside the bars
     axes.set_xlabel(f"median ms, {comparison.threads} thread(s)")
     axes.set_title(title)
     buffer = io.BytesIO()
