@@ -44,7 +44,6 @@ class Fuse:
         groups = _groups(func)
         outside = _outside(func, groups)
         builder = relax.BlockBuilder()
-        functions: list[tuple[Any, Any]] = []
         with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
             with builder.dataflow():
                 env: dict[Any, Any] = {}
@@ -60,12 +59,7 @@ class Fuse:
         for gvar, other in mod.functions_items():
             if gvar.name_hint != "main":
                 out.update_func(gvar, other)
-        del functions
         return out
-
-
-def _is_constant_like(value: Any) -> bool:
-    return constant(value) is not None
 
 
 def _groups(func: Any) -> list[Group]:

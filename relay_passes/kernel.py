@@ -50,6 +50,7 @@ class KernelBuilder:
         self.inputs: dict[Any, te.Tensor] = {}
         self.values: dict[Any, Scalar] = {}
         self.stages = 0
+        self.sums: dict[Any, Sums] = {}
 
     def build(self) -> Lowered:
         results = self.results()
@@ -332,7 +333,7 @@ class KernelBuilder:
         n_thresholds = int(shape_of(call.args[1])[0])
         thresholds, sense = array_of(call.args[1]), array_of(call.args[2])
         turned = sense < 0
-        counted = bool(int(call.attrs["count"])) and call.args[0] in getattr(self, "sums", {})
+        counted = bool(int(call.attrs["count"])) and call.args[0] in self.sums
         if int(call.attrs["count"]) and not counted:
             thresholds = array_of(call.args[3])
         binary = str(call.attrs["code"]) == "binary"

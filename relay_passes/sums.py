@@ -49,7 +49,6 @@ class Sums:
         if base == 0:
             inside = inside[:1, :1]
         self.classes = inside.shape[:2]
-        self.classes_read: Any = None
         if self.exact is not None:
             z = self.exact.weight
             unit = _unit(levels, self.exact.level)
