@@ -25,7 +25,7 @@ def inspect(model: Model, target: str | Device = "native", *, lowering: str = "a
     """Say of every convolution and dense layer how it would be compiled, and why.
 
     Args:
-        model: Path of an ONNX file, or an ``onnx.ModelProto``.
+        model: Path of an ONNX file, an ``onnx.ModelProto``, or a ``torch.export.ExportedProgram``.
         target: Name of a device, path of its ``.toml`` file, or a device.
         lowering: ``"auto"`` (bits where they are faster), ``"bitserial"`` (wherever possible),
             or ``"float"`` (nowhere).
@@ -56,7 +56,7 @@ def compile(
     """Compile a network for a device.
 
     Args:
-        model: Path of an ONNX file, or an ``onnx.ModelProto``.
+        model: Path of an ONNX file, an ``onnx.ModelProto``, or a ``torch.export.ExportedProgram``.
         target: Name of a device, path of its ``.toml`` file, or a device.
         batch: Fixes a symbolic batch dimension; ``None`` leaves it symbolic.
         lowering: As in :func:`inspect`.

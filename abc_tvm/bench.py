@@ -29,7 +29,7 @@ from abc_tvm.int8_twin import quantise
 from abc_tvm.onnx_engine import OnnxEngine, random_inputs
 from abc_tvm.report import Report
 from abc_tvm.runtime import Session, load
-from abc_tvm.stages import Model, Progress
+from abc_tvm.stages import Model, Progress, Source
 from abc_tvm.targets import Device
 from abc_tvm.timing import Times, pinned, take_turns
 
@@ -125,11 +125,12 @@ def bench(
     available = len(os.sched_getaffinity(0))
     if not 1 <= threads <= available:
         raise UserError(f"threads: {threads} is not possible here; give 1 to {available}")
-    opponent = stages.checked_source(model if float_model is None else float_model)
+    source = stages.checked_source(model)
+    opponent = source if float_model is None else stages.checked_source(float_model)
     network = "model" if float_model is None else "float model"
     standard = frontend.standard_onnx(opponent) if _any_onnx(against) else None
-    fixed = fixed_batch(model, batch)
-    artifact = compile_network(model, target, batch=fixed, lowering=lowering, progress=tell)
+    fixed = fixed_batch(source, batch)
+    artifact = compile_network(source, target, batch=fixed, lowering=lowering, progress=tell)
     arrays = random_inputs(artifact.info.inputs, batch)
     if standard is not None:
         set_batch(standard, batch)
@@ -165,7 +166,7 @@ def _spelled_out(report: Report) -> bool:
 
 def _call(
     name: str,
-    opponent: Model,
+    opponent: Source,
     standard: onnx.ModelProto | None,
     target: str | Device,
     arrays: dict[str, np.ndarray],
@@ -193,7 +194,7 @@ def open_session(artifact: Artifact, path: Path, threads: int) -> Session:
     return load(path, threads)
 
 
-def fixed_batch(model: Model, batch: int) -> int | None:
+def fixed_batch(model: Source, batch: int) -> int | None:
     """``batch`` where a model leaves the batch open, ``None`` where it fixes it."""
     source = model if isinstance(model, onnx.ModelProto) else frontend.load_onnx(model)
     parameters = {tensor.name for tensor in source.graph.initializer}

@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import onnx
 
 from abc_tvm import frontend
 from abc_tvm.errors import MissingDependencyError, ModelError, UnsupportedError, UserError
 from abc_tvm.frontend.batch import settle_inputs
+from abc_tvm.frontend.torch_program import is_program, program_to_onnx
 from abc_tvm.layer_names import layer_names
 from abc_tvm.report import Layer, Report
 from abc_tvm.runtime.container import Port
@@ -21,10 +22,14 @@ from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
     import tvm
+    from torch.export import ExportedProgram
 
     from abc_tvm.relay_passes.context import Context
 
-Model = onnx.ModelProto | str | os.PathLike[str]
+Source = onnx.ModelProto | str | os.PathLike[str]
+Model = Union[Source, "ExportedProgram"]
+"""What the public functions take: a path, a model, or a torch program."""
+
 Progress = Callable[[str], None]
 Pass = Callable[["tvm.IRModule"], "tvm.IRModule"]
 
@@ -61,27 +66,34 @@ def import_model(model: Model, batch: int | None = None) -> Imported:
     """Import a network, by path or in memory.
 
     Raises:
-        ModelError: It cannot be read or is not valid; or it is neither a path nor a model.
+        ModelError: It cannot be read or is not valid; or it is none of the kinds.
+        MissingDependencyError: As in :func:`checked_source`.
         UnsupportedError: Valid, but outside what can be imported.
     """
-    model = checked_source(model)
-    module = frontend.import_onnx(model, batch=batch)
-    standard = frontend.standard_onnx(model)
-    label = "model" if isinstance(model, onnx.ModelProto) else os.fspath(model)
+    source = checked_source(model)
+    module = frontend.import_onnx(source, batch=batch)
+    standard = frontend.standard_onnx(source)
+    label = "model" if isinstance(source, onnx.ModelProto) else os.fspath(source)
     settle_inputs(standard, batch, label)
     return Imported(label, module, *layer_names(frontend.simplify(standard), module))
 
 
-def checked_source(model: object) -> Model:
-    """``model`` itself, if it is a path or an ONNX model.
+def checked_source(model: object) -> Source:
+    """``model`` itself, if it is a path or an ONNX model; a torch program as an ONNX model.
 
     Raises:
-        ModelError: It is neither.
-        UnsupportedError: It is a torch ExportedProgram.
+        ModelError: It is none of these, or torch cannot convert it.
+        MissingDependencyError: torch needs another package for that.
     """
     if isinstance(model, onnx.ModelProto | str | os.PathLike):
         return model
-    raise _foreign(model)
+    if is_program(model):
+        return program_to_onnx(model)
+    kind = type(model)
+    raise ModelError(
+        f"model: expected a path, an onnx.ModelProto or a torch ExportedProgram, got "
+        f"{kind.__module__}.{kind.__name__}"
+    )
 
 
 def make_context(device: Device, lowering: str) -> Context:
@@ -210,15 +222,3 @@ def _port(name: str, kind: Any) -> Port:
         raise UnsupportedError(f"output {name!r} has no fixed rank; export the model again")
     shape = tuple(int(d) if isinstance(d, IntImm) else str(d) for d in kind.shape)
     return Port(name, shape, str(kind.dtype).rpartition(".")[2])
-
-
-def _foreign(model: object) -> UserError:
-    kind = type(model)
-    if kind.__module__.startswith("torch") and kind.__name__ == "ExportedProgram":
-        return UnsupportedError(
-            "a torch ExportedProgram cannot be compiled directly yet; export it to ONNX with "
-            "torch.onnx.export(program, dynamo=True) and compile the file"
-        )
-    return ModelError(
-        f"model: expected a path or an onnx.ModelProto, got {kind.__module__}.{kind.__name__}"
-    )

@@ -109,7 +109,7 @@ def verify(
     """Compile a network and compare it with onnxruntime.
 
     Args:
-        model: Path of an ONNX file, or an ``onnx.ModelProto``.
+        model: Path of an ONNX file, an ``onnx.ModelProto``, or a ``torch.export.ExportedProgram``.
         target: A device whose code runs on this machine.
         inputs: ONNX input name to array; by default random ones, from ``seed``.
         batch: Fixes a symbolic batch dimension in the compiled network.
@@ -124,10 +124,11 @@ def verify(
     tell = progress or (lambda _: None)
     device = device_of(target)
     context = stages.make_context(device, lowering)
-    standard = frontend.standard_onnx(stages.checked_source(model))
+    source = stages.checked_source(model)
+    standard = frontend.standard_onnx(source)
     reference = OnnxEngine(standard, optimise=False)
     tell("import")
-    imported = stages.import_model(model, batch)
+    imported = stages.import_model(source, batch)
     order = imported.passes(context)
     names = [name for name, _ in order]
     collapsed = names.index("collapse_bases") + 1

@@ -25,7 +25,8 @@ MAX_VALUES = 16
 MAX_BASES = 4
 """Independent bases that are looked for; nested ones may be more."""
 
-_TOLERANCE = 2.0**-20
+_TOLERANCE = 2.0**-22
+"""Relative size of rounding noise that is joined: a few roundings of float32, and no more."""
 
 
 class NotPlanes(UnsupportedError):

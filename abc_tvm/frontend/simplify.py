@@ -1,10 +1,12 @@
-"""Normalise standard ONNX to what the importer handles well; the numbers do not change.
+"""Normalise standard ONNX to what the importer handles well; the real expression does not change.
 
 1. ``Constant`` nodes become initializers.
 2. ``Identity``, and ``Dropout`` in inference, are removed.
-3. Computed shapes become constants (``shape_values``); constant parts are evaluated (``fold``).
-4. Zero padding written as Pad moves into convolutions (``pads``).
-5. Nodes and initializers that nothing reads are removed.
+3. ``CastLike`` becomes ``Cast`` (``cast_like``).
+4. Straight-through spellings ``(a − x) + x`` become ``a`` (``straight_through``).
+5. Computed shapes become constants (``shape_values``); constant parts are evaluated (``fold``).
+6. Zero padding written as Pad moves into convolutions (``pads``).
+7. Nodes and initializers that nothing reads are removed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import onnx
 from onnx import numpy_helper
 
+from abc_tvm.frontend.cast_like import settle_casts
 from abc_tvm.frontend.fold import fold_constants
 from abc_tvm.frontend.graph_edit import (
     attributes,
@@ -22,10 +25,14 @@ from abc_tvm.frontend.graph_edit import (
 from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
 from abc_tvm.frontend.pads import fold_pads
 from abc_tvm.frontend.shape_values import resolve_shapes
+from abc_tvm.frontend.straight_through import remove_straight_through
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A simpler model with the same inputs, outputs and values.
+    """A simpler model with the same inputs and outputs.
+
+    Its values are the same bit for bit, but where a sum over stored tensors or a straight-through
+    spelling was rounded: there they are the same real expression.
 
     Args:
         model: A checked model in standard operators; not changed.
@@ -34,6 +41,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     result.CopyFrom(model)
     _lift_constants(result)
     _drop_identities(result)
+    settle_casts(result)
+    remove_straight_through(result)
     changed = True
     while changed:
         changed = fold_constants(result)

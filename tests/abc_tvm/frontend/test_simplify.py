@@ -191,16 +191,38 @@ def test_scalar_results_keep_rank_and_dtype(op_type: str, value: float) -> None:
     same(model, result, (2,))
 
 
-def test_large_results_and_inexact_operators_stay() -> None:
+def test_large_results_and_unknown_operators_stay() -> None:
     nodes = [
         helper.make_node("ConstantOfShape", ["big"], ["z"]),
         helper.make_node("ReduceMax", ["z"], ["m"], keepdims=0),
-        helper.make_node("Exp", ["v"], ["e"]),
+        helper.make_node("Sin", ["v"], ["e"]),
         helper.make_node("Add", ["e", "m"], ["em"]),
         helper.make_node("Add", ["x", "em"], ["y"]),
     ]
     model = build(nodes, [2], [2], {"big": np.array([1 << 20, 1 << 20]), "v": np.float32(1)})
-    simplified(model, "ConstantOfShape", "ReduceMax", "Exp", "Add", "Add")
+    simplified(model, "ConstantOfShape", "ReduceMax", "Sin", "Add", "Add")
+
+
+def test_weights_binarized_in_the_graph_become_constant() -> None:
+    """B = sign(W − mean + std), as a layer that was exported with its forward pass leaves it."""
+    nodes = [
+        helper.make_node("ReduceMean", ["w"], ["mean"], keepdims=0),
+        helper.make_node("Sub", ["w", "mean"], ["centred"]),
+        helper.make_node("Pow", ["centred", "two"], ["squares"]),
+        helper.make_node("ReduceMean", ["squares"], ["var"], keepdims=0),
+        helper.make_node("Sqrt", ["var"], ["std"]),
+        helper.make_node("Add", ["centred", "std"], ["shifted"]),
+        helper.make_node("Sign", ["shifted"], ["b"]),
+        helper.make_node("Conv", ["x", "b"], ["y"]),
+    ]
+    w = np.random.default_rng(1).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    dims: Dims = ["N", 3, 8, 8]
+    model = build(nodes, dims, ["N", 4, 6, 6], {"w": w, "two": np.float32(2)})
+    result = simplified(model, "Conv")
+    exact = w.astype(np.float64)
+    wanted = np.where(exact - exact.mean() + exact.std() >= 0, 1, -1)
+    assert np.array_equal(stored(result, "b"), wanted)
+    same(model, result, (2, 3, 8, 8))
 
 
 def test_dead_nodes_and_initializers_go() -> None:

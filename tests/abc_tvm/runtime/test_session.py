@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import abc_tvm
-from abc_tvm.errors import ArtifactError, InputError, UnsupportedError
+from abc_tvm.errors import ArtifactError, InputError, ModelError
 from tests.abc_tvm.small_networks import network
 
 
@@ -101,9 +101,8 @@ def test_report_and_python_errors(artifact: abc_tvm.Artifact) -> None:
     assert [layer.name for layer in artifact.report] == ["block/conv1", "block/conv2"]
     with pytest.raises(Exception, match="lowering"):
         abc_tvm.compile(network(), lowering="magic")
-    program = type("ExportedProgram", (), {"__module__": "torch.export"})()
-    with pytest.raises(UnsupportedError, match="ExportedProgram"):
-        abc_tvm.compile(program)
+    with pytest.raises(ModelError, match=r"a path, an onnx\.ModelProto or a torch ExportedProgram"):
+        abc_tvm.compile(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
