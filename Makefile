@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 JOBS   ?= 2
 PYTEST_ARGS ?=
+ACCURACY_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -10,13 +11,14 @@ TYPECHECK := $(VENV)/typecheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint typecheck bench clean compiler
+.PHONY: help demo test lint typecheck bench accuracy clean compiler
 
 help:
 	@echo 'make demo    compile a small binarized network, check it, time it against the float build'
 	@echo 'make test    the whole test-suite (PYTEST_ARGS=--full: its sweeps at full length)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   the measurements that the README quotes'
+	@echo 'make accuracy  train ABC networks on MNIST and Fashion-MNIST (ACCURACY_ARGS)'
 	@echo 'make clean   remove $(VENV) and all caches'
 
 demo: compiler $(VENV)/.bench
@@ -42,9 +44,13 @@ typecheck: $(VENV)/.dev
 	MYPYPATH=$(TYPECHECK)/wheel $(BIN)/mypy --config-file pyproject.toml -p abc_tvm
 
 bench: compiler $(VENV)/.bench
-	@for script in benchmarks/[!_]*.py; do \
+	@for script in $(filter-out benchmarks/accuracy%,$(wildcard benchmarks/[!_]*.py)); do \
 	    echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
+
+# Trains: 20 minutes on two cores. --preset long or gpu trains longer.
+accuracy: compiler $(VENV)/.bench $(VENV)/.torch
+	$(BIN)/python benchmarks/accuracy.py $(ACCURACY_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -69,6 +75,6 @@ $(VENV)/bin/python:
 	    echo 'could not create $(VENV) (Debian: apt install python3-venv)' >&2; exit 1; }
 
 # Order-only: the interpreter is a link, and its own age says nothing about what is installed.
-$(VENV)/.bench $(VENV)/.dev: $(VENV)/.%: pyproject.toml setup.py | $(VENV)/bin/python
+$(VENV)/.bench $(VENV)/.torch $(VENV)/.dev: $(VENV)/.%: pyproject.toml setup.py | $(VENV)/bin/python
 	$(PIP) install --editable '.[$*]'
 	@touch $@

@@ -1,9 +1,9 @@
-"""``python -m abc_tvm.demo`` (``make demo``): two ABC networks, compiled, checked and timed.
+"""``python -m abc_tvm.demo`` (``make demo``): accuracy of a trained network, speed of larger ones.
 
-ResNet-18 with one and with three weight and activation bases is compiled for this machine and
-verified (see ``abc_tvm.verify`` for what that means); then both take
-turns with onnxruntime's float32 and int8 runs of the ordinary ResNet-18. The weights are random:
-that changes no time.
+First the residual network that ships, on real images (``abc_tvm.demo_trained``). Then ResNet-18
+with one and with three weight and activation bases: compiled for this machine, verified (see
+``abc_tvm.verify`` for what that means), and taking turns with onnxruntime's float32 and int8 runs
+of the ordinary ResNet-18. Its weights are random: that changes no time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 from rich.table import Table
 
-from abc_tvm import zoo
+from abc_tvm import demo_trained, zoo
 from abc_tvm.artifact import Artifact
 from abc_tvm.bench import machine_name, open_session, set_batch
 from abc_tvm.cli.console import errors, progress, size, tables
@@ -44,9 +44,13 @@ class Row:
 def main() -> int:
     """Run the demo; the exit code is 1 if a network does not pass."""
     with progress("demo") as tell:
+        trained = demo_trained.run(tell)
+    tables(False).print(trained.table)
+    tables(False).print()
+    with progress("demo") as tell:
         rows: dict[str, Row] = {}
         artifacts: dict[str, Artifact] = {}
-        passed = True
+        passed = trained.passed
         for m, n in BASES:
             tell(f"build, compile and verify ABC-{NETWORK}, M={m}, N={n}")
             name = f"abc-tvm, ABC {NETWORK} M={m} N={n}"

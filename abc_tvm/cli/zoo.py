@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from abc_tvm.cli.console import size, tables
+from abc_tvm.errors import UserError
 from abc_tvm.files import check_writable, write_atomically
 
 
@@ -29,11 +30,21 @@ def zoo(
 ) -> None:
     """Write a network of architecture NAME, with random weights, to OUT.onnx.
 
-    NAME is lenet, resnet8, resnet18, resnet34, resnet50 or bireal18.
+    NAME is lenet, resnet8, resnet18, resnet34, resnet50 or bireal18; or one of the trained networks
+    that ship, lenet-mnist and resnet-fashion, which are what they are: they take no other option.
     """
+    from abc_tvm import pretrained
     from abc_tvm import zoo as networks
 
     check_writable(output)
+    if name in pretrained.names():
+        given = [as_float, m != 1, n != 1, image_size, batch, seed]
+        if any(given):
+            raise UserError(f"zoo: {name} is a trained network; it takes -o and no other option")
+        data = pretrained.path(name).read_bytes()
+        write_atomically(output, data)
+        tables(False).print(f"wrote {output} ({size(len(data))})", soft_wrap=True)
+        return
     open_batch = "N" if batch is None else batch
     if as_float:
         model = networks.build_float(name, image_size=image_size, batch=open_batch, seed=seed)

@@ -21,6 +21,7 @@ import copy
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -170,7 +171,7 @@ def _obstacle(layer: nn.Module) -> str | None:
 
 
 def _convert(layer: nn.Module, M: int, per_channel: bool, train_u: bool) -> nn.Module:
-    options = {
+    options: dict[str, Any] = {
         "M": M,
         "N": None,
         "per_channel": per_channel,
@@ -179,14 +180,14 @@ def _convert(layer: nn.Module, M: int, per_channel: bool, train_u: bool) -> nn.M
         "device": layer.weight.device,
         "dtype": layer.weight.dtype,
     }
-    new: ABCConv2d | ABCLinear
+    new: nn.Module
     if isinstance(layer, nn.Conv2d):
-        new = ABCConv2d(
-            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
-            layer.dilation, layer.groups, **options,
-        )  # fmt: skip
+        window: list[Any] = [layer.kernel_size, layer.stride, layer.padding, layer.dilation]
+        channels = (layer.in_channels, layer.out_channels)
+        new = ABCConv2d(*channels, *window, layer.groups, **options)
     else:
-        new = ABCLinear(layer.in_features, layer.out_features, **options)  # type: ignore[arg-type]
+        features: list[Any] = [layer.in_features, layer.out_features]
+        new = ABCLinear(*features, **options)
     new.load_state_dict(layer.state_dict(), strict=False)
     return new
 

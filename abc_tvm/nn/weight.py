@@ -21,7 +21,7 @@ class ABCWeight(nn.Module):
     dict and by a forward pass after any other change, and exporters see it as a constant.
     """
 
-    weight: nn.Parameter
+    weight: Tensor
     u: Tensor
     binary_weight: Tensor
     activation: ABCActivation | None
@@ -98,4 +98,4 @@ class ABCWeight(nn.Module):
 
 
 def _traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
