@@ -182,9 +182,17 @@ def _convert(layer: nn.Module, M: int, per_channel: bool, train_u: bool) -> nn.M
     }
     new: nn.Module
     if isinstance(layer, nn.Conv2d):
-        window: list[Any] = [layer.kernel_size, layer.stride, layer.padding, layer.dilation]
-        channels = (layer.in_channels, layer.out_channels)
-        new = ABCConv2d(*channels, *window, layer.groups, **options)
+        names = (
+            "in_channels",
+            "out_channels",
+            "kernel_size",
+            "stride",
+            "padding",
+            "dilation",
+            "groups",
+        )
+        options |= {name: getattr(layer, name) for name in names}
+        new = ABCConv2d(**options)
     else:
         features: list[Any] = [layer.in_features, layer.out_features]
         new = ABCLinear(*features, **options)
