@@ -118,6 +118,14 @@ def accuracy(classes: Tensor, split: Split) -> float:
     return 100 * float((classes == torch.as_tensor(split.labels.copy()).long()).double().mean())
 
 
+def is_finished(checkpoint: Path, settings: Settings) -> bool:
+    """Whether the checkpoint holds the last epoch of a training with these settings."""
+    if not checkpoint.is_file():
+        return False
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    return state["settings"] == repr(settings) and len(state["accuracies"]) == settings.epochs
+
+
 def _augment(x: Tensor, settings: Settings, generator: torch.Generator) -> Tensor:
     if settings.flip:
         mirror = (torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5).to(x.device)

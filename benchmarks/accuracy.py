@@ -22,7 +22,7 @@ import torch
 from _accuracy_data import load
 from _accuracy_networks import NETWORKS
 from _accuracy_report import Run, evaluate, plot, table, write
-from _accuracy_train import Settings, accuracy, predict, train
+from _accuracy_train import Settings, accuracy, is_finished, predict, train
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -52,6 +52,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("accuracy"), help="checkpoints, networks")
     parser.add_argument("--data", type=Path, default=Path("accuracy/data"), help="data sets")
     parser.add_argument("--bases", default="", help="only these pairs, as 1x1,3x3")
+    parser.add_argument("--trained", action="store_true", help="only what is trained already")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--plot", type=Path, help="draw accuracy over M, N and over latency")
@@ -70,7 +71,7 @@ def main() -> int:
     with _progress(console) as progress:
         for seed in range(arguments.seeds):
             for name in names:
-                place = (arguments.preset, work, device)
+                place = (arguments.preset, work, device, arguments.trained)
                 runs += _train_all(name, data[name], seed, pairs, *place, progress)
         bar = progress.add_task("export, compile, test", total=len(runs), note="")
         for run in runs:
@@ -93,6 +94,7 @@ def _train_all(
     preset: str,
     work: Path,
     device: str,
+    only_trained: bool,
     progress: Progress,
 ) -> list[Run]:
     """The float network of this seed, and the ABC networks that begin from it."""
@@ -107,6 +109,8 @@ def _train_all(
         else:
             network = binarize(plain.cpu(), m, n, verbose=False)
         settings = Settings(epochs[m > 0], RATE, **AUGMENT[name])
+        if only_trained and not is_finished(work / f"{label}.pt", settings):
+            continue
         bar = progress.add_task(label, total=None, note="")
 
         def tell(done: int, total: int, note: str, bar: Any = bar) -> None:
