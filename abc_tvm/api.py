@@ -127,9 +127,7 @@ def compile_c(
     report = stages.report_of(context, imported)
     tell("build")
     try:
-        return c_form.build(
-            lowered, device, symbol, stages.ports(imported.module), report
-        )
+        return c_form.build(lowered, device, symbol, stages.ports(imported.module), report)
     except UnsupportedError as error:
         raise UnsupportedError(f"{imported.label}: {error}") from error
 

@@ -6,7 +6,6 @@ into them. What is left to walk is a straight line without control flow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,13 +62,21 @@ def flatten(module: Any, device: Device) -> Flat:
 
 
 def _destination_passing(module: Any, device: Device) -> Any:
+    """The first half of the pipeline that builds a ``.so``, and so the same arithmetic."""
     import tvm
-    from tvm.relax.backend.cpu_generic import pipeline
+    from tvm.relax import backend, transform
 
-    target = device.tvm_target()
-    with target:
+    with device.tvm_target():
         return tvm.transform.Sequential(
-            pipeline.legalize_passes(target) + pipeline.dataflow_lower_passes(target)
+            [
+                backend.DispatchSampling(),
+                backend.DispatchSortScan(),
+                transform.LegalizeOps(),
+                transform.RewriteDataflowReshape(),
+                transform.ToNonDataflow(),
+                transform.RemovePurityChecking(),
+                transform.CallTIRRewrite(),
+            ]
         )(module)
 
 
@@ -159,8 +166,6 @@ def itemsize(dtype: Any) -> int:
 
     kind = tvm.DataType(str(getattr(dtype, "dtype", dtype)))
     return int(kind.lanes * max(8, kind.bits)) // 8
-
-
 
 
 def _unsupported(what: str) -> UnsupportedError:

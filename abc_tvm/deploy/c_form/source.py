@@ -25,11 +25,11 @@ _TYPES = {
     "uint64": "uint64_t",
     "bool": "uint8_t",
 }
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while main".split()
-)
+_KEYWORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline int
+long main register restrict return short signed sizeof static struct switch typedef union unsigned
+void volatile while
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def identifier(text: str) -> str:
     name = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
     if not name:
         raise UserError(f"name: {text!r} makes no name in C; give one with letters (--name)")
-    return f"_{name}" if name[0].isdigit() or name in _KEYWORDS else name
+    return f"_{name}" if name[0].isdigit() or name in _KEYWORDS.split() else name
 
 
 def header(network: Network) -> str:

@@ -1,0 +1,41 @@
+"""The shape functions of TVM's ``VMShapeLower``, with their stores in order.
+
+They compute every shape of a network from its symbolic batch: ``H[3] = H[0] * 1024``. TVM stores
+them in the order of a hash table of pointers, so the same network gave another file on every
+compilation. No store reads what another writes, so they may stand in any order: here, by index.
+
+Refuses (leaves as it is) a function that holds anything but such stores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+_NAME = "shape_func"
+
+
+def order_shape_functions(mod: tvm.IRModule) -> tvm.IRModule:
+    """``mod`` with the stores of its shape functions sorted."""
+    for gvar, func in mod.functions_items():
+        if isinstance(func, tirx.PrimFunc) and gvar.name_hint.startswith(_NAME):
+            body = _sorted(func.body)
+            if body is not None:
+                mod.update_func(gvar, func.with_body(body))
+    return mod
+
+
+def _sorted(body: Any) -> Any:
+    if not isinstance(body, tirx.SeqStmt):
+        return None
+    stores = list(body.seq)
+    if not all(isinstance(s, tirx.BufferStore) and _index(s) is not None for s in stores):
+        return None
+    return tirx.SeqStmt(sorted(stores, key=_index))
+
+
+def _index(store: Any) -> int | None:
+    index = store.indices[0]
+    return int(index) if len(store.indices) == 1 and isinstance(index, tirx.IntImm) else None
