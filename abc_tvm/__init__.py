@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from abc_tvm._version import __version__
 
 if TYPE_CHECKING:
-    from abc_tvm.api import compile, inspect
+    from abc_tvm.api import compile, compile_c, inspect
     from abc_tvm.artifact import Artifact
     from abc_tvm.report import Layer, Report
     from abc_tvm.runtime import Session, load
@@ -30,6 +30,7 @@ __all__ = [
     "Session",
     "__version__",
     "compile",
+    "compile_c",
     "inspect",
     "load",
 ]
@@ -40,6 +41,7 @@ _HOME = {
     "Report": "abc_tvm.report",
     "Session": "abc_tvm.runtime",
     "compile": "abc_tvm.api",
+    "compile_c": "abc_tvm.api",
     "inspect": "abc_tvm.api",
     "load": "abc_tvm.runtime",
 }

@@ -171,7 +171,7 @@ def link(executable: Any, device: Device) -> bytes:
     """
     from abc_tvm.deploy import toolchain
 
-    linker = toolchain.for_library(device)
+    linker = toolchain.for_library(device.triple, device.name)
 
     def create(output: str, objects: list[str], options: object = None) -> None:
         linker.run("-shared", "-fPIC", "-o", output, *objects, "-lm")

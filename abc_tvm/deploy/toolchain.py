@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from abc_tvm.errors import MissingDependencyError
-from abc_tvm.targets import Device
 
 GLIBC = "2.28"
 """What TVM's manylinux_2_28 wheels need."""
@@ -29,14 +28,15 @@ GLIBC = "2.28"
 
 @dataclass(frozen=True)
 class Toolchain:
-    """``command`` takes a C compiler's arguments; ``program`` is its name for people."""
+    """Commands that take a C and a C++ compiler's arguments; ``program`` is a name for people."""
 
-    command: tuple[str, ...]
+    c: tuple[str, ...]
+    cxx: tuple[str, ...]
     program: str
     environment: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *arguments: str | Path) -> None:
-        """Compile or link.
+    def run(self, *arguments: str | Path, cxx: bool = False) -> None:
+        """Compile or link; ``cxx`` takes the C++ compiler.
 
         Raises:
             MissingDependencyError: The program failed, and how.
@@ -46,7 +46,7 @@ class Toolchain:
             if self.environment:
                 environment["ZIG_LOCAL_CACHE_DIR"] = scratch
             done = subprocess.run(
-                [*self.command, *map(str, arguments)],
+                [*(self.cxx if cxx else self.c), *map(str, arguments)],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -54,71 +54,82 @@ class Toolchain:
             )
         if done.returncode:
             detail = " ".join(done.stdout.decode(errors="replace").split())[:300]
-            raise MissingDependencyError(f"the linker {self.program} failed: {detail}")
+            raise MissingDependencyError(f"the compiler {self.program} failed: {detail}")
 
 
-Finder = Callable[[Device], "Toolchain | None"]
+Finder = Callable[[str], "Toolchain | None"]
 
 
-def for_library(device: Device) -> Toolchain:
-    """What links a shared library for ``device``: the system's own tools before Zig's.
+def for_library(triple: str, name: str) -> Toolchain:
+    """What links a shared library: the system's own tools before Zig's.
+
+    Args:
+        triple: The machine, as LLVM says it (``aarch64-linux-gnu``).
+        name: The target's name, for messages.
 
     Raises:
         MissingDependencyError: There is nothing; the message says what to install.
     """
-    return _first(device, (_system, _zig))
+    return _first(triple, name, (_system, _zig))
 
 
-def for_program(device: Device) -> Toolchain:
-    """What links a program for ``device``: Zig, for the old glibc, before the system's own tools.
+def for_program(triple: str, name: str) -> Toolchain:
+    """What links a program: Zig, for the old glibc, before the system's own tools.
+
+    Its ``cxx`` is the command for C++.
 
     Raises:
         MissingDependencyError: As :func:`for_library`.
     """
-    return _first(device, (_zig, _system))
+    return _first(triple, name, (_zig, _system))
 
 
-def _first(device: Device, finders: Sequence[Finder]) -> Toolchain:
+def _first(triple: str, name: str, finders: Sequence[Finder]) -> Toolchain:
     for find in finders:
-        found = find(device)
+        found = find(triple)
         if found is not None:
             return found
-    if _is_host(device):
+    if _is_host(triple):
         raise MissingDependencyError(
             "no C compiler to link with; install one (Debian: apt install gcc libc6-dev), name it "
             "in CC, or pip install ziglang"
         )
-    architecture = device.triple.partition("-")[0]
+    architecture = triple.partition("-")[0]
     raise MissingDependencyError(
-        f"target {device.name}: no linker for {architecture}: pip install ziglang (the extra "
-        f"abc-tvm[cross]), or install {device.triple}-gcc (Debian: apt install "
-        f"gcc-{device.triple.replace('_', '-')})"
+        f"target {name}: no linker for {architecture}: pip install ziglang (the extra "
+        f"abc-tvm[cross]), or install {triple}-gcc (Debian: apt install "
+        f"gcc-{triple.replace('_', '-')})"
     )
 
 
-def _is_host(device: Device) -> bool:
-    return device.triple.partition("-")[0] == platform.machine()
+def _is_host(triple: str) -> bool:
+    return triple.partition("-")[0] == platform.machine()
 
 
-def _system(device: Device) -> Toolchain | None:
-    if _is_host(device):
+def _system(triple: str) -> Toolchain | None:
+    if _is_host(triple):
         from tvm.support import cc
 
         # TVM looks at CXX and CC, then at the usual names.
         found = cc.get_cc()
-        return Toolchain((str(found),), str(found)) if found else None
-    for name in (f"{device.triple}-gcc", f"{device.triple}-g++"):
-        if shutil.which(name):
-            return Toolchain((name,), name)
+        if not found:
+            return None
+        cxx = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), str(found))
+        return Toolchain((str(found),), (os.environ.get("CXX") or cxx,), str(found))
+    for c, cxx in ((f"{triple}-gcc", f"{triple}-g++"), (f"{triple}-g++",) * 2):
+        if shutil.which(c):
+            return Toolchain((c,), (cxx,), c)
     return None
 
 
-def _zig(device: Device) -> Toolchain | None:
+def _zig(triple: str) -> Toolchain | None:
     if importlib.util.find_spec("ziglang") is None:
         return None
-    architecture, _, system = device.triple.partition("-")
-    command = (sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-{system}.{GLIBC}")
-    return Toolchain(command, "ziglang", {"ZIG_GLOBAL_CACHE_DIR": str(_zig_cache())})
+    architecture, _, system = triple.partition("-")
+    zig = (sys.executable, "-m", "ziglang")
+    options = ("-target", f"{architecture}-{system}.{GLIBC}")
+    cache = {"ZIG_GLOBAL_CACHE_DIR": str(_zig_cache())}
+    return Toolchain((*zig, "cc", *options), (*zig, "c++", *options), "ziglang", cache)
 
 
 def _zig_cache() -> Path:
