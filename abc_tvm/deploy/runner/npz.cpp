@@ -140,6 +140,7 @@ std::map<std::string, Array> read_npz(const std::string& path) {
   if (data.size() < kEnd) fail(path, "not a .npz file");
   size_t end = data.size() - kEnd;
   while (end > 0 && number(data, end, 4, path) != 0x06054b50) --end;
+  if (number(data, end, 4, path) != 0x06054b50) fail(path, "not a .npz file, or cut short");
   size_t at = number(data, end + 16, 4, path);
   std::map<std::string, Array> arrays;
   for (uint64_t left = number(data, end + 10, 2, path); left > 0; --left) {
