@@ -20,11 +20,13 @@ from abc_tvm._version import __version__
 if TYPE_CHECKING:
     from abc_tvm.api import compile, compile_c, inspect
     from abc_tvm.artifact import Artifact
+    from abc_tvm.deploy.c_form import CForm
     from abc_tvm.report import Layer, Report
     from abc_tvm.runtime import Session, load
 
 __all__ = [
     "Artifact",
+    "CForm",
     "Layer",
     "Report",
     "Session",
@@ -37,6 +39,7 @@ __all__ = [
 
 _HOME = {
     "Artifact": "abc_tvm.artifact",
+    "CForm": "abc_tvm.deploy.c_form",
     "Layer": "abc_tvm.report",
     "Report": "abc_tvm.report",
     "Session": "abc_tvm.runtime",

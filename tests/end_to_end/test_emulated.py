@@ -13,15 +13,14 @@ import abc_tvm
 from abc_tvm.deploy import runner_program
 from abc_tvm.deploy.bundle import PROGRAM, bundle
 from tests import qemu
-from tests.end_to_end.deployed import NAMES, Case, case
+from tests.end_to_end.deployed import NAMES, SHARED, Case, case
 
 WARNINGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-Werror")
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    shared = request.node.get_closest_marker("shared")
-    folder = request.getfixturevalue("shared_dir") if shared else None
+    folder = request.getfixturevalue("shared_dir") if request.param in SHARED else None
     return case(request.param, folder, tmp_path_factory.mktemp("here"))
 
 
