@@ -30,12 +30,14 @@ def order_shape_functions(mod: tvm.IRModule) -> tvm.IRModule:
 def _sorted(body: Any) -> Any:
     if not isinstance(body, tirx.SeqStmt):
         return None
-    stores = list(body.seq)
-    if not all(isinstance(s, tirx.BufferStore) and _index(s) is not None for s in stores):
+    stores = {_index(store): store for store in body.seq}
+    if None in stores or len(stores) < len(body.seq):
         return None
-    return tirx.SeqStmt(sorted(stores, key=_index))
+    return tirx.SeqStmt([stores[index] for index in sorted(i for i in stores if i is not None)])
 
 
-def _index(store: Any) -> int | None:
-    index = store.indices[0]
-    return int(index) if len(store.indices) == 1 and isinstance(index, tirx.IntImm) else None
+def _index(stmt: Any) -> int | None:
+    if not isinstance(stmt, tirx.BufferStore) or len(stmt.indices) != 1:
+        return None
+    index = stmt.indices[0]
+    return int(index) if isinstance(index, tirx.IntImm) else None

@@ -70,7 +70,9 @@ def build(
     machine = machine_of(device.triple)
     flat = flatten(module, device)
     kernels = compile_kernels(flat.kernels, device, f"{name}_")
-    network, weights = _lay_out(flat, kernels.workspaces, name, device, ports, report.binarized)
+    network, weights = _lay_out(
+        flat, kernels.workspaces, name, device, ports, bool(report.binarized)
+    )
     members = [
         Member("kernels.o", kernels.code, tuple(f"{name}_{kernel}" for kernel in flat.kernels))
     ]
