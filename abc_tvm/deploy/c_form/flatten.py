@@ -16,6 +16,9 @@ from abc_tvm.targets import Device
 
 Kind = Literal["input", "constant", "array"]
 
+RESERVED = ("run", "weights")
+"""What the library itself has behind its prefix."""
+
 
 @dataclass(frozen=True)
 class Operand:
@@ -38,7 +41,7 @@ class Flat:
     """A network without Relax.
 
     ``arrays`` are sizes in bytes. ``results`` says where each output of the network lies when all
-    ``calls`` are done. ``kernels`` holds the PrimFuncs that are called, by name.
+    ``calls`` are done. ``kernels`` holds the PrimFuncs that are called, by names fit for C.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -88,6 +91,7 @@ class _Walker:
         self.flat = Flat()
         self.known: dict[Any, Operand | tuple[Any, ...]] = {}
         self.constants: dict[tuple[str, bytes], int] = {}
+        self.names: dict[str, str] = {}
 
     def walk(self, main: Any) -> None:
         self.known = {v: Operand("input", n) for n, v in enumerate(main.params)}
@@ -123,7 +127,7 @@ class _Walker:
             kernel = self.module[call.op]
             if not isinstance(kernel, tirx.PrimFunc):
                 raise _unsupported(f"function {call.op.name_hint}")
-            name = str(call.op.name_hint)
+            name = self.name(str(call.op.name_hint))
             operands = tuple(self.one(self.value(a)) for a in call.args)
             self.flat.calls.append(Call(name, operands))
             self.flat.kernels[name] = kernel
@@ -135,6 +139,19 @@ class _Walker:
         if name == "relax.reshape":
             return self.value(call.args[0])
         raise _unsupported(f"operator {name}")
+
+    def name(self, kernel: str) -> str:
+        """A name for C of a kernel, whose own may hold letters of any alphabet."""
+        if kernel not in self.names:
+            plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in kernel)
+            # Numbers end what others begin: no kernel is called like another, or like a function
+            # or constant of the library.
+            taken = {*self.names.values(), *RESERVED}
+            number = 0
+            while (found := f"{plain}_{number}" if number else plain) in taken:
+                number += 1
+            self.names[kernel] = found
+        return self.names[kernel]
 
     def one(self, value: Operand | tuple[Any, ...]) -> Operand:
         if isinstance(value, Operand):

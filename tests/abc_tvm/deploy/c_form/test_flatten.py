@@ -8,7 +8,7 @@ import tvm
 from tvm import relax
 
 from abc_tvm import targets
-from abc_tvm.deploy.c_form.flatten import Operand, flatten
+from abc_tvm.deploy.c_form.flatten import Operand, _Walker, flatten
 from abc_tvm.errors import UnsupportedError
 
 
@@ -63,3 +63,13 @@ def test_an_open_batch_is_refused() -> None:
     batch = tvm.tirx.Var("n", "int64")
     with pytest.raises(UnsupportedError, match="known only when it runs"):
         flatten(module(lambda b, x: b.emit(relax.op.add(x, x)), (batch, 3)), DEVICE)
+
+
+def test_names_of_any_alphabet_become_names_in_c_and_stay_apart() -> None:
+    walker = _Walker(module(lambda b, x: b.emit(relax.op.add(x, x))))
+    given = ["kernel_naïve", "kernel_na.ve", "kernel_na_ve", "run", "weights", "run_1"]
+    found = [walker.name(name) for name in given]
+    assert found == ["kernel_na_ve", "kernel_na_ve_1", "kernel_na_ve_2", "run_1", "weights_1"] + [
+        "run_1_1"
+    ]
+    assert [walker.name(name) for name in given] == found
