@@ -18,28 +18,33 @@ from typing import TYPE_CHECKING, Any
 from abc_tvm._version import __version__
 
 if TYPE_CHECKING:
-    from abc_tvm.api import compile, inspect
+    from abc_tvm.api import compile, compile_c, inspect
     from abc_tvm.artifact import Artifact
+    from abc_tvm.deploy.c_form import CForm
     from abc_tvm.report import Layer, Report
     from abc_tvm.runtime import Session, load
 
 __all__ = [
     "Artifact",
+    "CForm",
     "Layer",
     "Report",
     "Session",
     "__version__",
     "compile",
+    "compile_c",
     "inspect",
     "load",
 ]
 
 _HOME = {
     "Artifact": "abc_tvm.artifact",
+    "CForm": "abc_tvm.deploy.c_form",
     "Layer": "abc_tvm.report",
     "Report": "abc_tvm.report",
     "Session": "abc_tvm.runtime",
     "compile": "abc_tvm.api",
+    "compile_c": "abc_tvm.api",
     "inspect": "abc_tvm.api",
     "load": "abc_tvm.runtime",
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from abc_tvm import stages
 from abc_tvm.artifact import Artifact
+from abc_tvm.errors import UnsupportedError
 from abc_tvm.report import Report
 from abc_tvm.runtime.container import Info, pack
 from abc_tvm.stages import Model, Progress
@@ -15,6 +16,7 @@ from abc_tvm.targets import Device
 from abc_tvm.targets import load as load_target
 
 if TYPE_CHECKING:
+    from abc_tvm.deploy.c_form import CForm
     from abc_tvm.relay_passes.context import Context
 
 BEFORE_KERNELS = "encode"
@@ -77,6 +79,66 @@ def compile(
     dump = None if debug_dump is None else Path(debug_dump)
     lowered = stages.apply(imported, imported.passes(context), dump=dump, progress=tell)
     return assemble(imported, context, lowered, tell)
+
+
+def compile_c(
+    model: Model,
+    target: str | Device = "native",
+    *,
+    name: str | None = None,
+    batch: int | None = None,
+    lowering: str = "auto",
+    debug_dump: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> CForm:
+    """Compile a network to a C library: kernels, static memory plan, one function to call.
+
+    It needs neither TVM's runtime nor a heap; ``CForm.save`` writes its files.
+
+    Args:
+        model: Path of an ONNX file, or an ``onnx.ModelProto``.
+        target: Name of a device, path of its ``.toml`` file, or a device.
+        name: Beginning of all symbols and file names; by default the model's file name.
+        batch: Fixes a symbolic batch dimension; ``None`` makes it 1.
+        lowering: As in :func:`inspect`.
+        debug_dump: As in :func:`compile`.
+        progress: As in :func:`compile`.
+
+    Raises:
+        ModelError: The model cannot be read or is not valid, or ``batch`` contradicts it.
+        UnsupportedError: Valid, but outside what can be compiled, or in need of a runtime.
+        TargetError: The target is unknown, or of a kind that the C form is not made for.
+        UserError: ``name`` makes no C name.
+    """
+    from abc_tvm.deploy import c_form
+    from abc_tvm.deploy.c_form.source import identifier
+
+    tell = progress or _silent
+    device = device_of(target)
+    context = stages.make_context(device, lowering)
+    tell("import")
+    imported = stages.import_model(model, batch)
+    if batch is None and _is_symbolic(imported):
+        imported = stages.import_model(model, 1)
+    label = Path(imported.label).stem if name is None else name
+    symbol = identifier(label)
+    dump = None if debug_dump is None else Path(debug_dump)
+    lowered = stages.apply(imported, imported.passes(context), dump=dump, progress=tell)
+    report = stages.report_of(context, imported)
+    tell("build")
+    try:
+        return c_form.build(lowered, device, symbol, stages.ports(imported.module), report)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{imported.label}: {error}") from error
+
+
+def _is_symbolic(imported: stages.Imported) -> bool:
+    return any(
+        isinstance(extent, str)
+        for side in stages.ports(imported.module)
+        for port in side
+        for extent in port.shape
+    )
 
 
 def assemble(

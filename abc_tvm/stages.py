@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Union
 import onnx
 
 from abc_tvm import frontend
-from abc_tvm.errors import MissingDependencyError, ModelError, UnsupportedError, UserError
+from abc_tvm.errors import ModelError, UnsupportedError, UserError
 from abc_tvm.frontend.batch import settle_inputs
 from abc_tvm.frontend.torch_program import is_program, program_to_onnx
 from abc_tvm.layer_names import layer_names
@@ -162,57 +162,36 @@ def ports(module: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
 
 def build(module: Any, device: Device) -> Any:
     """Machine code of a lowered module, as a Relax executable."""
+    import tvm
     from tvm import relax
 
+    from abc_tvm.relay_passes.shape_order import order_shape_functions
+
+    steps = tvm.transform.module_pass(
+        lambda mod, _: order_shape_functions(relax.get_pipeline("default")(mod)), opt_level=0
+    )
     target = device.tvm_target()
     with target:
-        return relax.build(module, target)
+        return relax.build(module, target, relax_pipeline=steps)
 
 
 def link(executable: Any, device: Device) -> bytes:
     """The shared library of an executable.
 
     Raises:
-        MissingDependencyError: There is no linker for the device.
+        MissingDependencyError: There is no linker for the device, or it failed.
     """
-    from tvm.support import cc
+    from abc_tvm.deploy import toolchain
 
-    compiler = _compiler(device)
+    linker = toolchain.for_library(device.triple, device.name)
+
+    def create(output: str, objects: list[str], options: object = None) -> None:
+        linker.run("-shared", "-fPIC", "-o", output, *objects, "-lm")
+
     with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
         library = Path(folder, "network.so")
-        try:
-            executable.export_library(str(library), fcompile=cc.cross_compiler(compiler))
-        except RuntimeError as error:
-            if "Compilation error" not in str(error):
-                raise
-            detail = " ".join(str(error).split())[:300]
-            raise MissingDependencyError(f"the linker {compiler} failed: {detail}") from error
+        executable.export_library(str(library), fcompile=create)
         return library.read_bytes()
-
-
-def _compiler(device: Device) -> str:
-    """The program that links for a device: the system's own, or a cross-compiler."""
-    import platform
-    import shutil
-
-    from tvm.support import cc
-
-    architecture = device.triple.partition("-")[0]
-    if architecture == platform.machine():
-        found = cc.get_cc()
-        if not found:
-            raise MissingDependencyError(
-                "no C compiler to link with; install one (Debian: apt install gcc libc6-dev) or "
-                "name it in CC"
-            )
-        return str(found)
-    for name in (f"{device.triple}-g++", f"{device.triple}-gcc"):
-        if shutil.which(name):
-            return name
-    raise MissingDependencyError(
-        f"target {device.name}: no linker {device.triple}-gcc; install the cross-compiler for "
-        f"{architecture}"
-    )
 
 
 def _port(name: str, kind: Any) -> Port:

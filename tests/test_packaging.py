@@ -51,6 +51,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         "abc_tvm/schedules/__init__.py",
         "abc_tvm/targets/device.py",
         "abc_tvm/targets/zen4.toml",
+        "abc_tvm/deploy/runner/CMakeLists.txt",
     ],
 )
 def test_the_wheel_contains(wheel: zipfile.ZipFile, path: str) -> None:
@@ -62,7 +63,7 @@ def test_every_module_and_data_file_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
     missing = [
         str(file.relative_to(ROOT))
         for folder, inside in FOLDERS.items()
-        for pattern in ("*.py", "*.toml", "*.json")
+        for pattern in ("*.py", "*.toml", "*.json", "*.cpp", "*.h")
         for file in (ROOT / folder).rglob(pattern)
         if f"{inside}/{file.relative_to(ROOT / folder).as_posix()}" not in packed
     ]

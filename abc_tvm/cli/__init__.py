@@ -15,6 +15,7 @@ import click
 
 from abc_tvm._version import __version__
 from abc_tvm.cli.bench import bench
+from abc_tvm.cli.bundle import bundle
 from abc_tvm.cli.compile import compile_
 from abc_tvm.cli.inspect import inspect
 from abc_tvm.cli.run import run
@@ -36,7 +37,7 @@ def commands(debug: bool) -> None:
     """Compile binarized networks (ABC-Net and its relatives) to xor-popcount kernels."""
 
 
-for command in (inspect, compile_, run, verify, bench, zoo, targets):
+for command in (inspect, compile_, bundle, run, verify, bench, zoo, targets):
     commands.add_command(command)
 
 

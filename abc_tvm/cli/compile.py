@@ -1,8 +1,9 @@
-"""``abc-tvm compile``: from an ONNX file to one shared library."""
+"""``abc-tvm compile``: from an ONNX file to one shared library, or to a C library."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,7 +16,11 @@ from abc_tvm.files import check_writable
 @click.command("compile")
 @options.model
 @options.target(required=True)
-@click.option("-o", "--output", required=True, metavar="OUT.so", help="The file to write.")
+@click.option("-o", "--output", required=True, metavar="OUT",
+              help="The file to write, OUT.so; with --format c the folder.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["so", "c"]), default="so", show_default=True,
+              help="so: for TVM's runtime; c: a C library without runtime and heap.")  # fmt: skip
+@click.option("--name", help="With --format c: the beginning of all names. [default: MODEL]")
 @options.batch
 @options.lowering
 @click.option(
@@ -29,33 +34,57 @@ def compile_(
     model: str,
     target: str,
     output: str,
+    form: str,
+    name: str | None,
     batch: int | None,
     lowering: str,
     records: str | None,
     debug_dump: str | None,
     as_json: bool,
 ) -> None:
-    """Compile MODEL.onnx for a target into OUT.so."""
+    """Compile MODEL.onnx for a target into OUT.so, or into a C library."""
     from abc_tvm import api
 
-    check_writable(output, ArtifactError)
+    if form == "so":
+        check_writable(output, ArtifactError)
+        if name is not None:
+            raise click.UsageError("--name is for --format c")
     if records is not None and not Path(records).is_dir():
         raise UserError(f"{records}: there is no such folder of tuning records")
+    facts: dict[str, Any] = {"model": model, "output": output}
     with progress(f"compile {model}") as tell:
-        artifact = api.compile(
-            model,
-            target,
-            batch=batch,
-            lowering=lowering,
-            debug_dump=debug_dump,
-            progress=tell,
-        )
-        artifact.save(output)
-    report = artifact.report
+        if form == "c":
+            library = api.compile_c(
+                model,
+                target,
+                name=name,
+                batch=batch,
+                lowering=lowering,
+                debug_dump=debug_dump,
+                progress=tell,
+            )
+            library.save(output)
+            report = library.report
+            files = {file: len(data) for file, data in library.files.items()}
+            facts |= {"files": files, "bytes": sum(files.values())}
+            facts |= {"arena_bytes": library.arena, "constant_bytes": library.weights}
+            memory = f", arena {size(library.arena)}, constants {size(library.weights)}"
+        else:
+            artifact = api.compile(
+                model,
+                target,
+                batch=batch,
+                lowering=lowering,
+                debug_dump=debug_dump,
+                progress=tell,
+            )
+            artifact.save(output)
+            report = artifact.report
+            facts["bytes"] = len(artifact.data)
+            memory = ""
     console = tables(as_json)
     console.print(layer_table(report))
     console.print(summary(report))
-    console.print(f"wrote {output} ({size(len(artifact.data))})", soft_wrap=True)
+    console.print(f"wrote {output} ({size(facts['bytes'])}{memory})", soft_wrap=True)
     if as_json:
-        facts = {"model": model, "output": output, "bytes": len(artifact.data)}
         print_json({**facts, **report.json()})

@@ -196,3 +196,12 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
     command = f"{sys.executable} -m abc_tvm targets --json | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_names_of_the_c_form(good: Path, tmp_path: Path, capfd: Capture) -> None:
+    model = good.parent / "m.onnx"
+    compiled = ["compile", model, "-t", "native"]
+    refused(capfd, [*compiled, "-o", tmp_path / "x.so", "--name", "x"], "--format c")
+    refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "c", "--name", "-"], "--name")
+    (tmp_path / "file").touch()
+    refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "file"], "cannot be created")

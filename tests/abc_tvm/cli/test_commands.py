@@ -56,6 +56,21 @@ def test_compile_json_dump_and_nothing_else_left(
     assert (dump / "00_canonicalise.py").stat().st_size > 0
 
 
+def test_compile_to_c(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "c"
+    command = ["compile", folder / "m.onnx", "-t", "native", "--format", "c", "-o", out]
+    facts = answer(capsys, *command)
+    names = {"m.h", "m.c", "m_example.c", "libm.a"}
+    assert {path.name for path in out.iterdir()} == names == set(facts["files"])
+    assert facts["bytes"] == sum(path.stat().st_size for path in out.iterdir())
+    header = (out / "m.h").read_text()
+    assert f"#define M_ARENA_BYTES {facts['arena_bytes']} " in header
+    assert f"#define M_WEIGHTS_BYTES {facts['constant_bytes']} " in header
+    assert facts["layers"]
+    answer(capsys, *command, "--name", "my net")
+    assert (out / "my_net.c").is_file()
+
+
 def test_a_float_network_compiles_and_says_so(
     folder: Path, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -1,0 +1,1 @@
+"""Taking a compiled network to another machine: linkers, bundles, and the form in plain C."""

@@ -1,0 +1,165 @@
+"""Kernels as C functions of plain pointers.
+
+TVM wraps a kernel for its runtime: packed arguments, tensors with headers, a pool of threads, a
+heap for larger workspaces. Here none of that is wanted. Every parameter becomes a pointer,
+parallel loops become serial ones, and a workspace too large for the stack becomes one more
+pointer, into the arena that the caller has planned.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abc_tvm.deploy.c_form.flatten import itemsize
+from abc_tvm.targets import Device
+
+STACK_BYTES = 1024
+"""TVM keeps smaller buffers on the stack, where most of them end up in registers."""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """``code`` is one object file for the device.
+
+    ``workspaces`` gives each kernel's additional pointers, after its own parameters: how many bytes
+    each must point to.
+    """
+
+    code: bytes
+    workspaces: Mapping[str, tuple[int, ...]]
+
+
+def compile_kernels(kernels: Mapping[str, Any], device: Device, prefix: str) -> Kernels:
+    """Compile PrimFuncs to one object; each is a C function named ``prefix`` + its name."""
+    import tvm
+    from tvm import tirx
+
+    target = device.tvm_target()
+    # A function with a global symbol would get the packed calling convention.
+    module = tvm.IRModule(
+        {name: kernel.without_attr("global_symbol") for name, kernel in kernels.items()}
+    )
+    module = tirx.transform.BindTarget(target.with_host(target))(module)
+    flat = _passes()(module)
+    functions, workspaces = {}, {}
+    for gvar, function in flat.functions_items():
+        name = str(gvar.name_hint)
+        plain = _Plain(function)
+        functions[gvar] = plain.function.with_attr("global_symbol", prefix + name)
+        workspaces[name] = tuple(plain.workspaces)
+    finish = tvm.transform.Sequential(
+        [tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()]
+    )
+    library = tvm.get_global_func("target.build.llvm")(finish(tvm.IRModule(functions)), target)
+    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+        file = Path(folder, "kernels.o")
+        library.write_to_file(str(file), "o")
+        return Kernels(file.read_bytes(), workspaces)
+
+
+def _passes() -> Any:
+    """TVM's own order for processors (``tvm.s_tir.pipeline``), up to the packed convention."""
+    import tvm
+    from tvm import s_tir, tirx
+
+    schedulable, flat = s_tir.transform, tirx.transform
+    return tvm.transform.Sequential(
+        [
+            schedulable.CanonicalizeLoop(),
+            schedulable.LowerInitBlock(),
+            schedulable.PlanAndUpdateBufferAllocationLocation(),
+            schedulable.ConvertBlocksToOpaque(),
+            schedulable.CompactBufferAllocation(),
+            schedulable.LowerMatchBuffer(),
+            schedulable.StmtSimplify(),
+            schedulable.AnnotateIrregularLoop(),
+            schedulable.LowerOpaqueBlock(),
+            flat.FlattenBuffer(),
+            flat.BF16ComputeLegalize(),
+            flat.NarrowDataType(32),
+            schedulable.LoopPartition(),
+            flat.VectorizeLoop(True),
+            flat.StorageRewrite(),
+            schedulable.HoistIfThenElse(),
+            flat.UnrollLoop(),
+            schedulable.RenormalizeSplitPattern(),
+            flat.StmtSimplify(),
+            flat.RemoveNoOp(),
+            schedulable.RewriteUnsafeSelect(),
+            flat.CommonSubexprElim(),
+            flat.VerifyMemory(),
+        ]
+    )
+
+
+class _Plain:
+    """A lowered PrimFunc with pointers for parameters and nothing that needs a runtime."""
+
+    def __init__(self, function: Any) -> None:
+        from tvm import tirx
+
+        self.workspaces: list[int] = []
+        self.pointers: list[Any] = []
+        parameters = [self.pointer(p) for p in function.params]
+        views = [
+            tirx.DeclBuffer(buffer, data=pointer)
+            for buffer, pointer in zip(function.params, parameters, strict=True)
+        ]
+        body = tirx.SeqStmt([*views, self.visit(function.body)])
+        self.function = tirx.PrimFunc(
+            [*parameters, *self.pointers], body, None, function.attrs
+        ).with_attr("calling_conv", 0)
+
+    def pointer(self, buffer: Any, suffix: str = "") -> Any:
+        from tvm import tirx
+        from tvm.ir import PointerType
+
+        return tirx.Var(f"{buffer.name}{suffix}", PointerType(buffer.ty.dtype))
+
+    def visit(self, stmt: Any) -> Any:
+        from tvm import tirx
+
+        if isinstance(stmt, tirx.SeqStmt):
+            return tirx.SeqStmt([self.visit(part) for part in stmt.seq])
+        if isinstance(stmt, tirx.For):
+            serial = stmt.kind == tirx.ForKind.PARALLEL
+            return tirx.For(
+                stmt.loop_var,
+                stmt.min,
+                stmt.extent,
+                tirx.ForKind.SERIAL if serial else stmt.kind,
+                self.visit(stmt.body),
+                stmt.thread_binding,
+                stmt.annotations,
+                stmt.step,
+            )
+        if isinstance(stmt, tirx.AttrStmt):
+            return tirx.AttrStmt(stmt.node, stmt.attr_key, stmt.value, self.visit(stmt.body))
+        if isinstance(stmt, tirx.IfThenElse):
+            other = None if stmt.else_case is None else self.visit(stmt.else_case)
+            return tirx.IfThenElse(stmt.condition, self.visit(stmt.then_case), other)
+        if isinstance(stmt, tirx.While):
+            return tirx.While(stmt.condition, self.visit(stmt.body))
+        if isinstance(stmt, tirx.AllocBuffer):
+            return self.allocation(stmt)
+        return stmt
+
+    def allocation(self, stmt: Any) -> Any:
+        """A large buffer as a pointer of the caller's; small ones stay on the stack."""
+        from tvm import tirx
+
+        kind = stmt.buffer.ty
+        elements = int(np.prod([int(extent) for extent in kind.shape], dtype=np.int64))
+        size = elements * itemsize(kind.dtype)
+        if size < STACK_BYTES:
+            return stmt
+        pointer = self.pointer(stmt.buffer, "_workspace")
+        self.workspaces.append(size)
+        self.pointers.append(pointer)
+        return tirx.DeclBuffer(stmt.buffer, data=pointer)
