@@ -10,14 +10,18 @@ from tvm import s_tir, te
 
 from abc_tvm.compute import accumulate
 from abc_tvm.compute.accumulate import Tile
+from abc_tvm.compute.byte_sums import STRIDES, byte_counts, pack_bytes, pack_steps, step_counts
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
 from abc_tvm.targets import Device
 
-from . import blocks
+from . import blocks, neon
 from .generic import schedule_any
 from .lanes import schedule_lanes
+from .neon.bits import schedule_bits
+from .neon.steps import schedule_steps
+from .neon.tiles import choose_bits
 from .tiles import choose_tile
 from .window import schedule_window
 from .x86 import family
@@ -37,6 +41,9 @@ class Kernels:
         self, window: Window, blocking: Blocking, pairs: int, kind: Literal["bits", "float"]
     ) -> Tile:
         """Register tile of a convolution; ``pairs`` planes, ``kind`` "bits" or "float"."""
+        counted = neon.family(self.device)
+        if kind == "bits" and counted is not None:
+            return choose_bits(counted, window, blocking, pairs)
         return choose_tile(self.device, window, blocking, pairs, kind=kind)
 
     def counts(
@@ -49,6 +56,12 @@ class Kernels:
         table: Table,
     ) -> te.Tensor:
         """Differing bits of every pair of planes: see ``compute.accumulate.popcounts``."""
+        counted = neon.family(self.device)
+        if counted == "bytes32":
+            return byte_counts(bits, table(pack_bytes(planes), "plane"), window, blocking, tile)
+        if counted is not None:
+            steps = table(pack_steps(planes, tile), "plane")
+            return step_counts(bits, steps, planes.shape[4], window, blocking, tile)
         if family(self.device) == "nibble":
             nibbles = table(pack_nibbles(planes), "nibble")
             lookup = table(lookup_table(), "lookup")
@@ -63,9 +76,14 @@ class Kernels:
         if "split" in blocks.names(sch):
             sch.compute_inline(sch.get_sblock("split"))
             func = sch.mod["main"]
+        cores, counted = self.device.cores, neon.family(self.device)
+        if counted == "bytes32" and "byte_acc" in blocks.names(sch):
+            return schedule_bits(func, tile, cores=cores)
+        if STRIDES in sch.get(sch.get_sblock("acc")).annotations:
+            return schedule_steps(func, tile, dot=counted == "dot", cores=cores)
         if "byte_acc" in blocks.names(sch):
-            return schedule_nibbles(func, tile, cores=self.device.cores)
-        return schedule_window(func, tile, cores=self.device.cores)
+            return schedule_nibbles(func, tile, cores=cores)
+        return schedule_window(func, tile, cores=cores)
 
     def lanes(self, func: Any) -> Any:
         """Schedule a fused kernel without a reduction."""

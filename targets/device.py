@@ -25,6 +25,9 @@ else:
     import tomli as tomllib
 
 NATIVE = "native"
+OPTIONAL = frozenset({"runtime"})
+"""Fields that a file may leave out."""
+
 _FOLDER = Path(__file__).parent
 
 
@@ -47,7 +50,8 @@ class Device:
     ``triple``, ``cpu`` and ``features`` (each ``+name`` or ``-name``) are LLVM's. ``isa`` is the
     instruction-set family whose schedules serve the device. ``vector_bits`` is the width of one
     vector register and ``vector_registers`` how many there are. ``cores`` counts the cores that
-    one run may use. Cache sizes are KiB: level 1 and 2 as one core sees them, level 3 as shared.
+    one run may use. ``runtime`` says whether TVM has a runtime for the device; without one a
+    network for it is compiled as a C library. Cache sizes are KiB: level 1 and 2 as one core sees them, level 3 as shared.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Device:
     l2_kib: int
     l3_kib: int
     cost: Cost
+    runtime: bool = True
 
     def tvm_target(self) -> tvm.target.Target:
         """The TVM target for this device.
@@ -149,11 +154,14 @@ def _read(path: Path) -> Device:
 
 def _device(table: dict[str, Any], path: Path) -> Device:
     """Check a parsed file against the fields of ``Device``, whose file stem is its name."""
-    _check_keys(table, [f.name for f in fields(Device) if f.name != "name"], path)
+    _check_keys(table, [f.name for f in fields(Device) if f.name != "name"], path, OPTIONAL)
     cost = table["cost"]
     if not isinstance(cost, dict):
         raise _wrong(path, "cost", "a table [cost]")
     _check_keys(cost, [f.name for f in fields(Cost)], path, prefix="cost.")
+    runtime = table.get("runtime", True)
+    if not isinstance(runtime, bool):
+        raise _wrong(path, "runtime", "true or false")
     return Device(
         name=path.stem,
         description=_text(table, "description", path),
@@ -168,17 +176,24 @@ def _device(table: dict[str, Any], path: Path) -> Device:
         l2_kib=_count(table, "l2_kib", path),
         l3_kib=_count(table, "l3_kib", path, least=0),
         cost=Cost(pair=_pair(cost["pair"], path)),
+        runtime=runtime,
     )
 
 
-def _check_keys(table: dict[str, Any], wanted: list[str], path: Path, prefix: str = "") -> None:
+def _check_keys(
+    table: dict[str, Any],
+    wanted: list[str],
+    path: Path,
+    optional: frozenset[str] = frozenset(),
+    prefix: str = "",
+) -> None:
     for key in table:
         if key not in wanted:
             close = difflib.get_close_matches(key, wanted, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(wanted)}"
             raise TargetError(f"{path}: unknown field {prefix}{key}: {hint}")
     for key in wanted:
-        if key not in table:
+        if key not in table and key not in optional:
             raise TargetError(f"{path}: the field {prefix}{key} is missing")
 
 
