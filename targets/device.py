@@ -83,15 +83,17 @@ class Device:
                 f"target {self.name}: LLVM knows no cpu {self.cpu!r} for {self.triple}: "
                 "correct the field cpu or triple"
             )
-        return tvm.target.Target(
-            {
-                "kind": "llvm",
-                "mtriple": self.triple,
-                "mcpu": self.cpu,
-                "mattr": list(self.features),
-                "num-cores": self.cores,
-            }
-        )
+        options: dict[str, object] = {
+            "kind": "llvm",
+            "mtriple": self.triple,
+            "mcpu": self.cpu,
+            "mattr": list(self.features),
+            "num-cores": self.cores,
+        }
+        # Of the 32-bit ARM triples "…hf" alone passes floats in registers, and TVM does not ask it.
+        if self.triple.endswith("hf"):
+            options["mfloat-abi"] = "hard"
+        return tvm.target.Target(options)
 
     def runs_here(self) -> bool:
         """Whether this machine executes code for the device: every instruction it may use exists.

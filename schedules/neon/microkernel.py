@@ -106,7 +106,7 @@ class Kernel:
         return next(n for n in range(LONGEST, 0, -1) if len(self.steps) % n == 0)
 
     def llvm(self) -> str:
-        """LLVM IR of ``void name(ptr out, ptr activations, ptr weights)``."""
+        """LLVM IR of ``int name(out, activations, weights, end of out)``; the last is not read."""
         # Loads run ahead of the loop and must find something there: the last step once more.
         steps = [*self.steps, *self.steps[-1:] * (self.unrolled + 2)]
         offsets = ", ".join(f"i32 {n}" for n in steps)
@@ -115,7 +115,7 @@ class Kernel:
         constraints = ",".join(["r", "r", "r", "r", *clobbers, "~{cc}", "~{memory}"])
         return f"""
             @{self.name}_taps = linkonce_odr hidden constant [{len(steps)} x i32] [{offsets}]
-            define linkonce_odr hidden i32 @{self.name}(ptr %out, ptr %act, ptr %weights) #0 {{
+            define linkonce_odr hidden i32 @{self.name}(ptr %out, ptr %act, ptr %weights, ptr %end) #0 {{
               call void asm sideeffect "{text}", "{constraints}"
                 (ptr %out, ptr %act, ptr %weights, ptr @{self.name}_taps)
               ret i32 0

@@ -85,8 +85,10 @@ def _call(kernel: Kernel) -> Callable[[Any], Any]:
     def emit(block: Any) -> Any:
         inputs = {str(r.source.name): r for r in block.reads}
         weights = next(r for name, r in inputs.items() if name != "pad")
-        places = [_begin(region) for region in (block.writes[0], inputs["pad"], weights)]
-        call = tirx.call_extern("int32", kernel.name, *places)
+        out = block.writes[0]
+        places = [_begin(region) for region in (out, inputs["pad"], weights)]
+        # TVM shrinks a buffer to the elements that are named: so the last one is named as well.
+        call = tirx.call_extern("int32", kernel.name, *places, _end(out))
         zero = tirx.const(0, "int32")
         return tirx.AttrStmt(zero, "pragma_import_llvm", kernel.llvm(), tirx.Evaluate(call))
 
@@ -96,3 +98,9 @@ def _call(kernel: Kernel) -> Callable[[Any], Any]:
 def _begin(region: Any) -> Any:
     """Address of the first element of a region of a buffer."""
     return tirx.address_of(tirx.BufferLoad(region.source, [part.min for part in region.region]))
+
+
+def _end(region: Any) -> Any:
+    """Address of the last element of a region of a buffer."""
+    last = [part.min + part.extent - 1 for part in region.region]
+    return tirx.address_of(tirx.BufferLoad(region.source, last))

@@ -118,7 +118,7 @@ def test_the_compute_itself_equals_numpy(M: int, P: int) -> None:
     tensors = [tvm.runtime.tensor(array) for array in arrays]
     tvm.compile(func, tvm.target.Target("llvm")).jit()["main"](*tensors)
     win = case.window
-    counts = tensors[-1].numpy()[:, : win.out_height, : win.out_width]
-    flat = np.moveaxis(counts, (5, 6), (1, 2)).reshape(*counts.shape[:1], M, P, 5, -1, 96)
-    expected = np.moveaxis(case.counts(), (4, 5), (1, 2))
-    np.testing.assert_array_equal(flat[:, :, :, : win.out_height, :, :70], expected)
+    rows, columns = case.window.out_height, case.window.out_width
+    counts = tensors[-1].numpy()[:, :rows, :columns]  # [B, OH, OW, G, O, M, P, L]
+    flat = counts.transpose(0, 1, 2, 3, 4, 7, 5, 6).reshape(1, rows, columns, 96, M, P)
+    np.testing.assert_array_equal(flat[:, :, :, :70], case.counts())
