@@ -51,10 +51,11 @@ def schedule_steps(func: Any, tile: Tile, *, dot: bool, cores: int = 4) -> Any:
         sch.reverse_compute_at(sch.get_sblock(name), w0, preserve_unit_loops=True)
     for name in epilogue:
         schedule_tile_stage(sch, name)
+    # Before loops are fused: blockize wants to see each index by itself.
+    sch.blockize(taps[0])
     outer = blocks.parallel(sch, [b, g, o, h0], cores, scratch) + 1
     for name in epilogue:
         finish_tile_stage(sch, name, outer)
-    sch.blockize(taps[0])
     kernel = _kernel(sch.get(acc), tile, planes, lanes, dot)
     schedule_rest(sch, [n for n in order if n == "pad" or n.startswith("crop_")])
     return lower_lanes(sch.mod["main"], blocks={TILE: _call(kernel)})
