@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from tvm import s_tir, te
 
-from abc_tvm.compute import accumulate
+from abc_tvm.compute import accumulate, float_steps
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_sums import STRIDES, byte_counts, pack_bytes, pack_steps, step_counts
 from abc_tvm.compute.geometry import Window
@@ -20,8 +20,8 @@ from . import blocks, neon
 from .generic import schedule_any
 from .lanes import schedule_lanes
 from .neon.bits import schedule_bits
-from .neon.steps import schedule_steps
-from .neon.tiles import choose_bits
+from .neon.steps import Core, schedule_steps
+from .neon.tiles import choose_bits, choose_floats
 from .tiles import choose_tile
 from .window import schedule_window
 from .x86 import family
@@ -44,6 +44,8 @@ class Kernels:
         counted = neon.family(self.device)
         if kind == "bits" and counted is not None:
             return choose_bits(counted, window, blocking, pairs)
+        if counted in neon.STEPS:
+            return choose_floats(window, blocking)
         return choose_tile(self.device, window, blocking, pairs, kind=kind)
 
     def counts(
@@ -68,6 +70,21 @@ class Kernels:
             return nibble_counts(bits, nibbles, lookup, window, blocking, tile)
         return accumulate.popcounts(bits, table(planes, "plane"), window, blocking, tile)
 
+    def products(
+        self,
+        data: te.Tensor,
+        weights: np.ndarray,
+        window: Window,
+        blocking: Blocking,
+        tile: Tile,
+        table: Table,
+    ) -> te.Tensor:
+        """Sums of a float convolution: see ``compute.accumulate.products``."""
+        if neon.family(self.device) in neon.STEPS:
+            steps = table(float_steps.pack_steps(weights, tile), "weight")
+            return float_steps.step_products(data, steps, window, blocking, tile)
+        return accumulate.products(data, table(weights, "weight"), window, blocking, tile)
+
     def window(self, func: Any, tile: Tile) -> Any:
         """Schedule a fused convolution."""
         sch = s_tir.Schedule(func)
@@ -80,7 +97,8 @@ class Kernels:
         if counted == "bytes32" and "byte_acc" in blocks.names(sch):
             return schedule_bits(func, tile, cores=cores)
         if STRIDES in sch.get(sch.get_sblock("acc")).annotations:
-            return schedule_steps(func, tile, dot=counted == "dot", cores=cores)
+            core = Core(dot=counted == "dot", in_order=self.device.in_order)
+            return schedule_steps(func, tile, core, cores=cores)
         if "byte_acc" in blocks.names(sch):
             return schedule_nibbles(func, tile, cores=cores)
         return schedule_window(func, tile, cores=cores)

@@ -25,7 +25,7 @@ else:
     import tomli as tomllib
 
 NATIVE = "native"
-OPTIONAL = frozenset({"runtime"})
+OPTIONAL = frozenset({"runtime", "in_order"})
 """Fields that a file may leave out."""
 
 _FOLDER = Path(__file__).parent
@@ -51,7 +51,8 @@ class Device:
     instruction-set family whose schedules serve the device. ``vector_bits`` is the width of one
     vector register and ``vector_registers`` how many there are. ``cores`` counts the cores that
     one run may use. ``runtime`` says whether TVM has a runtime for the device; without one a
-    network for it is compiled as a C library. Cache sizes are KiB: level 1 and 2 as one core sees them, level 3 as shared.
+    network for it is compiled as a C library. ``in_order`` cores wait where the next instruction
+    must wait. Cache sizes are KiB: level 1 and 2 as one core sees them, level 3 as shared.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Device:
     l3_kib: int
     cost: Cost
     runtime: bool = True
+    in_order: bool = False
 
     def tvm_target(self) -> tvm.target.Target:
         """The TVM target for this device.
@@ -161,9 +163,6 @@ def _device(table: dict[str, Any], path: Path) -> Device:
     if not isinstance(cost, dict):
         raise _wrong(path, "cost", "a table [cost]")
     _check_keys(cost, [f.name for f in fields(Cost)], path, prefix="cost.")
-    runtime = table.get("runtime", True)
-    if not isinstance(runtime, bool):
-        raise _wrong(path, "runtime", "true or false")
     return Device(
         name=path.stem,
         description=_text(table, "description", path),
@@ -178,7 +177,8 @@ def _device(table: dict[str, Any], path: Path) -> Device:
         l2_kib=_count(table, "l2_kib", path),
         l3_kib=_count(table, "l3_kib", path, least=0),
         cost=Cost(pair=_pair(cost["pair"], path)),
-        runtime=runtime,
+        runtime=_truth(table, "runtime", path, default=True),
+        in_order=_truth(table, "in_order", path, default=False),
     )
 
 
@@ -215,6 +215,13 @@ def _count(table: dict[str, Any], key: str, path: Path, least: int = 1) -> int:
     # TOML's true is an int to Python.
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise _wrong(path, key, f"an integer of at least {least}")
+    return value
+
+
+def _truth(table: dict[str, Any], key: str, path: Path, *, default: bool) -> bool:
+    value = table.get(key, default)
+    if not isinstance(value, bool):
+        raise _wrong(path, key, "true or false")
     return value
 
 

@@ -27,9 +27,10 @@ WORDS = 4
 BYTES = 16
 
 STRIDES = "abc_strides"
-"""Annotation of :func:`step_counts`: kernel, stride and dilation, each in rows and columns."""
+"""Annotation of a reduction in steps: kernel, stride and dilation, each in rows and columns, and
+the steps of one tap."""
 
-PAST_END = 64
+PAST_END = 256
 """Bytes behind the last weights that may be read, and are not used."""
 
 
@@ -147,7 +148,7 @@ def step_counts(
             total = bits_of_byte if total is None else total + bits_of_byte
         return te.sum(total, axis=[kh, kw, c])
 
-    strides = [*window.kernel, *window.stride, *window.dilation]
+    strides = [*window.kernel, *window.stride, *window.dilation, words]
     attrs = {STRIDES: strides}
     return te.compute((*operands.head, blocking.lanes), value, name="acc", attrs=attrs)
 

@@ -22,6 +22,9 @@ class HasIsa(Protocol):
 FAMILIES: dict[str, Family] = {"neon": "bytes", "neon-dot": "dot", "neon32": "bytes32"}
 """By ``Device.isa``: "neon" and "neon-dot" are AArch64, "neon32" is the 32-bit form."""
 
+STEPS: frozenset[Family | None] = frozenset({"bytes", "dot"})
+"""Families whose loops are written out (:mod:`.microkernel`): those of AArch64."""
+
 
 def family(device: HasIsa) -> Family | None:
     """How ``device`` counts bits; ``None`` where it has no NEON.

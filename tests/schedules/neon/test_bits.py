@@ -14,7 +14,7 @@ from abc_tvm.compute.byte_sums import byte_counts, pack_bytes, pack_steps, step_
 from abc_tvm.compute.geometry import Window
 from abc_tvm.schedules import neon
 from abc_tvm.schedules.neon.bits import schedule_bits
-from abc_tvm.schedules.neon.steps import schedule_steps
+from abc_tvm.schedules.neon.steps import Core, schedule_steps
 from abc_tvm.schedules.neon.tiles import choose_bits
 from abc_tvm.targets import Device, load
 from tests import emulated
@@ -57,7 +57,7 @@ def check(device: Device, case: BitCase, tile: Tile | None = None, shapes: str =
     if counted == "bytes32":
         scheduled = schedule_bits(func, tile)
     else:
-        scheduled = schedule_steps(func, tile, dot=counted == "dot")
+        scheduled = schedule_steps(func, tile, Core(dot=counted == "dot"))
     kernel.check(scheduled, run=partial(emulated.call, device=device))
 
 
@@ -70,7 +70,7 @@ def test_every_output_equals_numpy(geometry: dict[str, Any], name: str) -> None:
 @pytest.mark.parametrize("name", DEVICES)
 @pytest.mark.parametrize("shapes", ["int64", "symbolic"])
 def test_index_types(name: str, shapes: str) -> None:
-    geometry = {"size": (7, 9), "channels": (65, 33), "kernel": (3, 3), "batch": 2, "M": 2, "P": 2}
+    geometry = {"size": (9, 9), "channels": (65, 64), "kernel": (3, 3), "batch": 2, "M": 3, "P": 3}
     check(load(name), bit_case(1, **geometry), shapes=shapes)
 
 
