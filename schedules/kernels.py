@@ -45,7 +45,7 @@ class Kernels:
         if kind == "bits" and counted is not None:
             return choose_bits(counted, window, blocking, pairs)
         if counted in neon.STEPS:
-            return choose_floats(window, blocking)
+            return choose_floats(window, blocking, in_order=self.device.in_order)
         return choose_tile(self.device, window, blocking, pairs, kind=kind)
 
     def counts(

@@ -111,7 +111,7 @@ def pack_steps(planes: np.ndarray, tile: Tile) -> np.ndarray:
     plane and part of the block, the registers of one step after the other; then zeros, because
     loads run ahead of the loop.
     """
-    blocks, *taps, m, lanes = planes.shape
+    blocks, *_, m, lanes = planes.shape
     parts = planes.reshape(blocks, -1, m, tile.parts, lanes // tile.parts)
     ordered = np.ascontiguousarray(parts.transpose(0, 2, 3, 1, 4)).astype("<u4")
     return np.concatenate([ordered.reshape(-1).view(np.uint8), np.zeros(PAST_END, np.uint8)])

@@ -7,11 +7,11 @@ The three run as a modulo schedule, so that a result is used six cycles after it
               add sum[i-4]     += temp[i-4], in bytes (or ``udot`` into 32-bit sums)
 
 The first slots of a step belong to the step before it: the first step finds zeros there, and what
-the last step leaves is drained behind the loop. A byte sums 31 steps of at most 8; then it goes into
-the 32-bit sums in memory, by ``uaddlp`` and ``uadalp``.
+the last step leaves is drained behind the loop. A byte sums 31 steps of at most 8; then it goes
+into the 32-bit sums in memory, by ``uaddlp`` and ``uadalp``.
 
-Latencies are those of the Cortex-A53 in LLVM's scheduling model (AArch64SchedA53.td): 6 cycles for a
-vector operation, 4 for a load. Out-of-order cores do not mind the order.
+Latencies are those of the Cortex-A53 in LLVM's scheduling model (AArch64SchedA53.td): 6 cycles for
+a vector operation, 4 for a load. Out-of-order cores do not mind the order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The inner loop of float convolutions: ``fmla`` by element.
 
 A step is up to four input channels, which one load brings for a pixel: ``fmla`` takes its second
-factor from any lane of a register, so that nothing is ever broadcast. Each sum is added to once in a
-channel, in the order of the taps and channels, with one rounding.
+factor from any lane of a register, so that nothing is ever broadcast. Each sum is added to once in
+a channel, in the order of the taps and channels, with one rounding.
 """
 
 from __future__ import annotations

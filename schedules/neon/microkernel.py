@@ -1,8 +1,8 @@
 """Inner loops of convolutions on AArch64, instruction by instruction.
 
-What an in-order core loses, it loses to the order of instructions: LLVM's order for Cortex-A53 takes
-1.4 times the cycles of its vector unit for bits, and three times for floats. So these loops are
-written out. A *step* is one tap and a few input channels; it goes through *groups*, each with one
+What an in-order core loses, it loses to the order of instructions: LLVM's order for Cortex-A53
+takes 1.4 times the cycles of its vector unit for bits, and three times for floats. So these loops
+are written out. A *step* is one tap and a few input channels; it goes through *groups*, each with one
 register of weights, and through the pixels of the tile in each group. Between them go the loads of
 the next step, each as soon as its register is free. The loop's turn is several steps, because its
 end empties an in-order pipeline, and so do address calculations, which therefore come in one place.
@@ -76,11 +76,12 @@ class Kernel:
         text = "\\0A".join(self.assembly())
         clobbers = [f"~{{v{n}}}" for n in range(REGISTERS)] + [f"~{{x{n}}}" for n in _SCALARS]
         constraints = ",".join(["r", "r", "r", "r", *clobbers, "~{cc}", "~{memory}"])
+        arguments = "ptr %out, ptr %act, ptr %weights"
         return f"""
             @{self.name}_taps = linkonce_odr hidden constant [{len(steps)} x i32] [{offsets}]
-            define linkonce_odr hidden i32 @{self.name}(ptr %out, ptr %act, ptr %weights, ptr %end) {{
+            define linkonce_odr hidden i32 @{self.name}({arguments}, ptr %end) {{
               call void asm sideeffect "{text}", "{constraints}"
-                (ptr %out, ptr %act, ptr %weights, ptr @{self.name}_taps)
+                ({arguments}, ptr @{self.name}_taps)
               ret i32 0
             }}
         """

@@ -44,8 +44,12 @@ def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) 
     return min(fits, key=cost)
 
 
-def choose_floats(window: Window, blocking: Blocking) -> Tile:
-    """The default tile of a float convolution on AArch64."""
+def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
+    """The default tile of a float convolution on AArch64.
+
+    An ``in_order`` core waits six cycles before a load between additions, so the tile's loads
+    should come together.
+    """
     registers, channels = blocking.lanes // WORDS, step_channels(window.group_in)
     column = 4 * window.groups * (window.group_in + WORDS)
     steps = window.taps * -(-window.group_in // channels)
@@ -54,6 +58,8 @@ def choose_floats(window: Window, blocking: Blocking) -> Tile:
         pixels, share = tile.rows * tile.columns, registers // tile.parts
         # Fewer sums than an addition takes cycles leave gaps.
         step = channels * max(pixels * share, LATENCY)
+        if in_order and weights_held(pixels, share, channels) != channels * share:
+            step += 5 * (pixels + channels * share)
         return _instructions(tile, window, share, step, channels * share, steps)
 
     fits = [

@@ -165,7 +165,9 @@ class Kernel:
             np.zeros((*image, 1, blocking.groups, blocking.blocks), np.uint32),
         ]
         arguments = self.values + empty
-        real, two, one = (run(scheduled, arguments) if run else call(scheduled, arguments, cpu))[-3:]
+        real, two, one = (run(scheduled, arguments) if run else call(scheduled, arguments, cpu))[
+            -3:
+        ]
         total = self.case.counts().sum((4, 5))
         flat = real.reshape(*image, -1)
         np.testing.assert_allclose(flat, 2 * self.expected, rtol=1e-4, atol=2e-3)

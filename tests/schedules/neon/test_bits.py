@@ -83,7 +83,14 @@ def test_channels_round_word_boundaries(name: str, channels: int) -> None:
 
 @pytest.mark.parametrize(
     "tile",
-    [Tile(1, 1), Tile(1, 4, 1, 2), Tile(2, 2, 1, 2), Tile(1, 7, 1, 4), Tile(1, 5, 1, 2), Tile(2, 1)],
+    [
+        Tile(1, 1),
+        Tile(1, 4, 1, 2),
+        Tile(2, 2, 1, 2),
+        Tile(1, 7, 1, 4),
+        Tile(1, 5, 1, 2),
+        Tile(2, 1),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("name", ["rpi3", "rpi5"])
@@ -117,7 +124,6 @@ def test_the_compute_itself_equals_numpy(M: int, P: int) -> None:
     arrays = [*operands, np.zeros([int(n) for n in acc.shape], np.int32)]
     tensors = [tvm.runtime.tensor(array) for array in arrays]
     tvm.compile(func, tvm.target.Target("llvm")).jit()["main"](*tensors)
-    win = case.window
     rows, columns = case.window.out_height, case.window.out_width
     counts = tensors[-1].numpy()[:, :rows, :columns]  # [B, OH, OW, G, O, M, P, L]
     flat = counts.transpose(0, 1, 2, 3, 4, 7, 5, 6).reshape(1, rows, columns, 96, M, P)
