@@ -18,8 +18,10 @@ from abc_tvm.targets import Device
 
 from . import blocks, neon
 from .generic import schedule_any
+from .intrinsics import INSTRUCTIONS
 from .lanes import schedule_lanes
-from .neon.bits import schedule_bits
+from .neon.bits32 import schedule_bits
+from .neon.instructions32 import TABLE
 from .neon.steps import Core, schedule_steps
 from .neon.tiles import choose_bits, choose_floats
 from .tiles import choose_tile
@@ -107,7 +109,8 @@ class Kernels:
         """Schedule a fused kernel without a reduction."""
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # the result is constant
             return schedule_any(func)
-        return schedule_lanes(func)
+        thirty_two = neon.family(self.device) == "bytes32"
+        return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS)
 
     def rest(self, func: Any) -> Any:
         """Schedule any other kernel: parallel outside, vectors inside."""

@@ -32,6 +32,6 @@ def family(device: HasIsa) -> Family | None:
     "bytes" and "dot": :func:`abc_tvm.compute.byte_sums.step_counts` with
     :func:`abc_tvm.schedules.neon.steps.schedule_steps`, summed in bytes or by ``udot``. "bytes32":
     :func:`abc_tvm.compute.byte_sums.byte_counts` with
-    :func:`abc_tvm.schedules.neon.bits.schedule_bits`.
+    :func:`abc_tvm.schedules.neon.bits32.schedule_bits`.
     """
     return FAMILIES.get(device.isa)

@@ -2,10 +2,11 @@
 
 What an in-order core loses, it loses to the order of instructions: LLVM's order for Cortex-A53
 takes 1.4 times the cycles of its vector unit for bits, and three times for floats. So these loops
-are written out. A *step* is one tap and a few input channels; it goes through *groups*, each with one
-register of weights, and through the pixels of the tile in each group. Between them go the loads of
-the next step, each as soon as its register is free. The loop's turn is several steps, because its
-end empties an in-order pipeline, and so do address calculations, which therefore come in one place.
+are written out. A *step* is one tap and a few input channels; it goes through *groups*, each with
+one register of weights, and through the pixels of the tile in each group. Between them go the loads
+of the next step, each as soon as its register is free. The loop's turn is several steps, because
+its end empties an in-order pipeline, and so do address calculations, which therefore come in one
+place.
 
 :mod:`.bit_kernel` and :mod:`.float_kernel` say what happens in a group.
 """

@@ -13,7 +13,7 @@ from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_sums import byte_counts, pack_bytes, pack_steps, step_counts
 from abc_tvm.compute.geometry import Window
 from abc_tvm.schedules import neon
-from abc_tvm.schedules.neon.bits import schedule_bits
+from abc_tvm.schedules.neon.bits32 import schedule_bits
 from abc_tvm.schedules.neon.steps import Core, schedule_steps
 from abc_tvm.schedules.neon.tiles import choose_bits
 from abc_tvm.targets import Device, load

@@ -1,7 +1,6 @@
-"""The NEON instructions that LLVM does not find by itself: see :mod:`..intrinsics`.
+"""The instructions of 32-bit NEON that LLVM does not find by itself: see :mod:`..intrinsics`.
 
-Arm Architecture Reference Manual for A-profile (DDI 0487), Advanced SIMD: ``CNT``, ``UADDLP``,
-``UADALP``, ``UDOT``; DDI 0406 for ``VCNT``, ``VPADDL`` and ``VPADAL`` of the 32-bit form.
+Arm Architecture Reference Manual for ARMv7-A (DDI 0406): ``VCNT``, ``VPADDL``, ``VPADAL``.
 """
 
 from __future__ import annotations
@@ -23,22 +22,42 @@ def count(store: Any) -> Any:
     return _stored(store, total + _differing(store.value.b), BYTES)
 
 
-def widen(intrinsic: str) -> Instruction:
+def pack(store: Any) -> Any:
+    """``word[...] += truth[..., lane] << lane`` over 32 lanes, which LLVM would do one by one.
+
+    Each truth value goes to the place of its bit in a byte; three pairwise additions leave the sum
+    of eight bytes in each half of a register, which is one byte of the word.
+    """
+    flags = store.value.b.a.value  # old + (cast(truth) << cast(lane))
+    place = _ramp(tirx.const(0, "uint8"), BYTES) & tirx.Broadcast(tirx.const(7, "uint8"), BYTES)
+    word = None
+    for half in range(2):
+        first = tirx.const(half * BYTES, flags.indices[-1].ty.dtype)
+        truth = tirx.BufferLoad(flags.source, [*flags.indices[:-1], _ramp(first, BYTES)])
+        sums = truth << place
+        for shape, dtype in _PAIRWISE:
+            sums = _call(f"{_VPADDL}.{shape}", dtype, sums)
+        pair = tirx.call_intrin("uint32x4", "tirx.reinterpret", sums)
+        for n in range(2):
+            byte = tirx.Shuffle([pair], [2 * n]) << tirx.const(16 * half + 8 * n, "uint32")
+            word = byte if word is None else word | byte
+    return tirx.BufferStore(store.buffer, word, store.indices)
+
+
+_VPADDL = "llvm.arm.neon.vpaddlu"
+_PAIRWISE = (("v8i16.v16i8", "uint16x8"), ("v4i32.v8i16", "uint32x4"), ("v2i64.v4i32", "uint64x2"))
+
+
+def widen(store: Any) -> Any:
     """``acc[..., l] += four bytes`` for four lanes: two pairwise additions.
 
-    ``intrinsic`` is LLVM's name of the pairwise addition. The second of them and the addition are
-    one instruction, ``uadalp``.
+    The second of them and the addition are one instruction, ``vpadal``.
     """
-
-    def emit(store: Any) -> Any:
-        lane = store.value.a  # acc[..., l]
-        byte = _first_term(store.value.b)
-        register = tirx.BufferLoad(byte.source, [*byte.indices[:-1], _first(byte, BYTES)])
-        halves = _call(f"{intrinsic}.v8i16.v16i8", "uint16x8", register)
-        words = _call(f"{intrinsic}.v4i32.v8i16", "uint32x4", halves)
-        return _stored(store, _vector(lane, WORDS) + _cast(words), WORDS)
-
-    return emit
+    byte = _first_term(store.value.b)
+    words = tirx.BufferLoad(byte.source, [*byte.indices[:-1], _first(byte, BYTES)])
+    for shape, dtype in _PAIRWISE[:2]:
+        words = _call(f"{_VPADDL}.{shape}", dtype, words)
+    return _stored(store, _vector(store.value.a, WORDS) + _cast(words), WORDS)
 
 
 def _differing(popcount: Any) -> Any:
@@ -85,6 +104,7 @@ def _ramp(first: Any, lanes: int) -> Any:
 TABLE: Mapping[str, Instruction] = {
     **INSTRUCTIONS,
     "byte_acc_update": count,
-    "acc_update": widen("llvm.arm.neon.vpaddlu"),
+    "acc_update": widen,
+    "pack_": pack,
 }
 """The instructions of 32-bit NEON, by the block's name."""

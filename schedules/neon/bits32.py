@@ -29,7 +29,7 @@ from abc_tvm.schedules.intrinsics import lower_lanes
 from abc_tvm.schedules.spatial import schedule_rest
 from abc_tvm.schedules.window import finish_tile_stage, schedule_tile_stage
 
-from .instructions import TABLE
+from .instructions32 import TABLE
 
 
 def schedule_bits(func: Any, tile: Tile, *, cores: int = 4) -> Any:
