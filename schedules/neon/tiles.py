@@ -25,10 +25,20 @@ FEW = 7
 """Sums of a tile on 32-bit NEON: with eight and two pixels or more, LLVM spills one of them."""
 
 
+def bit_tiles(family: Family, window: Window, blocking: Blocking, pairs: int) -> list[Tile]:
+    """All tiles that a bit convolution with ``pairs`` pairs of planes can have."""
+    registers = blocking.lanes // WORDS
+    column = pairs * window.groups * words(window.group_in) * BYTES
+    return [
+        tile
+        for tile in _candidates(window, registers)
+        if _fits_bits(family, tile, registers) and _near(tile, window, column, 4 * 32 * pairs)
+    ]
+
+
 def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> Tile:
     """The default tile of a bit convolution with ``pairs`` pairs of planes."""
     registers = blocking.lanes // WORDS
-    column = pairs * window.groups * words(window.group_in) * BYTES
     steps = window.taps * words(window.group_in)
 
     def cost(tile: Tile) -> float:
@@ -36,12 +46,19 @@ def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) 
         step = 3 * tile.rows * tile.columns * share
         return _instructions(tile, window, share, step, share, steps)
 
-    fits = [
+    return min(bit_tiles(family, window, blocking, pairs), key=cost)
+
+
+def float_tiles(window: Window, blocking: Blocking) -> list[Tile]:
+    """All tiles that a float convolution on AArch64 can have."""
+    registers, channels = blocking.lanes // WORDS, step_channels(window.group_in)
+    column = 4 * window.groups * (window.group_in + WORDS)
+    return [
         tile
         for tile in _candidates(window, registers)
-        if _fits_bits(family, tile, registers) and _near(tile, window, column, 4 * 32 * pairs)
+        if weights_held(tile.rows * tile.columns, registers // tile.parts, channels) is not None
+        and _near(tile, window, column, 4 * 32)
     ]
-    return min(fits, key=cost)
 
 
 def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
@@ -51,7 +68,6 @@ def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False)
     should come together.
     """
     registers, channels = blocking.lanes // WORDS, step_channels(window.group_in)
-    column = 4 * window.groups * (window.group_in + WORDS)
     steps = window.taps * -(-window.group_in // channels)
 
     def cost(tile: Tile) -> float:
@@ -62,13 +78,7 @@ def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False)
             step += 5 * (pixels + channels * share)
         return _instructions(tile, window, share, step, channels * share, steps)
 
-    fits = [
-        tile
-        for tile in _candidates(window, registers)
-        if weights_held(tile.rows * tile.columns, registers // tile.parts, channels) is not None
-        and _near(tile, window, column, 4 * 32)
-    ]
-    return min(fits, key=cost)
+    return min(float_tiles(window, blocking), key=cost)
 
 
 def _candidates(window: Window, registers: int) -> Iterator[Tile]:
