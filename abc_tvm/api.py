@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from abc_tvm import stages
 from abc_tvm.artifact import Artifact
-from abc_tvm.errors import UnsupportedError
+from abc_tvm.errors import TargetError, UnsupportedError
 from abc_tvm.report import Report
 from abc_tvm.runtime.container import Info, pack
 from abc_tvm.stages import Model, Progress
@@ -68,11 +68,16 @@ def compile(
     Raises:
         ModelError: The model cannot be read or is not valid, or ``batch`` contradicts it.
         UnsupportedError: Valid, but outside what can be compiled.
-        TargetError: The target is unknown.
+        TargetError: The target is unknown, or TVM has no runtime for it.
         MissingDependencyError: There is no C compiler to link with.
     """
     tell = progress or _silent
     device = device_of(target)
+    if not device.runtime:
+        raise TargetError(
+            f"target {device.name}: TVM has no runtime for it, so no shared library can run there; "
+            "compile with --format c, for a C library that needs none"
+        )
     context = stages.make_context(device, lowering)
     tell("import")
     imported = stages.import_model(model, batch)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from abc_tvm.compute import accumulate, outputs
+from abc_tvm.compute import outputs
 from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.compute.lanes import Blocking, Index, Scalar, stage
 from abc_tvm.schedules.kernels import Kernels
@@ -228,8 +228,10 @@ class KernelBuilder:
             else None
         )
         shaped = split if split is not None else _with_group(data, window)
-        packed = self.table(pack_weights(weight, self.blocking), "weight")
-        acc = accumulate.products(shaped, packed, window, self.blocking, tile)
+        packed = pack_weights(weight, self.blocking)
+        acc = self.kernels.products(
+            shaped, packed, window, self.blocking, tile, lambda a, n: self.table(a, n)
+        )
         self.values[var] = lambda index: acc[index]
         if self.readers.get(var, 0) > 1:
             self.values[var] = self.keep(var, self.values[var])

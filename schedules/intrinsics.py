@@ -7,8 +7,8 @@ refuses blocks with a guard, which tiles that do not divide the output have.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from tvm import s_tir, tirx
 
@@ -66,16 +66,28 @@ INSTRUCTIONS: dict[str, Instruction] = {"pack_": pack, "byte_acc_update": lookup
 """By the beginning of the block's name."""
 
 
-def lower_lanes(func: Any) -> Any:
-    """``func``, a scheduled PrimFunc, with the loops over lanes of known blocks as instructions."""
-    return func.with_body(_visit(func.body))
+def lower_lanes(
+    func: Any,
+    instructions: Mapping[str, Instruction] = INSTRUCTIONS,
+    blocks: Mapping[str, Instruction] | None = None,
+) -> Any:
+    """``func``, a scheduled PrimFunc, with the loops over lanes of known blocks as instructions.
+
+    ``blocks`` gives the body of whole blocks, by their names: from the block to the statement.
+    """
+    return func.with_body(_visit(func.body, _Tables(instructions, blocks or {})))
 
 
-def _visit(stmt: Any) -> Any:
+class _Tables(NamedTuple):
+    lanes: Mapping[str, Instruction]
+    blocks: Mapping[str, Instruction]
+
+
+def _visit(stmt: Any, table: _Tables) -> Any:
     if isinstance(stmt, tirx.SeqStmt):
-        return tirx.SeqStmt([_visit(part) for part in stmt.seq])
+        return tirx.SeqStmt([_visit(part, table) for part in stmt.seq])
     if isinstance(stmt, tirx.For):
-        lowered = _lower(stmt)
+        lowered = _lower(stmt, table)
         if lowered is not None:
             return lowered
         return tirx.For(
@@ -83,29 +95,39 @@ def _visit(stmt: Any) -> Any:
             stmt.min,
             stmt.extent,
             stmt.kind,
-            _visit(stmt.body),
+            _visit(stmt.body, table),
             stmt.thread_binding,
             stmt.annotations,
             stmt.step,
         )
     if isinstance(stmt, s_tir.SBlockRealize):
-        block = _with_body(stmt.block, _visit(stmt.block.body), stmt.block.init)
+        whole = table.blocks.get(str(stmt.block.name_hint))
+        if whole is not None:
+            body = _with_body(stmt.block, whole(stmt.block), None)
+            return s_tir.SBlockRealize(stmt.iter_values, stmt.predicate, body)
+        block = _with_body(stmt.block, _visit(stmt.block.body, table), stmt.block.init)
         return s_tir.SBlockRealize(stmt.iter_values, stmt.predicate, block)
     return stmt
 
 
-def _lower(loop: Any) -> Any:
+def _lower(loop: Any, table: _Tables) -> Any:
     """The instruction in place of ``loop``, where it is the loop over lanes of a known block."""
     inner = loop.body
     if not isinstance(inner, s_tir.SBlockRealize):
         return None
     block = inner.block
-    emit = next((f for n, f in INSTRUCTIONS.items() if block.name_hint.startswith(n)), None)
+    emit = next((f for n, f in table.lanes.items() if block.name_hint.startswith(n)), None)
     if emit is None or not isinstance(block.body, tirx.BufferStore):
         return None
-    zero = tirx.const(0, loop.loop_var.ty.dtype)
-    values = [zero if v.same_as(loop.loop_var) else v for v in inner.iter_values]
-    return s_tir.SBlockRealize(values, inner.predicate, _with_body(block, emit(block.body), None))
+    lowered = _with_body(block, emit(block.body), None)
+    # A loop over the first lane alone: every index in it is that of the first lane.
+    return tirx.For(
+        loop.loop_var,
+        loop.min,
+        _one(loop.loop_var),
+        tirx.ForKind.SERIAL,
+        s_tir.SBlockRealize(inner.iter_values, inner.predicate, lowered),
+    )
 
 
 def _with_body(block: Any, body: Any, init: Any) -> Any:

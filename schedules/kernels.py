@@ -8,16 +8,22 @@ from typing import Any, Literal
 import numpy as np
 from tvm import s_tir, te
 
-from abc_tvm.compute import accumulate
+from abc_tvm.compute import accumulate, float_steps
 from abc_tvm.compute.accumulate import Tile
+from abc_tvm.compute.byte_sums import STRIDES, byte_counts, pack_bytes, pack_steps, step_counts
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
 from abc_tvm.targets import Device
 
-from . import blocks
+from . import blocks, neon
 from .generic import schedule_any
+from .intrinsics import INSTRUCTIONS
 from .lanes import schedule_lanes
+from .neon.bits32 import schedule_bits
+from .neon.instructions32 import TABLE
+from .neon.steps import Core, schedule_steps
+from .neon.tiles import choose_bits, choose_floats
 from .tiles import choose_tile
 from .window import schedule_window
 from .x86 import family
@@ -37,6 +43,11 @@ class Kernels:
         self, window: Window, blocking: Blocking, pairs: int, kind: Literal["bits", "float"]
     ) -> Tile:
         """Register tile of a convolution; ``pairs`` planes, ``kind`` "bits" or "float"."""
+        counted = neon.family(self.device)
+        if kind == "bits" and counted is not None:
+            return choose_bits(counted, window, blocking, pairs)
+        if counted in neon.STEPS:
+            return choose_floats(window, blocking, in_order=self.device.in_order)
         return choose_tile(self.device, window, blocking, pairs, kind=kind)
 
     def counts(
@@ -49,11 +60,32 @@ class Kernels:
         table: Table,
     ) -> te.Tensor:
         """Differing bits of every pair of planes: see ``compute.accumulate.popcounts``."""
+        counted = neon.family(self.device)
+        if counted == "bytes32":
+            return byte_counts(bits, table(pack_bytes(planes), "plane"), window, blocking, tile)
+        if counted is not None:
+            steps = table(pack_steps(planes, tile), "plane")
+            return step_counts(bits, steps, planes.shape[4], window, blocking, tile)
         if family(self.device) == "nibble":
             nibbles = table(pack_nibbles(planes), "nibble")
             lookup = table(lookup_table(), "lookup")
             return nibble_counts(bits, nibbles, lookup, window, blocking, tile)
         return accumulate.popcounts(bits, table(planes, "plane"), window, blocking, tile)
+
+    def products(
+        self,
+        data: te.Tensor,
+        weights: np.ndarray,
+        window: Window,
+        blocking: Blocking,
+        tile: Tile,
+        table: Table,
+    ) -> te.Tensor:
+        """Sums of a float convolution: see ``compute.accumulate.products``."""
+        if neon.family(self.device) in neon.STEPS:
+            steps = table(float_steps.pack_steps(weights, tile), "weight")
+            return float_steps.step_products(data, steps, window, blocking, tile)
+        return accumulate.products(data, table(weights, "weight"), window, blocking, tile)
 
     def window(self, func: Any, tile: Tile) -> Any:
         """Schedule a fused convolution."""
@@ -63,15 +95,22 @@ class Kernels:
         if "split" in blocks.names(sch):
             sch.compute_inline(sch.get_sblock("split"))
             func = sch.mod["main"]
+        cores, counted = self.device.cores, neon.family(self.device)
+        if counted == "bytes32" and "byte_acc" in blocks.names(sch):
+            return schedule_bits(func, tile, cores=cores)
+        if STRIDES in sch.get(sch.get_sblock("acc")).annotations:
+            core = Core(dot=counted == "dot", in_order=self.device.in_order)
+            return schedule_steps(func, tile, core, cores=cores)
         if "byte_acc" in blocks.names(sch):
-            return schedule_nibbles(func, tile, cores=self.device.cores)
-        return schedule_window(func, tile, cores=self.device.cores)
+            return schedule_nibbles(func, tile, cores=cores)
+        return schedule_window(func, tile, cores=cores)
 
     def lanes(self, func: Any) -> Any:
         """Schedule a fused kernel without a reduction."""
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # the result is constant
             return schedule_any(func)
-        return schedule_lanes(func)
+        thirty_two = neon.family(self.device) == "bytes32"
+        return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS)
 
     def rest(self, func: Any) -> Any:
         """Schedule any other kernel: parallel outside, vectors inside."""

@@ -8,18 +8,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tvm import s_tir
 
 from . import blocks
-from .intrinsics import lower_lanes
+from .intrinsics import INSTRUCTIONS, Instruction, lower_lanes
 from .spatial import schedule_rest
 from .window import schedule_tile_stage
 
 
-def schedule_lanes(func: Any) -> Any:
-    """Schedule a fused kernel whose first block ``acc`` has no reduction. Returns a PrimFunc."""
+def schedule_lanes(func: Any, instructions: Mapping[str, Instruction] = INSTRUCTIONS) -> Any:
+    """Schedule a fused kernel whose first block ``acc`` has no reduction. Returns a PrimFunc.
+
+    ``instructions`` are those of the device: see :func:`abc_tvm.schedules.intrinsics.lower_lanes`.
+    """
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
@@ -32,4 +36,4 @@ def schedule_lanes(func: Any) -> Any:
         schedule_tile_stage(sch, name)
     sch.parallel(sch.fuse(b, h))
     schedule_rest(sch, [n for n in order if n.startswith("crop_")])
-    return lower_lanes(sch.mod["main"])
+    return lower_lanes(sch.mod["main"], instructions)

@@ -25,6 +25,9 @@ else:
     import tomli as tomllib
 
 NATIVE = "native"
+OPTIONAL = frozenset({"runtime", "in_order"})
+"""Fields that a file may leave out."""
+
 _FOLDER = Path(__file__).parent
 
 
@@ -47,7 +50,9 @@ class Device:
     ``triple``, ``cpu`` and ``features`` (each ``+name`` or ``-name``) are LLVM's. ``isa`` is the
     instruction-set family whose schedules serve the device. ``vector_bits`` is the width of one
     vector register and ``vector_registers`` how many there are. ``cores`` counts the cores that
-    one run may use. Cache sizes are KiB: level 1 and 2 as one core sees them, level 3 as shared.
+    one run may use. ``runtime`` says whether TVM has a runtime for the device; without one a
+    network for it is compiled as a C library. ``in_order`` cores wait where the next instruction
+    must wait. Cache sizes are KiB: level 1 and 2 as one core sees them, level 3 as shared.
     """
 
     name: str
@@ -63,6 +68,8 @@ class Device:
     l2_kib: int
     l3_kib: int
     cost: Cost
+    runtime: bool = True
+    in_order: bool = False
 
     def tvm_target(self) -> tvm.target.Target:
         """The TVM target for this device.
@@ -151,7 +158,7 @@ def _read(path: Path) -> Device:
 
 def _device(table: dict[str, Any], path: Path) -> Device:
     """Check a parsed file against the fields of ``Device``, whose file stem is its name."""
-    _check_keys(table, [f.name for f in fields(Device) if f.name != "name"], path)
+    _check_keys(table, [f.name for f in fields(Device) if f.name != "name"], path, OPTIONAL)
     cost = table["cost"]
     if not isinstance(cost, dict):
         raise _wrong(path, "cost", "a table [cost]")
@@ -170,17 +177,25 @@ def _device(table: dict[str, Any], path: Path) -> Device:
         l2_kib=_count(table, "l2_kib", path),
         l3_kib=_count(table, "l3_kib", path, least=0),
         cost=Cost(pair=_pair(cost["pair"], path)),
+        runtime=_truth(table, "runtime", path, default=True),
+        in_order=_truth(table, "in_order", path, default=False),
     )
 
 
-def _check_keys(table: dict[str, Any], wanted: list[str], path: Path, prefix: str = "") -> None:
+def _check_keys(
+    table: dict[str, Any],
+    wanted: list[str],
+    path: Path,
+    optional: frozenset[str] = frozenset(),
+    prefix: str = "",
+) -> None:
     for key in table:
         if key not in wanted:
             close = difflib.get_close_matches(key, wanted, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(wanted)}"
             raise TargetError(f"{path}: unknown field {prefix}{key}: {hint}")
     for key in wanted:
-        if key not in table:
+        if key not in table and key not in optional:
             raise TargetError(f"{path}: the field {prefix}{key} is missing")
 
 
@@ -200,6 +215,13 @@ def _count(table: dict[str, Any], key: str, path: Path, least: int = 1) -> int:
     # TOML's true is an int to Python.
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise _wrong(path, key, f"an integer of at least {least}")
+    return value
+
+
+def _truth(table: dict[str, Any], key: str, path: Path, *, default: bool) -> bool:
+    value = table.get(key, default)
+    if not isinstance(value, bool):
+        raise _wrong(path, key, "true or false")
     return value
 
 

@@ -29,6 +29,8 @@ class Tile:
     rows: int = 1
     columns: int = 1
     blocks: int = 1
+    parts: int = 1
+    """Passes in which the registers of one lane block are worked through."""
 
     def padded(self, window: Window) -> tuple[int, int]:
         """Output height and width rounded up to whole tiles."""
@@ -38,23 +40,25 @@ class Tile:
         )
 
 
-def pad_spatial(data: te.Tensor, window: Window, tile: Tile) -> te.Tensor:
+def pad_spatial(data: te.Tensor, window: Window, tile: Tile, copies: int = 0) -> te.Tensor:
     """Border of zeros round ``data [B, H, W, ...]``, wide enough for whole tiles.
 
-    Returns ``data`` itself where nothing is to be added.
+    Returns ``data`` itself where nothing is to be added. With ``copies`` every element is there
+    so many times, along a new last axis.
     """
     out_h, out_w = tile.padded(window)
     top, left, _, _ = window.padding
     rows = max(window.reach(0, out_h), window.height + top)
     columns = max(window.reach(1, out_w), window.width + left)
-    if (rows, columns) == (window.height, window.width):
+    if (rows, columns) == (window.height, window.width) and not copies:
         return data
-    shape = (data.shape[0], rows, columns, *data.shape[3:])
+    shape = (data.shape[0], rows, columns, *data.shape[3:], *([copies] if copies else []))
+    last = len(data.shape) - 3
 
     def value(b: Any, h: Any, w: Any, *rest: Any) -> Any:
         inside = te.all(h >= top, h < window.height + top, w >= left, w < window.width + left)
         return tirx.if_then_else(
-            inside, data[(b, h - top, w - left, *rest)], tirx.const(0, data.dtype)
+            inside, data[(b, h - top, w - left, *rest[:last])], tirx.const(0, data.dtype)
         )
 
     return te.compute(shape, value, name="pad", attrs={IMAGE: [left, window.width]})

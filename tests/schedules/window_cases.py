@@ -18,6 +18,9 @@ from abc_tvm.compute.outputs import bit_output, float_output
 Counts = Callable[["BitCase", Window], "tuple[te.Tensor, list[te.Tensor], list[np.ndarray]]"]
 """The accumulator of a window, its placeholders, and their values."""
 
+Run = Callable[[Any, "list[np.ndarray]"], "list[np.ndarray]"]
+"""Calls a PrimFunc with arguments and returns all of them afterwards."""
+
 
 def pack(bits: np.ndarray) -> np.ndarray:
     """Truth values ``[..., C]`` to uint32 ``[..., words]``, channel ``c`` at bit ``c % 32``."""
@@ -151,8 +154,8 @@ class Kernel:
         index = "int64" if int64 else None
         return te.create_prim_func([*self.inputs, *self.outputs], index)
 
-    def check(self, scheduled: Any, cpu: str | None = None) -> None:
-        """Run it and compare all outputs."""
+    def check(self, scheduled: Any, cpu: str | None = None, run: Run | None = None) -> None:
+        """Run it, here or by ``run``, and compare all outputs."""
         win, blocking = self.case.window, self.case.blocking
         image = (len(self.case.activations), win.out_height, win.out_width)
         wide = (blocking.groups, blocking.blocks, WORD) if blocking.aligned else (win.out_channels,)
@@ -161,7 +164,10 @@ class Kernel:
             np.zeros((*image, 2, blocking.groups, blocking.blocks), np.uint32),
             np.zeros((*image, 1, blocking.groups, blocking.blocks), np.uint32),
         ]
-        real, two, one = call(scheduled, self.values + empty, cpu)[-3:]
+        arguments = self.values + empty
+        real, two, one = (run(scheduled, arguments) if run else call(scheduled, arguments, cpu))[
+            -3:
+        ]
         total = self.case.counts().sum((4, 5))
         flat = real.reshape(*image, -1)
         np.testing.assert_allclose(flat, 2 * self.expected, rtol=1e-4, atol=2e-3)

@@ -59,6 +59,11 @@ def test_a_shipped_device_is_complete(name: str) -> None:
         ("zen3", {"avx2", "fma", "popcnt"}),
         ("haswell", {"avx2", "fma", "popcnt"}),
         ("x86-64", {"popcnt", "ssse3"}),
+        ("aarch64", {"neon"}),
+        ("rpi3", {"neon"}),
+        ("rpi4", {"neon"}),
+        ("rpi5", {"neon", "dotprod"}),
+        ("rpi-armv7", {"neon", "vfp4"}),
     ],
 )
 def test_llvm_grants_what_the_instruction_set_family_needs(name: str, wanted: set[str]) -> None:
@@ -95,6 +100,25 @@ def test_a_users_own_file(tmp_path: Path) -> None:
         l3_kib=0,
         cost=Cost(pair=0.125),
     )
+
+
+def test_fields_that_may_be_left_out(tmp_path: Path) -> None:
+    assert load(write(tmp_path, GOOD)).runtime
+    assert not load(write(tmp_path, GOOD)).in_order
+    changed = load(
+        write(tmp_path, GOOD.replace("[cost]", "runtime = false\nin_order = true\n[cost]"))
+    )
+    assert not changed.runtime
+    assert changed.in_order
+
+
+def test_floats_of_32_bit_arm_go_in_registers() -> None:
+    """As the system's own programs pass them (gnueabihf), or nothing can be linked."""
+    assert load("rpi-armv7").tvm_target().attrs["mfloat-abi"] == "hard"
+
+
+def test_the_device_without_a_runtime() -> None:
+    assert [name for name in names() if not load(name).runtime] == ["rpi-armv7"]
 
 
 def test_features_reach_llvm(tmp_path: Path) -> None:
@@ -140,6 +164,8 @@ def test_a_name_like_no_other_gets_no_suggestion() -> None:
         ("pair = 0.125", "pair = nan", "cost.pair", "above 0"),
         ("pair = 0.125", 'pair = "1/8"', "cost.pair", "above 0"),
         ("cores = 4", 'cores = 4\nname = "x"', "name", "unknown field"),
+        ("cores = 4", 'cores = 4\nruntime = "no"', "runtime", "true or false"),
+        ("cores = 4", "cores = 4\nin_order = 1", "in_order", "true or false"),
     ],
 )
 def test_a_wrong_field_is_named(

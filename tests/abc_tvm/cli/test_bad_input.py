@@ -38,6 +38,13 @@ def refused(capfd: Capture, arguments: list[str | Path], *words: str) -> None:
         assert word in err
 
 
+def test_a_device_without_a_runtime_gets_no_shared_library(tmp_path: Path, capfd: Capture) -> None:
+    model, out = write(tmp_path / "m.onnx", network()), tmp_path / "m.so"
+    arguments: list[str | Path] = ["compile", model, "-t", "rpi-armv7", "-o", out]
+    refused(capfd, arguments, "rpi-armv7", "--format c")
+    assert not out.exists()
+
+
 def bad_models(folder: Path) -> dict[str, tuple[Path, str]]:
     """Case to file and a word of the message."""
     data = network().SerializeToString()

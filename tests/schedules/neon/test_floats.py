@@ -1,0 +1,67 @@
+"""Float convolutions for AArch64, compiled and run in emulation, against NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tvm import te
+
+from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.lanes import Blocking
+from abc_tvm.compute.outputs import float_output
+from abc_tvm.reference.conv import conv2d
+from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.targets import load
+from tests import emulated
+from tests.schedules.window_cases import placeholder
+
+CASES: list[dict[str, Any]] = [
+    {"size": (8, 7), "channels": (3, 64), "kernel": (3, 3), "padding": (1, 1, 1, 1)},
+    {"size": (9, 9), "channels": (3, 32), "kernel": (7, 7), "stride": (2, 2), "padding": (3,) * 4},
+    {"size": (8, 8), "channels": (16, 33), "kernel": (3, 3), "batch": 2, "dilation": (1, 2)},
+    {"size": (5, 6), "channels": (8, 70), "groups": 2},
+    {"size": (6, 6), "channels": (10, 6), "groups": 2, "kernel": (3, 3), "padding": (1, 0, 1, 0)},
+    {"size": (1, 1), "channels": (64, 10), "batch": 3},
+    {"size": (4, 4), "channels": (5, 1), "kernel": (2, 2)},
+    {"size": (3, 3), "channels": (1, 32)},
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("name", ["rpi3", "rpi4", "rpi-armv7"])
+def test_float_convolution(case: dict[str, Any], name: str, rng: np.random.Generator) -> None:
+    size, channels, batch = case["size"], case["channels"], case.get("batch", 1)
+    more = {k: v for k, v in case.items() if k not in ("size", "channels", "batch")}
+    window, device = Window(batch, *size, *channels, **more), load(name)
+    blocking = Blocking(channels[1], window.groups)
+    # Small integers: sums are exact in any order.
+    x = rng.integers(-8, 9, (batch, *size, window.groups, window.group_in)).astype(np.float32)
+    w = rng.integers(-8, 9, (channels[1], window.group_in, *window.kernel)).astype(np.float32)
+    spread = blocking.spread(np.moveaxis(w, 0, -1).transpose(1, 2, 0, 3))
+    lanes = spread.reshape(*spread.shape[:3], blocking.groups * blocking.blocks, -1)
+    packed = np.ascontiguousarray(lanes.transpose(3, 0, 1, 2, 4))
+    kernels = Kernels(device)
+    tile = kernels.tile(window, blocking, 1, "float")
+    tables: list[np.ndarray] = []
+    inputs = [placeholder("A", x)]
+
+    def table(array: np.ndarray, _: str) -> te.Tensor:
+        tables.append(array)
+        inputs.append(placeholder("W", array))
+        return inputs[-1]
+
+    acc = kernels.products(inputs[0], packed, window, blocking, tile, table)
+    pixels = (batch, window.out_height, window.out_width)
+    out = float_output("y", *pixels, blocking, lambda at: acc[at])
+    func = kernels.window(te.create_prim_func([*inputs, out]), tile)
+    empty = np.zeros([int(n) for n in out.shape], np.float32)
+    y = emulated.call(func, [x, *tables, empty], device)[-1]
+    image = x.reshape(batch, *size, -1).transpose(0, 3, 1, 2)
+    top, left, bottom, right = window.padding
+    image = np.pad(image, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    expected = conv2d(
+        image, w, stride=window.stride, dilation=window.dilation, groups=window.groups
+    ).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(y.reshape(expected.shape), expected)
