@@ -43,9 +43,10 @@ typecheck: $(VENV)/.dev
 	@rm -rf $(TYPECHECK)/source
 	MYPYPATH=$(TYPECHECK)/wheel $(BIN)/mypy --config-file pyproject.toml -p abc_tvm
 
+# A script that misses a tool (an emulator, llvm-mca) says so with exit code 2; the others go on.
 bench: compiler $(VENV)/.bench
 	@for script in $(filter-out benchmarks/accuracy%,$(wildcard benchmarks/[!_]*.py)); do \
-	    echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
+	    echo "== $$script"; $(BIN)/python "$$script" || [ $$? -eq 2 ] || exit 1; \
 	done
 
 # Trains: 20 minutes on two cores. --preset long or gpu trains longer.
