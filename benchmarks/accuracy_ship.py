@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from _accuracy_data import load
 
+from abc_tvm.frontend.torch_program import drop_traces
 from abc_tvm.pretrained import FASHION, FOLDER, IMAGES
 
 SHIPPED = {"lenet-mnist": ("mnist", 3, 3), "resnet-fashion": ("fashion", 3, 3)}
@@ -46,12 +47,14 @@ def main() -> int:
     results = json.loads(arguments.results.read_text(encoding="utf-8"))
     for name, (dataset, m, n) in SHIPPED.items():
         source = arguments.work / results["preset"] / f"{dataset}-M{m}N{n}-0.onnx"
-        shutil.copy(source, FOLDER / f"{name}.onnx")
+        model = onnx.load(source)
+        drop_traces(model)
+        onnx.save(model, FOLDER / f"{name}.onnx")
         figures = _figures(results, dataset, m, n)
         text = json.dumps(figures, indent=1) + "\n"
         (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
         (FOLDER / f"{name}.md").write_text(_card(name, figures), encoding="utf-8")
-        print(f"{name}: {source.stat().st_size / 1e6:.2f} MB", file=sys.stderr)
+        print(f"{name}: {(FOLDER / f'{name}.onnx').stat().st_size / 1e6:.2f} MB", file=sys.stderr)
     test = load("fashion", arguments.data)["test"]
     images = {"pixels": test.images[:IMAGE_COUNT], "labels": test.labels[:IMAGE_COUNT]}
     np.savez_compressed(IMAGES, **images)

@@ -61,4 +61,15 @@ def export_to_onnx(model: Any, inputs: tuple[Any, ...], **options: Any) -> onnx.
     if done is None:
         raise ModelError(f"{type(model).__name__}: torch.onnx.export returned no program")
     proto: onnx.ModelProto = done.model_proto
+    drop_traces(proto)
     return proto
+
+
+def drop_traces(model: onnx.ModelProto) -> None:
+    """Remove, in place, where torch found each node: stack traces with the machine's paths."""
+    graph = model.graph
+    places = [graph, *graph.node, *graph.input, *graph.output, *graph.value_info]
+    for place in (*places, *graph.initializer):
+        place.doc_string = ""
+        if hasattr(place, "metadata_props"):  # for all of them from ONNX 1.17 on
+            del place.metadata_props[:]

@@ -21,6 +21,8 @@ NAMES = ("lenet-mnist", "resnet-fashion")
 def test_two_networks_below_two_megabytes() -> None:
     assert pretrained.names() == NAMES
     assert sum(pretrained.path(name).stat().st_size for name in NAMES) < 2_000_000
+    # No trace of the machine that exported them.
+    assert all(b".py" not in pretrained.path(name).read_bytes() for name in NAMES)
     with pytest.raises(UserError, match="lenet-mnist, resnet-fashion"):
         pretrained.path("lenet")
 
