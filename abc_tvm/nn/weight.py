@@ -18,7 +18,9 @@ class ABCWeight(nn.Module):
 
     In training the bases and α are found anew at every forward pass. In evaluation the weight
     ``Σ_m α_m B_m`` is a buffer, ``binary_weight``: it is made by ``eval()``, by loading a state
-    dict and by a forward pass after any other change, and exporters see it as a constant.
+    dict and by a forward pass after any other change, and exporters see it as a constant. So it
+    has no gradient: to train with fixed batch statistics put the normalizations into evaluation,
+    not the whole network.
     """
 
     weight: Tensor
