@@ -23,6 +23,9 @@ DEFAULT_TIMEOUT = 20.0
 _START_S = 120.0
 """Seconds that this machine may take to start the helper process (it imports TVM)."""
 
+# What TVM's client says of a server whose end of the connection was closed.
+_HANG_UP = ("(code == RPCCode::kReturn) is false", "Connection reset", "Broken pipe")
+
 
 class RemoteDevice:
     """A device and the session with it. Make one with :func:`connect`; a context manager."""
@@ -93,7 +96,7 @@ class RemoteDevice:
             raise DeviceError(self._broken(doing, str(refusal))) from refusal
 
     def _broken(self, doing: str, text: str) -> str:
-        if "kShutdown" in text or "reset" in text or "pipe" in text.lower():
+        if any(words in text for words in _HANG_UP):
             return (
                 f"{self.address}: the device ended the session while {doing}: its server was "
                 "stopped, or crashed (as with code for another processor); start the server again"

@@ -54,7 +54,7 @@ def not_loaded(label: str, info: Info, where: str, error: Exception) -> TargetEr
 def _other(label: str, info: Info, reason: str) -> TargetError:
     return TargetError(
         f"{label}: compiled for {_architecture(info.target['triple'])} (target "
-        f"{info.target['name']}), and {reason}; compile it for the device (abc-tvm compile -t …)"
+        f"{info.target['name']}), and {reason}; compile for the device (-t with its target)"
     )
 
 

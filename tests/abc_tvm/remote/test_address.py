@@ -36,4 +36,4 @@ def test_options_that_do_not_go_together() -> None:
             read_address(*options)
     for wrong in ("", "a b", "a:b"):
         with pytest.raises(UserError, match="--rpc-key"):
-            read_address(None, b, wrong)
+            read_address(None, "b:2", wrong)

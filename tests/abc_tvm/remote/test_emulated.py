@@ -58,7 +58,7 @@ def test_run_time_refuse_and_die(pi: tuple[Address, int, Path], tmp_path: Path) 
         ours = device.load(tmp_path / "pi.so", threads=1)
         np.testing.assert_array_equal(ours.run(x)["output"], wanted)
         assert 0 < ours.time(3) < TIMEOUT_S * 1e3
-        with pytest.raises(TargetError, match="compiled for x86_64 .* cannot load it"):
+        with pytest.raises(TargetError, match=r"compiled for x86_64 .* cannot load it"):
             device.load(tmp_path / "here.so")
         with pytest.raises(DeviceError, match="TVM_NUM_THREADS=64"):
             device.load(tmp_path / "pi.so", threads=64)
