@@ -74,6 +74,8 @@ class Helper:
             Death: The helper has ended by itself.
             Refusal: It answered with an error.
         """
+        if self._pipe.closed:
+            raise Death("it was given up before")
         end = time.monotonic() + seconds
         said = ""
         try:

@@ -153,6 +153,7 @@ def test_interrupted(folder: Path) -> None:
         assert (running.returncode, said) == (130, "abc-tvm: interrupted\n")
 
 
+@pytest.mark.slow
 def test_tracker(folder: Path, capsys: Capture) -> None:
     with servers.tracker(folder) as tracker:
         options = ["--rpc-tracker", tracker, "--rpc-key", "pi"]

@@ -31,6 +31,8 @@ def test_silence_ends_in_time_with_what_was_said_before() -> None:
             helper.ask(("sleep", 60), 0.5)
         assert time.monotonic() - start < 5
         assert helper._process.returncode is not None
+        with pytest.raises(Death, match="given up"):
+            helper.ask(("echo", 0), 60)
 
 
 def test_a_helper_that_dies() -> None:
