@@ -48,7 +48,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Outcome of :func:`bench`."""
+    """Outcome of :func:`bench`; ``device`` is the address of the one that it ran on, if remote."""
 
     results: tuple[Result, ...]
     threads: int
@@ -56,6 +56,7 @@ class Comparison:
     shapes: dict[str, list[int]]
     straw_man: bool
     report: Report
+    device: str | None = None
 
     @property
     def speedup(self) -> dict[str, float]:
@@ -83,7 +84,8 @@ class Comparison:
             "straw_man": self.straw_man,
             "bitserial_layers": len(self.report.binarized),
             "target": self.report.target,
-            "machine": machine_name(),
+            "machine": machine_name() if self.device is None else self.device,
+            "device": self.device,
             "versions": _versions(),
         }
 

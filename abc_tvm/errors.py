@@ -33,3 +33,7 @@ class InputError(UserError):
 
 class MissingDependencyError(UserError):
     """An optional package or tool that the command needs and that is not installed."""
+
+
+class DeviceError(UserError):
+    """A remote device that is absent, busy, refuses, or dies."""

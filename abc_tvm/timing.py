@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -35,17 +36,31 @@ def take_turns(
         repeat: Measurements of each.
         number: Calls in a row that one measurement averages over.
     """
+
+    def measured(call: Callable[[], object]) -> float:
+        call()
+        start = time.perf_counter()
+        for _ in range(number):
+            call()
+        return (time.perf_counter() - start) / number * 1e3
+
     for call in calls.values():
         call()
-    taken: dict[str, list[float]] = {name: [] for name in calls}
+    return alternate({name: partial(measured, call) for name, call in calls.items()}, repeat)
+
+
+def alternate(measures: Mapping[str, Callable[[], float]], repeat: int) -> dict[str, Times]:
+    """Take measurements in turns, each after a pause.
+
+    Args:
+        measures: What measures one thing once, in milliseconds, after an untimed call.
+        repeat: Measurements of each.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(repeat):
-        for name, call in calls.items():
+        for name, measure in measures.items():
             time.sleep(PAUSE_S)
-            call()
-            start = time.perf_counter()
-            for _ in range(number):
-                call()
-            taken[name].append((time.perf_counter() - start) / number * 1e3)
+            taken[name].append(measure())
     return {name: Times(median(ms), min(ms), repeat) for name, ms in taken.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -24,10 +24,9 @@ STRAW_MAN = (
 @options.target()
 @click.option(
     "--against",
-    default="onnxruntime",
-    show_default=True,
     metavar="ENGINES",
-    help="Comma-separated: tvm-float, onnxruntime, onnxruntime-int8.",
+    help="Comma-separated: tvm-float, onnxruntime, onnxruntime-int8. "
+    "[default: onnxruntime; on a remote device tvm-float, which alone runs there]",
 )
 @click.option(
     "--float-model",
@@ -42,38 +41,51 @@ STRAW_MAN = (
               help="Images of one run, where the model leaves the batch open.")  # fmt: skip
 @options.lowering
 @click.option("--plot", metavar="OUT.png", help="Draw the times as a bar chart.")
+@options.device
 @options.as_json
 def bench(
     model: str,
     target: str,
-    against: str,
+    against: str | None,
     float_model: str | None,
     threads: int,
     repeat: int,
     batch: int,
     lowering: str,
     plot: str | None,
+    rpc: str | None,
+    rpc_tracker: str | None,
+    rpc_key: str | None,
+    rpc_timeout: float,
     as_json: bool,
 ) -> None:
-    """Time MODEL.onnx, compiled, beside other engines."""
+    """Time MODEL.onnx, compiled, beside other engines, here or on a remote device."""
     from abc_tvm import bench as work
+    from abc_tvm import remote
     from abc_tvm.bench_plot import check_plot, save_plot
 
     if plot is not None:
         check_plot(plot)
+    address = remote.read_address(rpc, rpc_tracker, rpc_key)
+    if against is None:
+        against = "onnxruntime" if address is None else "tvm-float"
     engines = [name.strip() for name in against.split(",") if name.strip()]
     with progress(f"bench {model}") as tell:
-        outcome = work.bench(
-            model,
-            target,
-            against=engines,
-            float_model=float_model,
-            batch=batch,
-            threads=threads,
-            repeat=repeat,
-            lowering=lowering,
-            progress=tell,
-        )
+        settings: dict[str, Any] = {
+            "against": engines,
+            "float_model": float_model,
+            "batch": batch,
+            "threads": threads,
+            "repeat": repeat,
+            "lowering": lowering,
+            "progress": tell,
+        }
+        if address is None:
+            outcome = work.bench(model, target, **settings)
+        else:
+            from abc_tvm.remote.bench import bench as remote_bench
+
+            outcome = remote_bench(model, target, address, timeout=rpc_timeout, **settings)
     if plot is not None:
         save_plot(outcome, plot, model)
     console = tables(as_json)
@@ -86,7 +98,8 @@ def bench(
 
 
 def _times(outcome: Comparison) -> Table:
-    table = Table(title=f"{outcome.threads} thread(s), engines in turns")
+    where = "" if outcome.device is None else f", on {outcome.device}"
+    table = Table(title=f"{outcome.threads} thread(s), engines in turns{where}")
     for name in ("engine", "network", "median ms", "least ms", "abc-tvm is faster by"):
         table.add_column(name, justify="left" if name in ("engine", "network") else "right")
     for result in outcome.results:

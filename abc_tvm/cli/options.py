@@ -36,3 +36,27 @@ def target(required: bool = False) -> Callable[[F], F]:
         show_default=not required,
         help="Device name (see abc-tvm targets), native, or the path of a .toml file.",
     )
+
+
+def device(command: F) -> F:
+    """``--rpc``, ``--rpc-tracker``, ``--rpc-key`` and ``--rpc-timeout``."""
+    for option in reversed(_DEVICE):
+        command = option(command)
+    return command
+
+
+_DEVICE = (
+    click.option("--rpc", metavar="HOST:PORT", help="Run on the device of this TVM RPC server."),
+    click.option(
+        "--rpc-tracker", metavar="HOST:PORT", help="Run on a device that this TVM tracker lends."
+    ),
+    click.option("--rpc-key", metavar="KEY", help="The kind of device to ask the tracker for."),
+    click.option(
+        "--rpc-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=20.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long the device may be silent in any step.",
+    ),
+)

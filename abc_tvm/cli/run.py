@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
+
 import click
 
 from abc_tvm.cli import options
@@ -23,6 +26,7 @@ from abc_tvm.files import check_writable
               help="Runs that one measurement averages over.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True,
               help="Images of --random, where the network leaves the batch open.")  # fmt: skip
+@options.device
 @options.as_json
 def run(
     artifact: str,
@@ -33,30 +37,48 @@ def run(
     repeat: int,
     number: int,
     batch: int,
+    rpc: str | None,
+    rpc_tracker: str | None,
+    rpc_key: str | None,
+    rpc_timeout: float,
     as_json: bool,
 ) -> None:
-    """Run the compiled network OUT.so and time it."""
+    """Run the compiled network OUT.so and time it, here or on a remote device."""
+    from abc_tvm import remote
     from abc_tvm.onnx_engine import random_inputs
-    from abc_tvm.runtime import load
-    from abc_tvm.timing import take_turns
+    from abc_tvm.runtime import Session, load, read_info
+    from abc_tvm.timing import alternate, take_turns
 
     if (source is None) == (not random):
         raise click.UsageError("give either -i IN.npz or --random")
     if output is not None:
         check_writable(output, InputError)
-    session = load(artifact, threads)
-    arrays = random_inputs(session.info.inputs, batch) if source is None else read_arrays(source)
-    try:
-        outputs = session.run(arrays)
-    except InputError as error:
-        raise InputError(f"{source or 'random inputs'}: {error}") from error
-    times = take_turns({"run": lambda: session.run(arrays)}, repeat, number)["run"]
+    address = remote.read_address(rpc, rpc_tracker, rpc_key)
+    with contextlib.ExitStack() as stack:
+        session: Session | remote.RemoteNetwork
+        if address is None:
+            session = load(artifact, threads)
+        else:
+            read_info(artifact)  # a bad file is refused before a device is occupied
+            device = stack.enter_context(remote.connect(address, rpc_timeout))
+            session = device.load(artifact, threads)
+        ports = session.info.inputs
+        arrays = random_inputs(ports, batch) if source is None else read_arrays(source)
+        try:
+            outputs = session.run(arrays)
+        except InputError as error:
+            raise InputError(f"{source or 'random inputs'}: {error}") from error
+        if isinstance(session, remote.RemoteNetwork):
+            times = alternate({"run": partial(session.time, number)}, repeat)["run"]
+        else:
+            times = take_turns({"run": partial(session.run, arrays)}, repeat, number)["run"]
     if output is not None:
         write_arrays(output, outputs)
+    where = "" if address is None else f", on {address}"
     console = tables(as_json)
     console.print(
         f"{artifact}: median {times.median_ms:.3f} ms, least {times.min_ms:.3f} ms "
-        f"({repeat} x {number} runs, {session.threads} threads)",
+        f"({repeat} x {number} runs, {session.threads} threads{where})",
         soft_wrap=True,
     )
     for name, array in outputs.items():
@@ -66,6 +88,7 @@ def run(
             {
                 "artifact": artifact,
                 "target": session.info.target["name"],
+                "device": None if address is None else str(address),
                 "median_ms": times.median_ms,
                 "min_ms": times.min_ms,
                 "repeat": repeat,

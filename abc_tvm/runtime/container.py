@@ -60,6 +60,11 @@ class Info:
     abc_tvm: str = __version__
     format: int = FORMAT
 
+    @property
+    def binarized(self) -> bool:
+        """Whether any layer runs on bits."""
+        return any(row.get("lowering") == "bitserial" for row in self.layers)
+
 
 def pack(library: bytes, info: Info) -> bytes:
     """The bytes of an artifact's file."""

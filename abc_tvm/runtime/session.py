@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from abc_tvm.errors import ArtifactError, InputError
-from abc_tvm.runtime.container import Info, Port, read_info
+from abc_tvm.errors import ArtifactError
+from abc_tvm.runtime.container import Info, read_info
+from abc_tvm.runtime.inputs import in_order, refuse_not_finite
 from abc_tvm.runtime.machine import check_machine
 from abc_tvm.runtime.threads import default_threads, use_threads
 
@@ -34,7 +35,7 @@ class Session:
         self._shapes: tuple[tuple[int, ...], ...] = ()
         self._staging: list[np.ndarray] = []
         self._tensors: list[Any] = []
-        self._binarized = any(row.get("lowering") == "bitserial" for row in info.layers)
+        self._binarized = info.binarized
 
     @property
     def info(self) -> Info:
@@ -61,7 +62,7 @@ class Session:
                 network gets NaN or infinity, which no bit can stand for; the message says what
                 was given and what is needed.
         """
-        arrays = self._check(inputs)
+        arrays = in_order(self._info.inputs, inputs)
         with self._lock:
             use_threads(self._threads)
             shapes = tuple([a.shape for a in arrays])
@@ -70,7 +71,7 @@ class Session:
             for port, staged, array in zip(self._info.inputs, self._staging, arrays, strict=True):
                 np.copyto(staged, array)
                 if self._binarized:
-                    _refuse_not_finite(port, staged)
+                    refuse_not_finite(port, staged)
             result = self._main(*self._tensors)
             if len(self._info.outputs) == 1 and hasattr(result, "numpy"):
                 return {self._info.outputs[0].name: result.numpy()}
@@ -78,24 +79,6 @@ class Session:
                 port.name: item.numpy()
                 for port, item in zip(self._info.outputs, result, strict=True)
             }
-
-    def _check(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> list[np.ndarray]:
-        ports = self._info.inputs
-        if isinstance(inputs, np.ndarray):
-            if len(ports) != 1:
-                names = ", ".join(repr(p.name) for p in ports)
-                raise InputError(
-                    f"the network has {len(ports)} inputs: give a dict with the keys {names}"
-                )
-            inputs = {ports[0].name: inputs}
-        if not isinstance(inputs, Mapping):
-            raise InputError(
-                f"inputs: expected a dict of name to array, got {type(inputs).__name__}"
-            )
-        if len(inputs) != len(ports) or any(p.name not in inputs for p in ports):
-            raise InputError(_names_differ(list(inputs), [p.name for p in ports]))
-        symbols: dict[str, int] = {}
-        return [_checked(port, inputs[port.name], symbols) for port in ports]
 
     def _stage(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         """Input buffers that NumPy writes and the network reads, kept from run to run."""
@@ -141,46 +124,6 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
         reason = " ".join(str(error).split())[-200:]
         raise ArtifactError(f"{file}: cannot be loaded: {reason}") from error
     return Session(info, machine, count)
-
-
-def _refuse_not_finite(port: Port, array: np.ndarray) -> None:
-    # The sum is a fast first look: it is not finite if an element is not (or if it overflows).
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = array.dtype.kind == "f" and not np.isfinite(array.sum())
-    if suspicious:
-        bad = int(np.count_nonzero(~np.isfinite(array)))
-        if bad:
-            raise InputError(
-                f"input {port.name!r}: {bad} values are NaN or infinite; a binarized network needs "
-                "finite numbers"
-            )
-
-
-def _names_differ(given: list[str], wanted: list[str]) -> str:
-    needed = ", ".join(repr(name) for name in wanted)
-    got = ", ".join(repr(name) for name in given) or "none"
-    return f"inputs: the network needs {needed}, and {got} was given"
-
-
-def _checked(port: Port, array: np.ndarray, symbols: dict[str, int]) -> np.ndarray:
-    what = f"input {port.name!r}"
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{what}: expected a NumPy array, got {type(array).__name__}")
-    if array.dtype != port.dtype:
-        raise InputError(
-            f"{what}: dtype {array.dtype} was given and {port.dtype} is needed; convert it with "
-            f".astype('{port.dtype}')"
-        )
-    if len(array.shape) == len(port.shape):
-        for have, want in zip(array.shape, port.shape, strict=True):
-            if have == want:
-                continue
-            if isinstance(want, int) or have < 1 or symbols.setdefault(want, have) != have:
-                break
-        else:
-            return array
-    wanted = "[" + ", ".join(str(d) for d in port.shape) + "]"
-    raise InputError(f"{what}: shape {list(array.shape)} was given and {wanted} is needed")
 
 
 def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:

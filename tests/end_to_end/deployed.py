@@ -23,7 +23,9 @@ ROUNDING = {"lenet": 1e-6, "residual": 1e-5}
 
 NAMES = [
     *ZOO,
-    *(pytest.param(name, marks=pytest.mark.shared) for name in SHARED),
+    *(pytest.param(name, marks=pytest.mark.shared) for name in SHARED if "yolo" not in name),
+    # Ten seconds and more in emulation.
+    pytest.param("tinier_yolo_body_w1a3", marks=[pytest.mark.shared, pytest.mark.slow]),
 ]
 
 

@@ -1,0 +1,90 @@
+"""Time a compiled network beside its float build, both on a device, in turns."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from abc_tvm import bench as local
+from abc_tvm import stages
+from abc_tvm.api import compile as compile_network
+from abc_tvm.bench import OURS, Comparison, Result
+from abc_tvm.errors import UserError
+from abc_tvm.onnx_engine import random_inputs
+from abc_tvm.remote.address import Address
+from abc_tvm.remote.device import DEFAULT_TIMEOUT, connect
+from abc_tvm.stages import Model, Progress
+from abc_tvm.targets import Device
+from abc_tvm.timing import alternate
+
+OPPONENTS = ("tvm-float",)
+
+
+def bench(
+    model: Model,
+    target: str | Device,
+    address: Address,
+    *,
+    against: Sequence[str] = OPPONENTS,
+    float_model: Model | None = None,
+    batch: int = 1,
+    threads: int = 1,
+    repeat: int = 20,
+    lowering: str = "auto",
+    timeout: float = DEFAULT_TIMEOUT,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compile a network and time it on a device; arguments as ``abc_tvm.bench.bench``.
+
+    Args:
+        address: The device; ``target`` must describe it.
+        against: ``tvm-float``: no other engine runs behind TVM's RPC server.
+        timeout: As for ``abc_tvm.remote.connect``.
+
+    Raises:
+        UserError: An engine that does not run there, or whatever compiling and the device raise.
+    """
+    tell = progress or (lambda _: None)
+    for name in against:
+        if name not in OPPONENTS:
+            raise UserError(
+                f"against: {name} does not run on a remote device; leave it away, or give "
+                f"{', '.join(OPPONENTS)}"
+            )
+    source = stages.checked_source(model)
+    opponent = source if float_model is None else stages.checked_source(float_model)
+    fixed = local.fixed_batch(source, batch)
+    ours = compile_network(source, target, batch=fixed, lowering=lowering, progress=tell)
+    artifacts = {OURS: ours}
+    for name in against:
+        tell(name)
+        fixed = local.fixed_batch(opponent, batch)
+        artifacts[name] = compile_network(opponent, target, batch=fixed, lowering="float")
+    arrays = random_inputs(ours.info.inputs, batch)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="abc-tvm-"))
+        tell("connect")
+        device = stack.enter_context(connect(address, timeout))
+        measures: dict[str, Callable[[], float]] = {}
+        for name, artifact in artifacts.items():
+            file = Path(folder, f"{name}.so")
+            artifact.save(file)
+            network = device.load(file, threads)
+            network.run(arrays)
+            measures[name] = network.time
+        tell("measure")
+        times = alternate(measures, repeat)
+    other = "model" if float_model is None else "float model"
+    return Comparison(
+        results=tuple(
+            Result(name, "model" if name == OURS else other, t) for name, t in times.items()
+        ),
+        threads=threads,
+        processors=(),
+        shapes={name: list(array.shape) for name, array in arrays.items()},
+        straw_man=False,
+        report=ours.report,
+        device=str(address),
+    )
