@@ -33,3 +33,7 @@ class InputError(UserError):
 
 class MissingDependencyError(UserError):
     """An optional package or tool that the command needs and that is not installed."""
+
+
+class RecordsError(UserError):
+    """A folder of tuning records that is missing, damaged, full, or made for something else."""

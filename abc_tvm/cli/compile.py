@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import click
 
 from abc_tvm.cli import options
 from abc_tvm.cli.console import layer_table, print_json, progress, size, summary, tables
-from abc_tvm.errors import ArtifactError, UserError
+from abc_tvm.errors import ArtifactError, RecordsError
 from abc_tvm.files import check_writable
 
 
@@ -21,7 +22,7 @@ from abc_tvm.files import check_writable
 @click.option(
     "--records",
     metavar="DIR",
-    help="Folder of tuning records. It must exist; this version does not use its content yet.",
+    help="Folder of tuning records (see tune). It goes before the records that ship.",
 )
 @click.option("--debug-dump", metavar="DIR", help="Write the graph after each pass to DIR.")
 @options.as_json
@@ -40,14 +41,17 @@ def compile_(
 
     check_writable(output, ArtifactError)
     if records is not None and not Path(records).is_dir():
-        raise UserError(f"{records}: there is no such folder of tuning records")
-    with progress(f"compile {model}") as tell:
+        raise RecordsError(f"{records}: there is no such folder of tuning records")
+    with progress(f"compile {model}") as tell, warnings.catch_warnings():
+        warnings.showwarning = lambda note, *_, **__: click.echo(f"abc-tvm: {note}", err=True)
+        warnings.simplefilter("always", UserWarning)
         artifact = api.compile(
             model,
             target,
             batch=batch,
             lowering=lowering,
             debug_dump=debug_dump,
+            records=records,
             progress=tell,
         )
         artifact.save(output)
