@@ -31,7 +31,9 @@ def unroll(sch: s_tir.Schedule, loops: list[Any]) -> None:
         sch.unroll(loop)
 
 
-def parallel(sch: s_tir.Schedule, loops: list[Any], cores: int, scratch: int, tasks: int = TASKS) -> int:
+def parallel(
+    sch: s_tir.Schedule, loops: list[Any], cores: int, scratch: int, tasks: int = TASKS
+) -> int:
     """Fuse ``loops`` and run them in parallel. Returns how many loops remain (1 or 2).
 
     ``scratch`` is the size in bytes of a task's largest buffer. Beyond ``STACK_BYTES`` TVM

@@ -38,23 +38,26 @@ class Choice:
         """The choice as JSON."""
         return asdict(self)
 
+    def words(self) -> dict[str, str]:
+        """The knobs by name, as words without spaces; :meth:`of` reads them."""
+        tile = {name: str(value) for name, value in asdict(self.tile).items()}
+        rest = {"count": self.count, "taps": self.taps, "order": self.order}
+        return {**tile, **rest, "tasks": str(self.tasks)}
+
     @staticmethod
-    def of(value: Any) -> Choice:
-        """The choice that :meth:`json` wrote. Raises ``ValueError`` for anything else."""
-        try:
-            tile = Tile(**value["tile"])
-            choice = Choice(tile, **{k: v for k, v in value.items() if k != "tile"})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not a choice: {error}") from error
-        numbers = (tile.rows, tile.columns, tile.blocks, choice.tasks)
+    def of(words: dict[str, str]) -> Choice:
+        """The choice that :meth:`words` wrote. Raises ``ValueError`` for anything else."""
+        numbers = {n: words.get(n, "") for n in ("rows", "columns", "blocks", "tasks")}
+        names = {"count": COUNTS, "taps": TAPS, "order": ORDERS}
         if (
-            not all(type(n) is int and n > 0 for n in numbers)
-            or choice.count not in COUNTS
-            or choice.taps not in TAPS
-            or choice.order not in ORDERS
+            words.keys() != numbers.keys() | names.keys()
+            or not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers.values())
+            or not all(words[name] in known for name, known in names.items())
         ):
-            raise ValueError(f"not a choice: {value}")
-        return choice
+            raise ValueError(f"not a choice: {words}")
+        rows, columns, blocks, tasks = (int(n) for n in numbers.values())
+        knobs: dict[str, Any] = {name: words[name] for name in names}
+        return Choice(Tile(rows, columns, blocks), tasks=tasks, **knobs)
 
     def __str__(self) -> str:
         tile = f"{self.tile.rows}x{self.tile.columns}x{self.tile.blocks}"

@@ -112,9 +112,7 @@ def candidates(window: Window, blocking: Blocking, room: Budget) -> Iterator[Til
                 yield Tile(rows, columns, count)
 
 
-def instructions(
-    tile: Tile, window: Window, blocking: Blocking, pairs: int, room: Budget
-) -> float:
+def instructions(tile: Tile, window: Window, blocking: Blocking, pairs: int, room: Budget) -> float:
     """Relative time of one reduction step over the whole output.
 
     Arithmetic counts 1 an accumulator, loads 1/4 (they run beside it) and a step of the loop 2.

@@ -29,9 +29,7 @@ OUTER = 5
 """Loops outside the tile: ``b, g, o0, h0, w0``."""
 
 
-def schedule_window(
-    func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None
-) -> Any:
+def schedule_window(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None) -> Any:
     """Schedule a fused convolution made by :mod:`abc_tvm.compute`. Returns a PrimFunc.
 
     ``cores`` only sets how finely the parallel loop is cut. ``choice`` is the rest of a tuning

@@ -65,9 +65,7 @@ def tune(
         click.echo(f"abc-tvm: {text}", err=True)
 
     with _live() as watch, progress(f"tune {model}") as tell:
-        opened = work.tuner(
-            model, device, records, settings, tell=say, watch=watch, progress=tell
-        )
+        opened = work.tuner(model, device, records, settings, tell=say, watch=watch, progress=tell)
         with opened as tuner:
             if not tuner.rows:
                 raise UserError(f"{model}: no layer has a schedule to choose")

@@ -53,7 +53,8 @@ class Record:
 
     def line(self, number: int) -> str:
         """The line in the file, for the workload of that number."""
-        note = json.dumps({"workload": self.workload, **self.choice.json()}, sort_keys=True)
+        words = {"workload": self.workload, **self.choice.words()}
+        note = " ".join(f"{name}={value}" for name, value in words.items())
         trace = [
             [
                 ["GetSBlock", [], ["root", "main"], ["b0"]],
@@ -69,7 +70,7 @@ class Record:
         """The number of the workload and the record. Raises ``ValueError``."""
         try:
             number, (trace, seconds, target, arguments) = json.loads(line)
-            note = json.loads(json.loads(trace[0][1][1][1]))
+            note = dict(word.split("=") for word in json.loads(trace[0][1][1][1]).split())
             workload = note.pop("workload")
             if trace[0][1][2] != [KEY] or type(number) is not int:
                 raise ValueError("another tuner's record")
@@ -123,11 +124,12 @@ class Database:
             return
         except OSError as error:
             raise RecordsError(f"{path}: cannot be read: {error.strerror}") from error
-        for number, line in enumerate(data[: _whole(data)].split(b"\n")[:-1], 1):
-            try:
-                yield f"{path}, line {number}", line.decode()
-            except UnicodeDecodeError as error:
-                raise _damaged(f"{path}, line {number}", error) from error
+        try:
+            text = data[: _whole(data)].decode()
+        except UnicodeDecodeError as error:
+            raise _damaged(str(path), error) from error
+        for number, line in enumerate(text.split("\n")[:-1], 1):
+            yield f"{path}, line {number}", line
 
     # ---- writing ----------------------------------------------------------------------
 
@@ -190,11 +192,9 @@ class Database:
         try:
             before = os.fstat(handle).st_size
             try:
-                written = os.write(handle, data)
-                if written < len(data):
-                    # The rest fails with the reason, or arrives.
-                    while written < len(data):
-                        written += os.write(handle, data[written:])
+                written = 0
+                while written < len(data):  # a disk that fills up takes a part first
+                    written += os.write(handle, data[written:])
                 os.fsync(handle)
             except OSError as error:
                 os.ftruncate(handle, before)

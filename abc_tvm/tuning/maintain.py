@@ -97,9 +97,7 @@ def merge(sources: list[Path], output: Path, tell: Tell) -> int:
                 if layer.exists() and not (target / LAYERS / layer.name).exists():
                     (target / LAYERS).mkdir(exist_ok=True)
                     shutil.copy2(layer, target / LAYERS / layer.name)
-                new = [
-                    r for r in source.records if r.workload == key and _identity(r) not in known
-                ]
+                new = [r for r in source.records if r.workload == key and _identity(r) not in known]
                 database.add(key, module, new)
                 added += len(new)
     return added

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
 
@@ -82,7 +83,7 @@ class Bench:
 
         func = lowered.func.with_attr("global_symbol", "main")
         run = tvm.compile(func, self.device.tvm_target()).jit()
-        inputs = operands(lowered)
+        inputs = operands(lowered, self.task.workload.layer.window)
         return Built(run, [tvm.runtime.tensor(a) for a in inputs]), inputs
 
     def _results(
@@ -97,15 +98,16 @@ class Bench:
         ]
 
 
-def operands(lowered: Lowered) -> list[np.ndarray]:
+def operands(lowered: Lowered, window: Window) -> list[np.ndarray]:
     """A value for every argument: random inputs, the layer's constants, empty results.
 
-    Inputs depend on their shapes alone, so that all choices get the same.
+    Inputs depend on their shapes alone, so that all choices get the same. Bits beyond the last
+    channel are 0, as everywhere.
     """
     buffers = list(lowered.func.params)
     tensors = len(buffers) - len(lowered.constants) - len(lowered.results)
     rng = np.random.default_rng(1)
-    made = [_random(rng, b) for b in buffers[:tensors]]
+    made = [_random(rng, b, window) for b in buffers[:tensors]]
     made += [coarse(constant) for constant in lowered.constants]
     made += [
         np.zeros([int(d) for d in b.shape], str(b.dtype)) for b in buffers[-len(lowered.results) :]
@@ -113,11 +115,15 @@ def operands(lowered: Lowered) -> list[np.ndarray]:
     return made
 
 
-def _random(rng: np.random.Generator, buffer: Any) -> np.ndarray:
+def _random(rng: np.random.Generator, buffer: Any, window: Window) -> np.ndarray:
     shape = [int(d) for d in buffer.shape]
-    if str(buffer.dtype) == "uint32":
-        return rng.integers(0, 2**32, shape, np.uint32)
-    return rng.integers(-4, 5, shape).astype(str(buffer.dtype))
+    if str(buffer.dtype) != "uint32":
+        return rng.integers(-4, 5, shape).astype(str(buffer.dtype))
+    bits = rng.integers(0, 2**32, shape, np.uint32)
+    used = window.group_in % WORD
+    if used and shape[-1] == words(window.group_in):
+        bits[..., -1] &= np.uint32(2**used - 1)
+    return bits
 
 
 def coarse(array: np.ndarray) -> np.ndarray:

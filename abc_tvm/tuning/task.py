@@ -149,7 +149,10 @@ def save_layer(folder: Path, task: Task) -> None:
         return
     path.parent.mkdir(exist_ok=True)
     text = tvm.ir.save_json(task.workload.function)
-    data = {"names": task.names, "function": base64.b64encode(zlib.compress(text.encode())).decode()}
+    data = {
+        "names": task.names,
+        "function": base64.b64encode(zlib.compress(text.encode())).decode(),
+    }
     write_atomically(path, json.dumps(data).encode(), RecordsError)
 
 
@@ -160,7 +163,9 @@ def load_layer(folder: Path, key: str, device: Device, threads: int = 1) -> Task
     """
     import tvm
 
-    from abc_tvm.relay_passes import ops  # noqa: F401  (registers the operators)
+    from abc_tvm.relay_passes import ops
+
+    ops.register()
 
     path = _layer_file(folder, key)
     try:

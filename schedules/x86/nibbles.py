@@ -27,9 +27,7 @@ from abc_tvm.schedules.spatial import schedule_rest
 from abc_tvm.schedules.window import finish_tile_stage, schedule_tile_stage
 
 
-def schedule_nibbles(
-    func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None
-) -> Any:
+def schedule_nibbles(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None) -> Any:
     """Schedule a fused convolution on :func:`abc_tvm.compute.nibbles.nibble_counts`.
 
     Returns a PrimFunc. ``choice``: as in :func:`abc_tvm.schedules.window.schedule_window`, but
