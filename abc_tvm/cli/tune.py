@@ -141,10 +141,9 @@ def _summary(tuner: Tuner) -> Table:
             "" if rate is None else f"{rate:.1f}",
             "" if row.winner is None else str(row.winner),
         )
-    before, after = _totals(tuner)
-    if before:
-        ratio = f"{before / after:.2f}x"
-        table.add_row("all", "", "", _us(before), _us(after), ratio, "", "")
+    total, tuned = _totals(tuner)
+    if total:
+        table.add_row("all", "", "", _us(total), _us(tuned), f"{total / tuned:.2f}x", "", "")
     return table
 
 

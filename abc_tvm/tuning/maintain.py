@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import tvm
@@ -17,7 +16,7 @@ from abc_tvm.targets import Device
 from .database import Database, Record
 from .manifest import Manifest, folder_name
 from .measure import Bench, WrongResult
-from .records import best, same_target
+from .records import best, same_target, typical
 from .task import LAYERS, load_layer, load_module, workload_key
 
 Tell = Callable[[str], None]
@@ -41,7 +40,7 @@ class Row:
             "layers": self.names,
             "records": self.records,
             "failed": self.failed,
-            "best_us": median(self.best.seconds) * 1e6 if self.best else None,
+            "best_us": typical(self.best.seconds) * 1e6 if self.best else None,
             "choice": self.best.choice.json() if self.best else None,
         }
 

@@ -129,7 +129,9 @@ def _groups(module: Any) -> Iterator[tuple[str, Any]]:
     from abc_tvm.relay_passes.rewrite import bindings
 
     functions = {
-        gvar: f for gvar, f in module.functions_items() if GROUP in (getattr(f, "attrs", 0) or {})
+        gvar: function
+        for gvar, function in module.functions_items()
+        if GROUP in (getattr(function, "attrs", None) or {})
     }
     for _, value in bindings(module["main"]):
         if isinstance(value, Call) and value.op in functions:

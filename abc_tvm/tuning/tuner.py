@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 import tvm
@@ -19,7 +18,7 @@ from abc_tvm.targets import Device
 
 from .database import FAILED_S, Database, Record
 from .measure import Bench, Built, WrongResult
-from .records import FINAL_ROUNDS, same_target, target_json
+from .records import FINAL_ROUNDS, same_target, target_json, typical
 from .search import next_choice, settled
 from .task import Task, dump_module, save_layer
 
@@ -107,8 +106,8 @@ class Tuner:
         winner = best(mine)
         finals = {r.choice: r for r in mine if len(r.seconds) >= FINAL_ROUNDS}
         if winner is not None and row.task.default in finals:
-            row.winner, row.after = winner.choice, median(winner.seconds)
-            row.before = median(finals[row.task.default].seconds)
+            row.winner, row.after = winner.choice, typical(winner.seconds)
+            row.before = typical(finals[row.task.default].seconds)
 
     @property
     def elapsed(self) -> float:
@@ -179,11 +178,11 @@ class Tuner:
         for _ in range(FINAL_ROUNDS):
             for choice, kernel in built.items():
                 times[choice].append(kernel.round())
-        before = median(times[default])
-        best = min(times, key=lambda c: median(times[c]))
-        if median(times[best]) > before * (1 - NOISE):
+        before = typical(times[default])
+        best = min(times, key=lambda c: typical(times[c]))
+        if typical(times[best]) > before * (1 - NOISE):
             best = default
-        row.winner, row.before, row.after = best, before, median(times[best])
+        row.winner, row.before, row.after = best, before, typical(times[best])
         # Rivals that did not win keep their record of the search, which no final counts.
         for choice in {default: 0, best: 0}:
             self._record(row, choice, tuple(times[choice]))
