@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from abc_tvm.runtime.container import Info, pack
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
 from abc_tvm.targets import load as load_target
+from abc_tvm.tuning.records import open_records
 
 if TYPE_CHECKING:
     from abc_tvm.deploy.c_form import CForm
@@ -53,6 +55,7 @@ def compile(
     batch: int | None = None,
     lowering: str = "auto",
     debug_dump: str | os.PathLike[str] | None = None,
+    records: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a network for a device.
@@ -63,9 +66,12 @@ def compile(
         batch: Fixes a symbolic batch dimension; ``None`` leaves it symbolic.
         lowering: As in :func:`inspect`.
         debug_dump: Folder that gets the graph after each pass, as ``NN_pass.py``.
+        records: Folder of tuning records, as ``abc-tvm tune`` writes it. It goes before the
+            records that ship. A record holds for its shape, target and version only.
         progress: Called with the name of each stage as it begins.
 
     Raises:
+        RecordsError: ``records`` does not exist or is damaged.
         ModelError: The model cannot be read or is not valid, or ``batch`` contradicts it.
         UnsupportedError: Valid, but outside what can be compiled.
         TargetError: The target is unknown, or TVM has no runtime for it.
@@ -79,6 +85,7 @@ def compile(
             "compile with --format c, for a C library that needs none"
         )
     context = stages.make_context(device, lowering)
+    context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
     tell("import")
     imported = stages.import_model(model, batch)
     dump = None if debug_dump is None else Path(debug_dump)
@@ -94,6 +101,7 @@ def compile_c(
     batch: int | None = None,
     lowering: str = "auto",
     debug_dump: str | os.PathLike[str] | None = None,
+    records: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> CForm:
     """Compile a network to a C library: kernels, static memory plan, one function to call.
@@ -107,9 +115,11 @@ def compile_c(
         batch: Fixes a symbolic batch dimension; ``None`` makes it 1.
         lowering: As in :func:`inspect`.
         debug_dump: As in :func:`compile`.
+        records: As in :func:`compile`.
         progress: As in :func:`compile`.
 
     Raises:
+        RecordsError: As in :func:`compile`.
         ModelError: The model cannot be read or is not valid, or ``batch`` contradicts it.
         UnsupportedError: Valid, but outside what can be compiled, or in need of a runtime.
         TargetError: The target is unknown, or of a kind that the C form is not made for.
@@ -121,6 +131,7 @@ def compile_c(
     tell = progress or _silent
     device = device_of(target)
     context = stages.make_context(device, lowering)
+    context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
     tell("import")
     imported = stages.import_model(model, batch)
     if batch is None and _is_symbolic(imported):

@@ -37,3 +37,7 @@ class MissingDependencyError(UserError):
 
 class DeviceError(UserError):
     """A remote device that is absent, busy, refuses, or dies."""
+
+
+class RecordsError(UserError):
+    """A folder of tuning records that is missing, damaged, full, or made for something else."""

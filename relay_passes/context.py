@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from abc_tvm.schedules.choice import Choice
     from abc_tvm.targets import Device
+
+
+class Records(Protocol):
+    """What passes need of a set of tuning records."""
+
+    def choice(self, workload: Any) -> Choice | None:
+        """The best choice for a plain PrimFunc, made by :mod:`.workload`; ``None``: default."""
 
 
 @dataclass
@@ -38,6 +46,8 @@ class Context:
     """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible."""
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    records: Records | None = None
+    """Tuning records to look kernels up in."""
 
     def layer(self, name: str) -> Layer:
         return self.layers[name]

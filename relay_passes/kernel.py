@@ -37,10 +37,14 @@ class Lowered:
 
 
 class KernelBuilder:
-    """Builds the kernel of one private function made by :mod:`.fuse`."""
+    """Builds the kernel of one private function made by :mod:`.fuse`.
 
-    def __init__(self, func: Any, kernels: Kernels) -> None:
+    ``batch`` stands in for a symbolic one.
+    """
+
+    def __init__(self, func: Any, kernels: Kernels, batch: int | None = None) -> None:
         self.kernels = kernels
+        self.fixed_batch = batch
         self.members = bindings(func)
         self.params = list(func.params)
         self.body = func.body.body
@@ -138,7 +142,9 @@ class KernelBuilder:
         batches = [shape_of(p)[0] for p in self.params]
         fixed = next((b for b in batches if isinstance(b, int) and b != 1), None)
         symbols = [b for b in batches if not isinstance(b, int)]
-        self.batch = tirx.Var("batch", "int32") if symbols else (fixed or 1)
+        self.batch = fixed or 1
+        if symbols:
+            self.batch = self.fixed_batch or tirx.Var("batch", "int32")
         for number, p in enumerate(self.params):
             dims = shape_of(p)
             head = dims[0] if isinstance(dims[0], int) else self.batch

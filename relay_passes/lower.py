@@ -14,6 +14,7 @@ from tvm import relax, te, tirx
 
 from abc_tvm.compute.geometry import WORD
 from abc_tvm.compute.lanes import Blocking
+from abc_tvm.schedules.chosen import ChosenKernels
 from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.schedules.kernels import Kernels
 
@@ -24,6 +25,7 @@ from .fuse import GROUP
 from .kernel import KernelBuilder, Lowered
 from .ops import bit_window
 from .rewrite import bindings, const, emit, hint, op_name, shape_of, substitute
+from .workload import workload_of
 
 
 class Lower:
@@ -66,8 +68,15 @@ class Lower:
         return out
 
     def group(self, builder: Any, call: Any, function: Any, name: str) -> Any:
-        lowered = KernelBuilder(function, self.kernels).build()
+        lowered = KernelBuilder(function, self.kernels_for(function)).build()
         return call_kernel(builder, lowered, list(call.args), name, self.batch(call.args))
+
+    def kernels_for(self, function: Any) -> Kernels:
+        """The default kernels, or those that a tuning record chooses for this function."""
+        records = self.context.records
+        workload = workload_of(function, self.context.device) if records else None
+        choice = records.choice(workload.func) if records and workload else None
+        return self.kernels if choice is None else ChosenKernels(self.context.device, choice)
 
     def batch(self, args: Any) -> Any:
         return next((shape_of(a)[0] for a in args if not _is_one(shape_of(a)[0])), 1)

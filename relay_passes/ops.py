@@ -112,7 +112,8 @@ def _infer_bitconv(call: Any, _: Any) -> Any:
 
 
 @cache
-def _registered() -> bool:
+def register() -> bool:
+    """Make the operators known to TVM; needed before a stored function is read."""
     for name, infer in {
         "step": _infer_step,
         "count_step": _infer_step,
@@ -128,6 +129,6 @@ def _registered() -> bool:
 
 def make(name: str, args: list[Any], **attrs: Any) -> Any:
     """A call of ``abc.<name>``."""
-    _registered()
+    register()
     node = make_node("ir.DictAttrs", **attrs) if attrs else None
     return tvm.relax.Call(Op.get(f"relax.abc.{name}"), args, node)

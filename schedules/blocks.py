@@ -31,23 +31,25 @@ def unroll(sch: s_tir.Schedule, loops: list[Any]) -> None:
         sch.unroll(loop)
 
 
-def parallel(sch: s_tir.Schedule, loops: list[Any], cores: int, scratch: int) -> int:
+def parallel(
+    sch: s_tir.Schedule, loops: list[Any], cores: int, scratch: int, tasks: int = TASKS
+) -> int:
     """Fuse ``loops`` and run them in parallel. Returns how many loops remain (1 or 2).
 
     ``scratch`` is the size in bytes of a task's largest buffer. Beyond ``STACK_BYTES`` TVM
-    allocates it once a task, so the tasks are then made longer: ``TASKS`` a core. A symbolic
+    allocates it once a task, so the tasks are then made longer: ``tasks`` a core. A symbolic
     extent only adds tasks.
     """
     known = 1
     for loop in loops:
         known *= extent(sch, loop) or 1
-    per_task = known // (TASKS * cores) if scratch > STACK_BYTES else 1
+    per_task = known // (tasks * cores) if scratch > STACK_BYTES else 1
     while per_task > 1 and known % per_task:
         per_task -= 1
     fused = sch.fuse(*loops)
     if per_task <= 1:
         sch.parallel(fused)
         return 1
-    tasks, _ = sch.split(fused, [None, per_task])
-    sch.parallel(tasks)
+    outer, _ = sch.split(fused, [None, per_task])
+    sch.parallel(outer)
     return 2

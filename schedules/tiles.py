@@ -93,8 +93,8 @@ def choose_tile(
     one block is always allowed, even where its pairs need more registers than there are.
     """
     room = budget(device, blocking, kind)
-    tiles = [t for t in _candidates(window, blocking, room) if room.fits(t, pairs)]
-    return min(tiles or [Tile()], key=lambda t: _instructions(t, window, blocking, pairs, room))
+    tiles = [t for t in candidates(window, blocking, room) if room.fits(t, pairs)]
+    return min(tiles or [Tile()], key=lambda t: instructions(t, window, blocking, pairs, room))
 
 
 def waste(tile: Tile, window: Window) -> float:
@@ -103,7 +103,8 @@ def waste(tile: Tile, window: Window) -> float:
     return 1 - window.out_height * window.out_width / (rows * columns)
 
 
-def _candidates(window: Window, blocking: Blocking, room: Budget) -> Iterator[Tile]:
+def candidates(window: Window, blocking: Blocking, room: Budget) -> Iterator[Tile]:
+    """Tiles within the output whose blocks divide ``blocking.blocks``."""
     blocks = [n for n in range(1, blocking.blocks + 1) if blocking.blocks % n == 0]
     for rows in range(1, min(window.out_height, room.limit) + 1):
         for columns in range(1, min(window.out_width, room.limit) + 1):
@@ -111,9 +112,7 @@ def _candidates(window: Window, blocking: Blocking, room: Budget) -> Iterator[Ti
                 yield Tile(rows, columns, count)
 
 
-def _instructions(
-    tile: Tile, window: Window, blocking: Blocking, pairs: int, room: Budget
-) -> float:
+def instructions(tile: Tile, window: Window, blocking: Blocking, pairs: int, room: Budget) -> float:
     """Relative time of one reduction step over the whole output.
 
     Arithmetic counts 1 an accumulator, loads 1/4 (they run beside it) and a step of the loop 2.

@@ -21,6 +21,7 @@ from tvm import s_tir
 from abc_tvm.compute.accumulate import Tile
 
 from . import blocks
+from .choice import Choice, Taps
 from .intrinsics import lower_lanes
 from .spatial import schedule_rest
 
@@ -28,11 +29,13 @@ OUTER = 5
 """Loops outside the tile: ``b, g, o0, h0, w0``."""
 
 
-def schedule_window(func: Any, tile: Tile, *, cores: int = 4) -> Any:
+def schedule_window(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None) -> Any:
     """Schedule a fused convolution made by :mod:`abc_tvm.compute`. Returns a PrimFunc.
 
-    ``cores`` only sets how finely the parallel loop is cut.
+    ``cores`` only sets how finely the parallel loop is cut. ``choice`` is the rest of a tuning
+    record, ``tile`` aside.
     """
+    plan = choice or Choice(tile)
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
@@ -42,7 +45,8 @@ def schedule_window(func: Any, tile: Tile, *, cores: int = 4) -> Any:
     h0, h1 = sch.split(h, [None, tile.rows])
     w0, w1 = sch.split(w, [None, tile.columns])
     o0, o1 = sch.split(o, [None, tile.blocks])
-    sch.reorder(b, g, o0, h0, w0, kh, kw, c, h1, w1, o1, *planes, lane)
+    rows = [o0, h0] if plan.order == "weights" else [h0, o0]
+    sch.reorder(b, g, *rows, w0, kh, kw, c, h1, w1, o1, *planes, lane)
     rest = order[order.index("acc") + 1 :]
     epilogue = [n for n in rest if not n.startswith("crop_")]
     for name in epilogue:
@@ -51,9 +55,9 @@ def schedule_window(func: Any, tile: Tile, *, cores: int = 4) -> Any:
     blocks.unroll(sch, [h1, w1, o1, *planes])
     for name in epilogue:
         schedule_tile_stage(sch, name)
-    outer = blocks.parallel(sch, [b, g, o0, h0], cores, scratch) + 1
+    outer = blocks.parallel(sch, [b, g, *rows], cores, scratch, plan.tasks) + 1
     # Splitting a reduction leaves blocks that other primitives refuse, so it comes last.
-    init = sch.decompose_reduction(acc, fuse_taps(sch, kh, kw, c))
+    init = sch.decompose_reduction(acc, fuse_taps(sch, kh, kw, c, plan.taps))
     blocks.unroll(sch, sch.get_loops(init)[outer:-1])
     for name in epilogue:
         finish_tile_stage(sch, name, outer)
@@ -61,14 +65,22 @@ def schedule_window(func: Any, tile: Tile, *, cores: int = 4) -> Any:
     return lower_lanes(sch.mod["main"])
 
 
-def fuse_taps(sch: s_tir.Schedule, kh: Any, kw: Any, c: Any) -> Any:
-    """Fuse two of the reduction loops; returns the outermost that remains.
+def fuse_taps(sch: s_tir.Schedule, kh: Any, kw: Any, c: Any, taps: Taps = "auto") -> Any:
+    """Fuse reduction loops; returns the outermost that remains.
+
+    "column" fuses ``kh, kw``; "row" fuses ``kw, c``; "all" all three; "none" nothing; "auto" is
+    "column" for one or two words a pixel, else "row".
 
     LLVM unrolls a short loop nest completely, adds the counts of several taps together before
     it adds them to the accumulators, and then spills. One longer loop is left alone.
     """
+    if taps == "none":
+        return kh
+    if taps == "all":
+        return sch.fuse(kh, kw, c)
     words = blocks.extent(sch, c)
-    if words is not None and words <= 2:
+    short = words is not None and words <= 2
+    if taps == "column" or (taps == "auto" and short):
         return sch.fuse(kh, kw)
     sch.fuse(kw, c)
     return kh

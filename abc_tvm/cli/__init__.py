@@ -18,8 +18,10 @@ from abc_tvm.cli.bench import bench
 from abc_tvm.cli.bundle import bundle
 from abc_tvm.cli.compile import compile_
 from abc_tvm.cli.inspect import inspect
+from abc_tvm.cli.records import records
 from abc_tvm.cli.run import run
 from abc_tvm.cli.targets import targets
+from abc_tvm.cli.tune import tune
 from abc_tvm.cli.verify import verify
 from abc_tvm.cli.zoo import zoo
 from abc_tvm.errors import UserError
@@ -37,7 +39,7 @@ def commands(debug: bool) -> None:
     """Compile binarized networks (ABC-Net and its relatives) to xor-popcount kernels."""
 
 
-for command in (inspect, compile_, bundle, run, verify, bench, zoo, targets):
+for command in (inspect, compile_, bundle, run, verify, tune, records, bench, zoo, targets):
     commands.add_command(command)
 
 

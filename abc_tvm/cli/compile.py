@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from abc_tvm.cli import options
 from abc_tvm.cli.console import layer_table, print_json, progress, size, summary, tables
-from abc_tvm.errors import ArtifactError, UserError
+from abc_tvm.errors import ArtifactError, RecordsError
 from abc_tvm.files import check_writable
 
 
@@ -26,7 +27,7 @@ from abc_tvm.files import check_writable
 @click.option(
     "--records",
     metavar="DIR",
-    help="Folder of tuning records. It must exist; this version does not use its content yet.",
+    help="Folder of tuning records (see tune). It goes before the records that ship.",
 )
 @click.option("--debug-dump", metavar="DIR", help="Write the graph after each pass to DIR.")
 @options.as_json
@@ -50,9 +51,11 @@ def compile_(
         if name is not None:
             raise click.UsageError("--name is for --format c")
     if records is not None and not Path(records).is_dir():
-        raise UserError(f"{records}: there is no such folder of tuning records")
+        raise RecordsError(f"{records}: there is no such folder of tuning records")
     facts: dict[str, Any] = {"model": model, "output": output}
-    with progress(f"compile {model}") as tell:
+    with progress(f"compile {model}") as tell, warnings.catch_warnings():
+        warnings.showwarning = lambda note, *_, **__: click.echo(f"abc-tvm: {note}", err=True)
+        warnings.simplefilter("always", UserWarning)
         if form == "c":
             library = api.compile_c(
                 model,
@@ -61,6 +64,7 @@ def compile_(
                 batch=batch,
                 lowering=lowering,
                 debug_dump=debug_dump,
+                records=records,
                 progress=tell,
             )
             library.save(output)
@@ -76,6 +80,7 @@ def compile_(
                 batch=batch,
                 lowering=lowering,
                 debug_dump=debug_dump,
+                records=records,
                 progress=tell,
             )
             artifact.save(output)

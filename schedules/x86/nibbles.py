@@ -21,16 +21,19 @@ from tvm import s_tir
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.nibbles import NIBBLES
 from abc_tvm.schedules import blocks
+from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.intrinsics import lower_lanes
 from abc_tvm.schedules.spatial import schedule_rest
 from abc_tvm.schedules.window import finish_tile_stage, schedule_tile_stage
 
 
-def schedule_nibbles(func: Any, tile: Tile, *, cores: int = 4) -> Any:
+def schedule_nibbles(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None) -> Any:
     """Schedule a fused convolution on :func:`abc_tvm.compute.nibbles.nibble_counts`.
 
-    Returns a PrimFunc.
+    Returns a PrimFunc. ``choice``: as in :func:`abc_tvm.schedules.window.schedule_window`, but
+    ``taps``, which bytes decide here.
     """
+    plan = choice or Choice(tile)
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     wide, narrow = sch.get_sblock("wide_acc"), sch.get_sblock("byte_acc")
@@ -40,7 +43,8 @@ def schedule_nibbles(func: Any, tile: Tile, *, cores: int = 4) -> Any:
     h0, h1 = sch.split(h, [None, tile.rows])
     w0, w1 = sch.split(w, [None, tile.columns])
     o0, o1 = sch.split(o, [None, tile.blocks])
-    sch.reorder(b, g, o0, h0, w0, kh0, kw0, n0, h1, w1, o1, *planes, lane)
+    rows = [o0, h0] if plan.order == "weights" else [h0, o0]
+    sch.reorder(b, g, *rows, w0, kh0, kw0, n0, h1, w1, o1, *planes, lane)
     epilogue = [n for n in order[order.index("acc") :] if not n.startswith("crop_")]
     for name in epilogue:
         sch.reverse_compute_at(sch.get_sblock(name), w0, preserve_unit_loops=True)
@@ -52,7 +56,7 @@ def schedule_nibbles(func: Any, tile: Tile, *, cores: int = 4) -> Any:
     sch.vectorize(lane)
     for name in epilogue:
         schedule_tile_stage(sch, name)
-    outer = blocks.parallel(sch, [b, g, o0, h0], cores, scratch) + 1
+    outer = blocks.parallel(sch, [b, g, *rows], cores, scratch, plan.tasks) + 1
     clear = sch.decompose_reduction(narrow, kh1)
     _clear(sch, clear, outer + 3)
     _clear(sch, sch.decompose_reduction(wide, kh0), outer)

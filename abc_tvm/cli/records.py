@@ -1,0 +1,83 @@
+"""``abc-tvm records``: list, merge and check folders of tuning records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from abc_tvm.cli import options
+from abc_tvm.cli.console import print_json, tables
+
+
+@click.group()
+def records() -> None:
+    """Look after folders of tuning records."""
+
+
+def _say(text: str) -> None:
+    click.echo(f"abc-tvm: {text}", err=True)
+
+
+@records.command()
+@click.argument("folder", metavar="DIR")
+@options.as_json
+def show(folder: str, as_json: bool) -> None:
+    """List the workloads of DIR and the best choice of each."""
+    from abc_tvm.tuning.maintain import rows
+
+    found = rows(Path(folder), _say)
+    table = Table(title=f"{len(found)} workloads")
+    for name in ("target", "layers", "records", "failed", "best µs", "choice"):
+        table.add_column(name)
+    for row in found:
+        facts = row.json()
+        table.add_row(
+            row.folder,
+            ", ".join(row.names) or row.workload,
+            str(row.records),
+            str(row.failed),
+            "" if facts["best_us"] is None else f"{facts['best_us']:.1f}",
+            "" if row.best is None else str(row.best.choice),
+        )
+    tables(as_json).print(table)
+    if as_json:
+        print_json({"folder": folder, "workloads": [row.json() for row in found]})
+
+
+@records.command()
+@click.argument("sources", metavar="DIR...", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="OUT", help="Folder that gets them all.")
+@options.as_json
+def merge(sources: tuple[str, ...], output: str, as_json: bool) -> None:
+    """Add the records of each DIR to OUT, target by target."""
+    from abc_tvm.tuning import maintain
+
+    added = maintain.merge([Path(s) for s in sources], Path(output), _say)
+    tables(as_json).print(f"{output}: {added} new records")
+    if as_json:
+        print_json({"output": output, "added": added})
+
+
+@records.command()
+@click.argument("folder", metavar="DIR")
+@options.target()
+@options.as_json
+def check(folder: str, target: str, as_json: bool) -> int:
+    """Build every choice in DIR again and compare its results; exit code 1 if one is wrong."""
+    from abc_tvm.api import device_of
+    from abc_tvm.tuning import maintain
+
+    found = list(maintain.check(Path(folder), device_of(target), _say))
+    wrong = [f for f in found if f.problem and f.checked]
+    skipped = [f for f in found if not f.checked]
+    console = tables(as_json)
+    for finding in (*wrong, *skipped):
+        console.print(f"{finding.workload} {finding.choice}: {finding.problem}")
+    right = len(found) - len(wrong) - len(skipped)
+    console.print(f"{right} choices right, {len(wrong)} wrong, {len(skipped)} not checked")
+    if as_json:
+        facts = {"right": right, "wrong": len(wrong), "not_checked": len(skipped)}
+        print_json({"folder": folder, **facts, "problems": [vars(f) for f in (*wrong, *skipped)]})
+    return 1 if wrong or skipped else 0

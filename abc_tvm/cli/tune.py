@@ -1,0 +1,194 @@
+"""``abc-tvm tune``: measure schedules of every layer and keep the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from abc_tvm.cli import options
+from abc_tvm.cli.console import errors, print_json, progress, tables
+from abc_tvm.errors import UserError
+
+if TYPE_CHECKING:
+    from abc_tvm.tuning.tuner import Progress, Tuner
+
+
+@click.command()
+@options.model
+@options.target(required=True)
+@click.option("--trials", type=click.IntRange(min=1), metavar="N",
+              help="Choices to measure for each distinct layer. [default: 32]")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+              help="Stop the search after so long.")  # fmt: skip
+@click.option("--records", required=True, metavar="DIR",
+              help="Folder that gets the records, in a folder of the target.")  # fmt: skip
+@click.option("--continue", "resume", is_flag=True,
+              help="Go on with the settings of the last run on this folder.")  # fmt: skip
+@click.option("--seed", type=int, help="Seed of the search. [default: 0]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of a kernel. [default: 1]")
+@options.batch
+@options.lowering
+@options.as_json
+def tune(
+    model: str,
+    target: str,
+    trials: int | None,
+    seconds: float | None,
+    records: str,
+    resume: bool,
+    seed: int | None,
+    threads: int | None,
+    batch: int | None,
+    lowering: str,
+    as_json: bool,
+) -> None:
+    """Measure schedules for the layers of MODEL.onnx on this machine and keep them in DIR."""
+    from abc_tvm.api import device_of
+    from abc_tvm.tuning import tune as work
+
+    device = device_of(target)
+    settings: dict[str, Any] = {
+        "trials": work.DEFAULT_TRIALS, "seconds": None, "seed": 0, "threads": 1,
+        "batch": None, "lowering": lowering,
+    }  # fmt: skip
+    if resume:
+        settings |= work.stored_settings(records, device)
+    given = {"trials": trials, "seconds": seconds, "seed": seed, "threads": threads, "batch": batch}
+    settings |= {name: value for name, value in given.items() if value is not None}
+
+    def say(text: str) -> None:
+        click.echo(f"abc-tvm: {text}", err=True)
+
+    with _live() as watch, progress(f"tune {model}") as tell:
+        opened = work.tuner(model, device, records, settings, tell=say, watch=watch, progress=tell)
+        with opened as tuner:
+            if not tuner.rows:
+                raise UserError(f"{model}: no layer has a schedule to choose")
+            interrupted = False
+            try:
+                tuner.run()
+            except KeyboardInterrupt:
+                interrupted = True
+    tables(as_json).print(_summary(tuner))
+    if as_json:
+        print_json(_json(model, target, records, settings, tuner, interrupted))
+    if interrupted:
+        say(f"interrupted; everything measured is in {records}: go on with --continue")
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _live() -> Iterator[Callable[[Tuner], None]]:
+    """Shows the table of tasks on a terminal; nothing elsewhere."""
+    console = errors()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Live(console=console, transient=True, refresh_per_second=4) as live:
+        yield lambda tuner: live.update(_progress(tuner))
+
+
+def _progress(tuner: Tuner) -> Table:
+    eta = "?" if tuner.eta is None else f"{tuner.eta:.0f} s"
+    table = Table(title=f"{tuner.measured} measured in {tuner.elapsed:.0f} s, {eta} left")
+    for name in ("layer", "times", "best µs", "GMAC/s", "of the best", "trials left", ""):
+        table.add_column(name, justify="left" if name in ("layer", "") else "right")
+    peaks = _peaks(tuner)
+    for row in tuner.rows:
+        rate = row.gmacs()
+        table.add_row(
+            row.task.name,
+            str(row.task.count),
+            "" if row.best is None else f"{row.best * 1e6:.1f}",
+            "" if rate is None else f"{rate:.1f}",
+            "" if rate is None else f"{rate / peaks[row.task.workload.layer.kind]:.0%}",
+            str(row.left),
+            row.note,
+        )
+    return table
+
+
+def _peaks(tuner: Tuner) -> dict[str, float]:
+    """The highest rate among the layers of a kind: what this machine has shown that it can."""
+    peaks: dict[str, float] = {}
+    for row in tuner.rows:
+        kind = row.task.workload.layer.kind
+        peaks[kind] = max(peaks.get(kind, 1e-9), row.gmacs() or 0.0)
+    return peaks
+
+
+def _summary(tuner: Tuner) -> Table:
+    table = Table(title=f"{tuner.measured} choices measured in {tuner.elapsed:.0f} s")
+    columns = ("layer", "times", "choices", "default µs", "tuned µs", "gain", "GMAC/s", "choice")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("layer", "choice") else "right")
+    for row in tuner.rows:
+        before, after = _us(row.before), _us(row.after or row.best)
+        gain = f"{row.before / row.after:.2f}x" if row.before and row.after else ""
+        rate = row.gmacs()
+        table.add_row(
+            row.task.name,
+            str(row.task.count),
+            str(len(row.seen)),
+            before,
+            after,
+            gain,
+            "" if rate is None else f"{rate:.1f}",
+            "" if row.winner is None else str(row.winner),
+        )
+    total, tuned = _totals(tuner)
+    if total:
+        table.add_row("all", "", "", _us(total), _us(tuned), f"{total / tuned:.2f}x", "", "")
+    return table
+
+
+def _us(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1e6:.1f}"
+
+
+def _totals(tuner: Tuner) -> tuple[float, float]:
+    pairs = [(r.before, r.after, r.task.count) for r in tuner.rows]
+    done = [(b, a, n) for b, a, n in pairs if b is not None and a is not None]
+    return sum(b * n for b, _, n in done), sum(a * n for _, a, n in done)
+
+
+def _json(
+    model: str,
+    target: str,
+    records: str,
+    settings: dict[str, Any],
+    tuner: Tuner,
+    interrupted: bool,
+) -> dict[str, Any]:
+    before, after = _totals(tuner)
+    return {
+        "model": model,
+        "target": target,
+        "records": records,
+        "settings": settings,
+        "measured": tuner.measured,
+        "seconds": tuner.elapsed,
+        "interrupted": interrupted,
+        "default_us": before * 1e6,
+        "tuned_us": after * 1e6,
+        "tasks": [_row(row) for row in tuner.rows],
+    }
+
+
+def _row(row: Progress) -> dict[str, Any]:
+    return {
+        "layers": row.task.names,
+        "workload": row.task.key,
+        "macs": row.task.macs,
+        "choices": len(row.seen),
+        "default_us": None if row.before is None else row.before * 1e6,
+        "tuned_us": None if row.best is None else row.best * 1e6,
+        "gmacs": row.gmacs(),
+        "choice": None if row.winner is None else row.winner.json(),
+        "note": row.note,
+    }

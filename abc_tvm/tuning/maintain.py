@@ -1,0 +1,151 @@
+"""Look after folders of records: list them, merge them, measure nothing but check everything."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from abc_tvm.errors import RecordsError
+from abc_tvm.targets import Device
+
+from .database import Database, Record
+from .manifest import Manifest, folder_name
+from .measure import Bench, WrongResult
+from .records import best, same_target, typical
+from .task import LAYERS, load_layer, load_module, workload_key
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Row:
+    """One workload of one target folder."""
+
+    folder: str
+    workload: str
+    names: list[str]
+    records: int
+    failed: int
+    best: Record | None
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "folder": self.folder,
+            "workload": self.workload,
+            "layers": self.names,
+            "records": self.records,
+            "failed": self.failed,
+            "best_us": typical(self.best.seconds) * 1e6 if self.best else None,
+            "choice": self.best.choice.json() if self.best else None,
+        }
+
+
+def target_folders(root: Path) -> list[Path]:
+    """The folders of targets under ``root``. Raises ``RecordsError`` where there is none."""
+    found = sorted(path.parent for path in root.glob("*/manifest.json"))
+    if not found:
+        raise RecordsError(f"{root}: no folder of tuning records; abc-tvm tune makes one")
+    return found
+
+
+def rows(root: Path, tell: Tell) -> list[Row]:
+    """What is recorded under ``root``."""
+    import json
+
+    found = []
+    for folder in target_folders(root):
+        database = Database(folder, tell).read()
+        for key in database.workloads:
+            mine = [r for r in database.records if r.workload == key]
+            layer = folder / LAYERS / f"{key}.json"
+            names = json.loads(layer.read_text())["names"] if layer.exists() else []
+            failed = sum(r.failed for r in mine)
+            found.append(Row(folder.name, key, names, len(mine), failed, best(mine)))
+    return found
+
+
+def merge(sources: list[Path], output: Path, tell: Tell) -> int:
+    """Add the records of ``sources`` to ``output``; returns how many were new.
+
+    Target by target; a folder of another version than what ``output`` has is refused.
+
+    Raises:
+        RecordsError: No records, damaged, or of another version.
+    """
+    added = 0
+    for folder in [f for source in sources for f in target_folders(source)]:
+        manifest = Manifest.read(folder)
+        target = output / folder.name
+        there = Manifest.read(target)
+        if manifest is None:
+            raise RecordsError(f"{folder}: has no manifest.json: tune made no such folder")
+        if there is not None and (why := manifest.mismatch(there)):
+            raise RecordsError(f"{folder}: cannot be merged into {target}: {why}")
+        source = Database(folder, tell).read()
+        with Database(target, tell) as database:
+            if there is None:
+                manifest.write(target)
+            known = set(map(_identity, database.records))
+            for key, module in source.workloads.items():
+                layer = folder / LAYERS / f"{key}.json"
+                if layer.exists() and not (target / LAYERS / layer.name).exists():
+                    (target / LAYERS).mkdir(exist_ok=True)
+                    shutil.copy2(layer, target / LAYERS / layer.name)
+                new = [r for r in source.records if r.workload == key and _identity(r) not in known]
+                database.add(key, module, new)
+                added += len(new)
+    return added
+
+
+def _identity(record: Record) -> tuple[Any, ...]:
+    return (record.workload, record.choice, record.seconds, str(record.target))
+
+
+@dataclass
+class Finding:
+    """The outcome of checking one record: ``problem`` is empty where it is right."""
+
+    workload: str
+    choice: str
+    problem: str
+    checked: bool = True
+
+
+def check(root: Path, device: Device, tell: Tell) -> Iterator[Finding]:
+    """Build every distinct choice under ``root`` for ``device`` and compare its results.
+
+    Raises:
+        RecordsError: No records for the device, damaged, or of another version.
+    """
+    folder = root / folder_name(device)
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise RecordsError(f"{root}: no records for the target {device.name} ({folder.name})")
+    if why := manifest.mismatch(Manifest.here(device)):
+        raise RecordsError(f"{folder}: made for something else: {why}")
+    database = Database(folder, tell).read()
+    for key, module in database.workloads.items():
+        if workload_key(load_module(module)) != key:
+            yield Finding(key, "", "the module is not the one that its hash says")
+            continue
+        mine = [r for r in database.records if r.workload == key]
+        for record in mine:
+            if not same_target(record.target, device):
+                yield Finding(key, str(record.choice), "the record is of another target")
+        task = load_layer(folder, key, device)
+        if task is None:
+            yield Finding(key, "", "its layer was not kept beside the records", checked=False)
+            continue
+        bench = Bench(task, device)
+        for choice in dict.fromkeys(r.choice for r in mine if not r.failed):
+            problem = ""
+            try:
+                bench.build(choice)
+            except (WrongResult, tvm.error.TVMError, ValueError) as error:
+                problem = " ".join(str(error).split())[:200]
+            yield Finding(key, str(choice), problem)

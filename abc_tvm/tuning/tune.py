@@ -1,0 +1,83 @@
+"""``tune``: from a model and a folder to measured records. What the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abc_tvm.errors import RecordsError, TargetError
+from abc_tvm.runtime.threads import use_threads
+from abc_tvm.schedules.space import has_space
+from abc_tvm.targets import Device
+
+from .database import Database
+from .manifest import Manifest, folder_name
+from .task import tasks_of
+from .tuner import Budget, Tuner, Watch
+
+if TYPE_CHECKING:
+    from abc_tvm.stages import Model, Progress
+
+Tell = Callable[[str], None]
+DEFAULT_TRIALS = 32
+
+
+def stored_settings(folder: str | Path, device: Device) -> dict[str, Any]:
+    """The settings of the last run on a folder. Raises ``RecordsError`` where there was none."""
+    own = Path(folder) / folder_name(device)
+    manifest = Manifest.read(own)
+    if manifest is None:
+        raise RecordsError(f"{own}: nothing to continue; run tune without --continue first")
+    return manifest.settings
+
+
+@contextmanager
+def tuner(
+    model: Model,
+    device: Device,
+    folder: str | Path,
+    settings: dict[str, Any],
+    *,
+    tell: Tell,
+    watch: Watch = lambda _: None,
+    progress: Progress | None = None,
+) -> Iterator[Tuner]:
+    """A tuner that holds its folder's lock; call ``run()`` on it.
+
+    ``settings``: ``trials``, ``seconds``, ``seed``, ``threads``, ``batch``, ``lowering``; they
+    are stored for ``--continue``.
+
+    Raises:
+        TargetError: This machine does not run code for the target, or it has no search space.
+        RecordsError: The folder is damaged, or of another version.
+    """
+    if not has_space(device):
+        raise TargetError(
+            f"target {device.name}: there is no search space for {device.triple} yet; its "
+            "default schedules are used without tuning"
+        )
+    if not device.runs_here():
+        raise TargetError(
+            f"target {device.name}: this machine does not run its code; tune on the device itself"
+        )
+    use_threads(int(settings["threads"]))
+    tasks = tasks_of(
+        model,
+        device,
+        batch=settings["batch"],
+        lowering=settings["lowering"],
+        threads=int(settings["threads"]),
+        progress=progress,
+    )
+    own = Path(folder) / folder_name(device)
+    with Database(own, tell) as database:
+        here = Manifest.here(device)
+        there = Manifest.read(own)
+        if there is not None and (why := there.mismatch(here)):
+            raise RecordsError(f"{own}: made for something else: {why}: give another folder")
+        here.settings = dict(settings)
+        here.write(own)
+        budget = Budget(settings["trials"], settings["seconds"], seed=settings["seed"])
+        yield Tuner(tasks, device, database, budget, watch)

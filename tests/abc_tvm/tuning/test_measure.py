@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from abc_tvm.compute.geometry import Window
+from abc_tvm.relay_passes.kernel import Lowered
+from abc_tvm.schedules.choice import Choice
+from abc_tvm.targets import Device
+from abc_tvm.tuning import measure
+from abc_tvm.tuning.measure import Bench, WrongResult
+from abc_tvm.tuning.search import next_choice
+from abc_tvm.tuning.task import Task, load_layer, save_layer
+
+
+def test_every_choice_computes_the_same(tasks: list[Task], device: Device) -> None:
+    """All neighbours of the default, and what the search would measure first."""
+    for task in tasks:
+        bench = Bench(task, device)
+        choices = {task.default: 0.0, **dict.fromkeys(task.space.neighbours(task.default), 1.0)}
+        assert len(choices) >= 8
+        for choice in choices:
+            assert bench.build(choice).round() > 0, choice
+
+
+def test_a_wrong_result_is_seen(
+    tasks: list[Task], device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tasks[0], device)
+    assert all(len(np.unique(result)) > 1 for result in bench.expected())
+    right = measure.operands
+
+    def changed(lowered: Lowered, window: Window) -> list[np.ndarray]:
+        made = right(lowered, window)
+        made[0] = made[0] ^ 1
+        return made
+
+    monkeypatch.setattr(measure, "operands", changed)
+    with pytest.raises(WrongResult, match="elements of result 0 differ"):
+        bench.build(tasks[0].default)
+
+
+def test_the_search_ends_and_repeats_itself(tasks: list[Task]) -> None:
+    def path(seed: int) -> list[Choice]:
+        seen: dict[Choice, float] = {}
+        while (choice := next_choice(tasks[0].space, seen, seed)) is not None and len(seen) < 200:
+            seen[choice] = 1.0 / choice.tile.columns
+        return list(seen)
+
+    once = path(0)
+    assert once[0] == tasks[0].default
+    assert len(once) == len(set(once)) < 200
+    assert once == path(0) != path(1)
+
+
+def test_a_layer_comes_back_from_the_disk(
+    tasks: list[Task], device: Device, tmp_path: Path
+) -> None:
+    folder = tmp_path
+    save_layer(folder, tasks[0])
+    found = load_layer(folder, tasks[0].key, device)
+    assert found is not None and found.key == tasks[0].key and found.names == tasks[0].names
+    assert Bench(found, device).build(found.default).round() > 0
+    assert load_layer(folder, "0", device) is None

@@ -1,0 +1,180 @@
+"""Whole runs: the command line, killed tuners, two tuners at once."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import abc_tvm
+from abc_tvm.cli import run_command
+from abc_tvm.targets import Device
+from abc_tvm.tuning.database import RECORDS, Database
+from abc_tvm.tuning.manifest import folder_name
+from abc_tvm.tuning.records import FINAL_ROUNDS, open_records
+from abc_tvm.tuning.task import Task
+from tests.abc_tvm.small_networks import network, write
+
+Capture = pytest.CaptureFixture[str]
+
+
+def command(model: Path, folder: Path, *more: str) -> list[str]:
+    lowering = ["--lowering", "bitserial", "--json"]
+    return ["tune", str(model), "-t", "native", "--records", str(folder), *lowering, *more]
+
+
+def start(model: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-m", "abc_tvm", *command(model, folder, *more)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def answer(capsys: Capture, *arguments: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run_command(list(arguments)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_tune_continue_show_check_merge_compile(
+    model: Path, tmp_path: Path, device: Device, tasks: list[Task], capsys: Capture
+) -> None:
+    folder = tmp_path / "r"
+    facts = answer(capsys, *command(model, folder, "--trials", "4"))
+    assert {row["choices"] for row in facts["tasks"]} == {4}
+    assert facts["measured"] == 4 * len(tasks) and not facts["interrupted"]
+    assert facts["tuned_us"] <= facts["default_us"]
+
+    again = answer(capsys, *command(model, folder, "--continue"))
+    assert again["measured"] == 0 and again["settings"]["trials"] == 4
+    assert again["tuned_us"] == pytest.approx(facts["tuned_us"])
+    more = answer(capsys, *command(model, folder, "--continue", "--trials", "6"))
+    assert more["measured"] == 2 * len(tasks)
+
+    shown = answer(capsys, "records", "show", str(folder), "--json")["workloads"]
+    assert {row["workload"] for row in shown} == {task.key for task in tasks}
+    checked = answer(capsys, "records", "check", str(folder), "--json")
+    assert checked["right"] == 6 * len(tasks) and checked["wrong"] == 0
+
+    merged = tmp_path / "merged"
+    added = answer(capsys, "records", "merge", str(folder), "-o", str(merged), "--json")["added"]
+    assert added == len(Database(folder / folder_name(device)).read().records)
+    assert (
+        answer(capsys, "records", "merge", str(folder), "-o", str(merged), "--json")["added"] == 0
+    )
+    assert answer(capsys, "records", "check", str(merged), "--json")["right"] == checked["right"]
+
+
+def test_compiled_with_records_is_the_same_network(
+    model: Path, tmp_path: Path, device: Device, tasks: list[Task], rng: np.random.Generator
+) -> None:
+    assert run_command(command(model, tmp_path, "--trials", "3")) == 0
+    own = tmp_path / folder_name(device)
+    text = (own / RECORDS).read_text().splitlines()
+    # Keep of each workload only a choice that is not the default, so that it must be used.
+    kept = [
+        line
+        for line, r in zip(text, Database(own).read().records, strict=True)
+        if all(r.choice != t.default for t in tasks if t.key == r.workload)
+    ]
+    (own / RECORDS).write_text("\n".join(kept) + "\n")
+    records = open_records(device, tmp_path, lambda _: None)
+    assert all(records.choice(t.workload.func) not in (None, t.default) for t in tasks)
+    x = {"input": rng.normal(size=(2, 8, 6, 6)).astype(np.float32)}
+    found = []
+    for folder in (None, tmp_path):
+        abc_tvm.compile(str(model), lowering="bitserial", records=folder).save(tmp_path / "o.so")
+        found.append(((tmp_path / "o.so").read_bytes(), abc_tvm.load(tmp_path / "o.so").run(x)))
+    assert found[0][0] != found[1][0]
+    np.testing.assert_array_equal(found[0][1]["output"], found[1][1]["output"])
+
+
+def test_a_workload_under_a_wrong_hash_fails_the_check(
+    model: Path, tmp_path: Path, device: Device, tasks: list[Task], capsys: Capture
+) -> None:
+    assert run_command(command(model, tmp_path, "--trials", "2")) == 0
+    for path in (tmp_path / folder_name(device)).glob("database_*.json"):
+        path.write_text(path.read_text().replace(tasks[0].key, "123"))
+    capsys.readouterr()
+    assert run_command(["records", "check", str(tmp_path), "--json"]) == 1
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["wrong"] == 1 and facts["problems"][0]["workload"] == "123"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--continue"], "nothing to continue"),
+        (["-t", "x86-64", "--trials", "0"], "--trials"),
+    ],
+)
+def test_wrong_use_is_one_line(
+    model: Path, tmp_path: Path, capsys: Capture, more: list[str], message: str
+) -> None:
+    assert run_command(command(model, tmp_path, *more)) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and message in said.err and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_killed_tuners_lose_nothing(
+    model: Path,
+    tmp_path: Path,
+    device: Device,
+    tasks: list[Task],
+    sweep: Callable[[Sequence[int], Sequence[int]], Sequence[int]],
+) -> None:
+    """``kill -9`` at random moments; what was on the disk before is there after it."""
+    own = tmp_path / folder_name(device)
+    moments = random.Random(5)
+    before = 0
+    for _ in sweep(range(4), range(200)):
+        run = start(model, tmp_path, "--trials", "100000")
+        while not (own / RECORDS).exists() and run.poll() is None:
+            time.sleep(0.02)
+        deadline = time.monotonic() + 60
+        while len(Database(own).read().records) <= before and time.monotonic() < deadline:
+            if run.poll() is not None:
+                break  # nothing left to measure
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 0.6))
+        seen = Database(own).read().records if own.exists() else []
+        run.send_signal(signal.SIGKILL)
+        run.communicate(timeout=60)
+        found = Database(own).read().records
+        assert found[: len(seen)] == seen and len(seen) >= before
+        before = len(seen)
+    last = start(model, tmp_path, "--continue", "--trials", "5")
+    out, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    assert all(row["tuned_us"] for row in json.loads(out)["tasks"])
+    records = Database(own).read().records
+    assert {r.workload for r in records if len(r.seconds) >= FINAL_ROUNDS} == {
+        task.key for task in tasks
+    }
+
+
+@pytest.mark.slow
+def test_two_tuners_on_one_folder(
+    model: Path, tmp_path: Path, tasks: list[Task], capsys: Capture
+) -> None:
+    other = write(tmp_path / "wide.onnx", network(dims=("N", 8, 6, 9)))
+    folder = tmp_path / "r"
+    runs = [start(m, folder, "--trials", "4") for m in (model, other)]
+    said = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert sum("tunes here; waiting" in err for _, err in said) <= 1
+    found = answer(capsys, "records", "check", str(folder), "--json")
+    assert found["wrong"] == found["not_checked"] == 0
+    shown = answer(capsys, "records", "show", str(folder), "--json")["workloads"]
+    assert len(shown) == 2 * len(tasks)
+    assert {task.key for task in tasks} < {row["workload"] for row in shown}
