@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from abc_tvm.compute.accumulate import Tile
@@ -47,7 +47,8 @@ class Choice:
     @staticmethod
     def of(words: dict[str, str]) -> Choice:
         """The choice that :meth:`words` wrote. Raises ``ValueError`` for anything else."""
-        numbers = {n: words.get(n, "") for n in ("rows", "columns", "blocks", "tasks")}
+        extents = [knob.name for knob in fields(Tile)]
+        numbers = {n: words.get(n, "") for n in (*extents, "tasks")}
         names = {"count": COUNTS, "taps": TAPS, "order": ORDERS}
         if (
             words.keys() != numbers.keys() | names.keys()
@@ -55,9 +56,9 @@ class Choice:
             or not all(words[name] in known for name, known in names.items())
         ):
             raise ValueError(f"not a choice: {words}")
-        rows, columns, blocks, tasks = (int(n) for n in numbers.values())
+        *tile, tasks = (int(n) for n in numbers.values())
         knobs: dict[str, Any] = {name: words[name] for name in names}
-        return Choice(Tile(rows, columns, blocks), tasks=tasks, **knobs)
+        return Choice(Tile(*tile), tasks=tasks, **knobs)
 
     def __str__(self) -> str:
         tile = f"{self.tile.rows}x{self.tile.columns}x{self.tile.blocks}"

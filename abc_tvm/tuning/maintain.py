@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tvm
-
 from abc_tvm.errors import RecordsError
 from abc_tvm.targets import Device
 
@@ -146,6 +144,6 @@ def check(root: Path, device: Device, tell: Tell) -> Iterator[Finding]:
             problem = ""
             try:
                 bench.build(choice)
-            except (WrongResult, tvm.error.TVMError, ValueError) as error:
+            except (WrongResult, RuntimeError, ValueError) as error:
                 problem = " ".join(str(error).split())[:200]
             yield Finding(key, str(choice), problem)

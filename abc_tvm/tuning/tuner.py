@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import tvm
-
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
 
@@ -156,7 +154,7 @@ class Tuner:
     def _measure(self, row: Progress, bench: Bench, choice: Choice) -> None:
         try:
             times = bench.seconds(bench.build(choice), ROUNDS)
-        except (WrongResult, tvm.error.TVMError, ValueError) as error:
+        except (WrongResult, RuntimeError, ValueError) as error:
             if choice == row.task.default:
                 raise
             row.note = " ".join(str(error).split())[:80]
