@@ -174,7 +174,7 @@ def test_an_interrupted_tuner_says_how_to_go_on(
             break
         time.sleep(0.02)
     run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
     assert "--continue" in err and "Traceback" not in err and "internal error" not in err
     assert len(Database(own).read().records) >= 2
