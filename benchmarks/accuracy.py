@@ -36,7 +36,7 @@ PRESETS = {
     "long": {"mnist": (6, 5), "fashion": (9, 6)},
     "gpu": {"mnist": (30, 40), "fashion": (60, 80)},
 }
-"""Epochs of the float network and of each ABC network. On two cores of a Zen 4: ``cpu`` takes about
+"""Epochs of the float network and of each ABC network. On two cores ``cpu`` takes about
 twenty minutes, ``long`` three quarters of an hour; ``gpu`` is meant for a GPU."""
 
 AUGMENT: dict[str, dict[str, Any]] = {"mnist": {"shift": 1}, "fashion": {"flip": True}}
