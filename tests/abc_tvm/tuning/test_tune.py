@@ -163,23 +163,6 @@ def test_killed_tuners_lose_nothing(
     }
 
 
-def test_an_interrupted_tuner_says_how_to_go_on(
-    model: Path, tmp_path: Path, device: Device
-) -> None:
-    own = tmp_path / folder_name(device)
-    run = start(model, tmp_path, "--trials", "100000")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and run.poll() is None:
-        if (own / RECORDS).exists() and len(Database(own).read().records) >= 2:
-            break
-        time.sleep(0.02)
-    run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
-    assert run.returncode == 130, err
-    assert "--continue" in err and "Traceback" not in err and "internal error" not in err
-    assert len(Database(own).read().records) >= 2
-
-
 @pytest.mark.slow
 def test_two_tuners_on_one_folder(
     model: Path, tmp_path: Path, tasks: list[Task], capsys: Capture
