@@ -15,6 +15,7 @@ from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
 
 from .database import FAILED_S, Database, Record
+from .interrupt import ctrl_c_waits
 from .measure import Bench, Built, WrongResult
 from .records import FINAL_ROUNDS, same_target, target_json, typical
 from .search import next_choice, settled
@@ -136,8 +137,9 @@ class Tuner:
         weight = {row.task.key: row.task.count * (row.best or 0.0) for row in todo}
         for row in sorted(todo, key=lambda r: -weight[r.task.key]):
             self._search(row, benches[row.task.key])
-            self._final(row, benches.pop(row.task.key))
-            row.done = True
+            with ctrl_c_waits():
+                self._final(row, benches.pop(row.task.key))
+                row.done = True
             self.watch(self)
 
     def _search(self, row: Progress, bench: Bench) -> None:
@@ -152,6 +154,10 @@ class Tuner:
             self._measure(row, bench, choice)
 
     def _measure(self, row: Progress, bench: Bench, choice: Choice) -> None:
+        with ctrl_c_waits():
+            self._measure_whole(row, bench, choice)
+
+    def _measure_whole(self, row: Progress, bench: Bench, choice: Choice) -> None:
         try:
             times = bench.seconds(bench.build(choice), ROUNDS)
         except (WrongResult, RuntimeError, ValueError) as error:

@@ -34,7 +34,13 @@ def command(model: Path, folder: Path, *more: str) -> list[str]:
 
 def start(model: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-m", "abc_tvm", *command(model, folder, *more)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_ctrl_c)
+
+
+def _heed_ctrl_c() -> None:
+    """A suite that runs in a shell's background ignores Ctrl-C, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def answer(capsys: Capture, *arguments: str) -> dict[str, Any]:
@@ -161,6 +167,24 @@ def test_killed_tuners_lose_nothing(
     assert {r.workload for r in records if len(r.seconds) >= FINAL_ROUNDS} == {
         task.key for task in tasks
     }
+
+
+def test_an_interrupted_tuner_says_how_to_go_on(
+    model: Path, tmp_path: Path, device: Device
+) -> None:
+    own = tmp_path / folder_name(device)
+    run = start(model, tmp_path, "--trials", "100000")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and run.poll() is None:
+        if (own / RECORDS).exists() and len(Database(own).read().records) >= 2:
+            break
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert "--continue" in err and "Traceback" not in err and "internal error" not in err
+    records = Database(own).read().records
+    assert len(records) >= 2 and not any(record.failed for record in records)
 
 
 @pytest.mark.slow
