@@ -82,7 +82,8 @@ class Comparison:
             "processors": list(self.processors),
             "inputs": self.shapes,
             "straw_man": self.straw_man,
-            "bitserial_layers": len(self.report.binarized),
+            "bitserial_layers": sum(row.lowering == "bitserial" for row in self.report),
+            "int8_layers": sum(row.lowering == "int8" for row in self.report),
             "target": self.report.target,
             "machine": machine_name() if self.device is None else self.device,
             "device": self.device,
@@ -100,6 +101,7 @@ def bench(
     threads: int = 1,
     repeat: int = 20,
     lowering: str = "auto",
+    allow_int8: bool | float | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compile a network and time it beside other engines.
@@ -115,6 +117,7 @@ def bench(
         threads: Of every engine; the process is confined to as many processors.
         repeat: Measurements of each engine.
         lowering: As for ``abc_tvm.compile``.
+        allow_int8: As for ``abc_tvm.compile``.
         progress: Called with the name of each stage as it begins.
 
     Raises:
@@ -132,7 +135,9 @@ def bench(
     network = "model" if float_model is None else "float model"
     standard = frontend.standard_onnx(opponent) if _any_onnx(against) else None
     fixed = fixed_batch(source, batch)
-    artifact = compile_network(source, target, batch=fixed, lowering=lowering, progress=tell)
+    artifact = compile_network(
+        source, target, batch=fixed, lowering=lowering, allow_int8=allow_int8, progress=tell
+    )
     arrays = random_inputs(artifact.info.inputs, batch)
     if standard is not None:
         set_batch(standard, batch)

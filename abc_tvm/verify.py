@@ -49,6 +49,8 @@ ROUNDING = 1e-4
 FLIP_RATE = 1e-4
 FEW_FLIPS = 2
 DRIFT = 0.1
+ROUNDED = 0.05
+ROUNDED_FLIPS = 0.01
 MOST_DRIFT = 0.7
 """Outputs of unrelated networks are about 1.4 apart: nothing near that passes."""
 
@@ -56,7 +58,10 @@ CRITERION = (
     f"every output within {ROUNDING:g} of the largest value; or, for each binarized layer, at most "
     f"{FLIP_RATE:g} of the bits flipped (or {FEW_FLIPS}), outputs within {ROUNDING:g} when all "
     f"layers read the same bits, and end to end the same argmax everywhere or a relative error "
-    f"(2-norm) of at most {DRIFT:g} or reference_drift, but below {MOST_DRIFT:g}"
+    f"(2-norm) of at most {DRIFT:g} or reference_drift, but below {MOST_DRIFT:g}. Where layers are "
+    f"rounded to bytes (error_bound above 0): at most {ROUNDED_FLIPS:g} of a layer's bits flipped, "
+    f"outputs within {ROUNDED:g} when all layers read the same bits, and end to end below "
+    f"{MOST_DRIFT:g}"
 )
 
 
@@ -90,7 +95,9 @@ class Verification:
         return {
             **kept,
             "target": self.report.target,
-            "bitserial_layers": len(self.report.binarized),
+            "bitserial_layers": sum(row.lowering == "bitserial" for row in self.report),
+            "int8_layers": sum(row.lowering == "int8" for row in self.report),
+            "error_bound": max((row.error_bound or 0.0 for row in self.report), default=0.0),
             "layers": [asdict(row) for row in self.layers],
             "criterion": CRITERION,
         }
@@ -103,6 +110,7 @@ def verify(
     inputs: Mapping[str, np.ndarray] | None = None,
     batch: int | None = None,
     lowering: str = "auto",
+    allow_int8: bool | float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Verification:
@@ -114,6 +122,7 @@ def verify(
         inputs: ONNX input name to array; by default random ones, from ``seed``.
         batch: Fixes a symbolic batch dimension in the compiled network.
         lowering: As for ``abc_tvm.compile``.
+        allow_int8: As for ``abc_tvm.compile``.
         seed: Of the random inputs.
         progress: Called with the name of each stage as it begins.
 
@@ -123,7 +132,7 @@ def verify(
     """
     tell = progress or (lambda _: None)
     device = device_of(target)
-    context = stages.make_context(device, lowering)
+    context = stages.make_context(device, lowering, allow_int8)
     source = stages.checked_source(model)
     standard = frontend.standard_onnx(source)
     reference = OnnxEngine(standard, optimise=False)
@@ -192,7 +201,11 @@ def _judge(
     few = all(r.flipped_bits <= max(FEW_FLIPS, FLIP_RATE * r.checked_bits) for r in rows)
     allowed = min(max(DRIFT, drift), MOST_DRIFT)
     close = agreement == 1.0 or relative <= allowed
-    by_bits = bool(rows) and few and forced_error <= ROUNDING and close
+    if artifact.report.rounded:
+        few = all(r.flipped_bits <= ROUNDED_FLIPS * r.checked_bits for r in rows)
+        by_bits = few and forced_error <= ROUNDED and relative < MOST_DRIFT
+    else:
+        by_bits = bool(rows) and few and forced_error <= ROUNDING and close
     return Verification(
         passed=same_shapes and (scaled <= ROUNDING or by_bits),
         max_abs_error=error,

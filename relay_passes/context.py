@@ -31,6 +31,7 @@ class Layer:
     reason: str = ""
     weight_bytes: int = 0
     float_weight_bytes: int = 0
+    error_bound: float | None = None
 
     def row(self) -> dict[str, Any]:
         """The layer as JSON."""
@@ -43,7 +44,10 @@ class Context:
 
     device: Device
     lowering: str = "auto"
-    """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible."""
+    """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible; ``int8``:
+    bytes wherever they are possible, else as ``auto``."""
+    allow_int8: float | None = None
+    """Bytes also where scales and levels must be rounded, if their error stays within this."""
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     records: Records | None = None

@@ -6,12 +6,12 @@ Both stand in for :class:`abc_tvm.schedules.kernels.Kernels` while one kernel is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tvm import s_tir, te
 
-from abc_tvm.compute import accumulate
+from abc_tvm.compute import accumulate, byte_products
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
@@ -21,7 +21,9 @@ from abc_tvm.targets import Device
 from . import blocks
 from .choice import Choice
 from .kernels import Kernels, Table
+from .tiles import Kind
 from .window import schedule_window
+from .x86.dot import instruction
 from .x86.nibbles import schedule_nibbles
 
 
@@ -32,7 +34,7 @@ class Layer:
     window: Window
     blocking: Blocking
     pairs: int
-    kind: Literal["bits", "float"]
+    kind: Kind
 
 
 class PlainKernels(Kernels):
@@ -44,9 +46,7 @@ class PlainKernels(Kernels):
 
     layer: Layer | None = None
 
-    def tile(
-        self, window: Window, blocking: Blocking, pairs: int, kind: Literal["bits", "float"]
-    ) -> Tile:
+    def tile(self, window: Window, blocking: Blocking, pairs: int, kind: Kind) -> Tile:
         self.layer = Layer(window, blocking, pairs, kind)
         return Tile()
 
@@ -60,6 +60,19 @@ class PlainKernels(Kernels):
         table: Table,
     ) -> te.Tensor:
         return accumulate.popcounts(bits, table(planes, "plane"), window, blocking, tile)
+
+    def dots(
+        self,
+        codes: te.Tensor,
+        weights: np.ndarray,
+        zero: int,
+        window: Window,
+        blocking: Blocking,
+        tile: Tile,
+        table: Table,
+    ) -> te.Tensor:
+        quads = table(byte_products.pack_quads(weights, blocking), "weight")
+        return byte_products.byte_products(codes, quads, window, blocking, tile, zero)
 
     def window(self, func: Any, tile: Tile) -> Any:
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # nothing depends on the convolution
@@ -77,9 +90,7 @@ class ChosenKernels(Kernels):
         super().__init__(device)
         self.choice = choice
 
-    def tile(
-        self, window: Window, blocking: Blocking, pairs: int, kind: Literal["bits", "float"]
-    ) -> Tile:
+    def tile(self, window: Window, blocking: Blocking, pairs: int, kind: Kind) -> Tile:
         return self.choice.tile
 
     def counts(
@@ -102,5 +113,8 @@ class ChosenKernels(Kernels):
         if "split" in blocks.names(sch):
             sch.compute_inline(sch.get_sblock("split"))
             func = sch.mod["main"]
-        schedule = schedule_nibbles if "byte_acc" in blocks.names(sch) else schedule_window
-        return schedule(func, tile, cores=self.device.cores, choice=self.choice)
+        cores = self.device.cores
+        if "byte_acc" in blocks.names(sch):
+            return schedule_nibbles(func, tile, cores=cores, choice=self.choice)
+        dot = instruction(self.device)
+        return schedule_window(func, tile, cores=cores, choice=self.choice, dot=dot)

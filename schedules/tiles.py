@@ -18,7 +18,8 @@ from abc_tvm.compute.lanes import Blocking
 
 from .x86 import family
 
-Kind = Literal["bits", "float"]
+Kind = Literal["bits", "float", "bytes"]
+"""What a convolution sums: planes of bits, float products, or products of levels coded as bytes."""
 
 
 class Registers(Protocol):
@@ -88,7 +89,7 @@ def choose_tile(
 ) -> Tile:
     """The default tile of a convolution on ``device``.
 
-    ``pairs`` is the number of plane pairs, M times N (1 for "float"). The tile's blocks divide
+    ``pairs`` is the number of plane pairs, M times N (1 but for "bits"). The tile's blocks divide
     ``blocking.blocks``; its rows and columns need not divide the output. A tile of one pixel and
     one block is always allowed, even where its pairs need more registers than there are.
     """

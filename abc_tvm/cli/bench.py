@@ -40,6 +40,7 @@ STRAW_MAN = (
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True,
               help="Images of one run, where the model leaves the batch open.")  # fmt: skip
 @options.lowering
+@options.allow_int8
 @click.option("--plot", metavar="OUT.png", help="Draw the times as a bar chart.")
 @options.device
 @options.as_json
@@ -52,6 +53,7 @@ def bench(
     repeat: int,
     batch: int,
     lowering: str,
+    allow_int8: float | None,
     plot: str | None,
     rpc: str | None,
     rpc_tracker: str | None,
@@ -78,6 +80,7 @@ def bench(
             "threads": threads,
             "repeat": repeat,
             "lowering": lowering,
+            "allow_int8": allow_int8,
             "progress": tell,
         }
         if address is None:

@@ -24,6 +24,7 @@ from abc_tvm.files import check_writable
 @click.option("--name", help="With --format c: the beginning of all names. [default: MODEL]")
 @options.batch
 @options.lowering
+@options.allow_int8
 @click.option(
     "--records",
     metavar="DIR",
@@ -39,6 +40,7 @@ def compile_(
     name: str | None,
     batch: int | None,
     lowering: str,
+    allow_int8: float | None,
     records: str | None,
     debug_dump: str | None,
     as_json: bool,
@@ -63,6 +65,7 @@ def compile_(
                 name=name,
                 batch=batch,
                 lowering=lowering,
+                allow_int8=allow_int8,
                 debug_dump=debug_dump,
                 records=records,
                 progress=tell,
@@ -79,6 +82,7 @@ def compile_(
                 target,
                 batch=batch,
                 lowering=lowering,
+                allow_int8=allow_int8,
                 debug_dump=debug_dump,
                 records=records,
                 progress=tell,

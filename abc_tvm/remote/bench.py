@@ -33,6 +33,7 @@ def bench(
     threads: int = 1,
     repeat: int = 20,
     lowering: str = "auto",
+    allow_int8: bool | float | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -56,7 +57,9 @@ def bench(
     source = stages.checked_source(model)
     opponent = source if float_model is None else stages.checked_source(float_model)
     fixed = local.fixed_batch(source, batch)
-    ours = compile_network(source, target, batch=fixed, lowering=lowering, progress=tell)
+    ours = compile_network(
+        source, target, batch=fixed, lowering=lowering, allow_int8=allow_int8, progress=tell
+    )
     artifacts = {OURS: ours}
     for name in against:
         tell(name)
