@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abc_tvm.errors import RecordsError, TargetError
-from abc_tvm.runtime.threads import use_threads
 from abc_tvm.schedules.space import has_space
 from abc_tvm.targets import Device
 
 from .database import Database
+from .local import LocalRunner
 from .manifest import Manifest, folder_name
+from .runner import Work
 from .task import tasks_of
 from .tuner import Budget, Tuner, Watch
 
@@ -62,7 +63,6 @@ def tuner(
         raise TargetError(
             f"target {device.name}: this machine does not run its code; tune on the device itself"
         )
-    use_threads(int(settings["threads"]))
     tasks = tasks_of(
         model,
         device,
@@ -80,4 +80,5 @@ def tuner(
         here.settings = dict(settings)
         here.write(own)
         budget = Budget(settings["trials"], settings["seconds"], seed=settings["seed"])
-        yield Tuner(tasks, device, database, budget, watch)
+        runner = LocalRunner(Work(own, device, int(settings["threads"])))
+        yield Tuner(tasks, device, database, budget, runner, watch)
