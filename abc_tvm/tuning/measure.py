@@ -7,6 +7,7 @@ the process that may crash.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +72,19 @@ def compare(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
             raise WrongResult(f"{wrong} of {b.size} elements of result {number} differ")
 
 
-def in_turns(kernels: list[Built], rounds: int) -> list[tuple[float, ...]]:
-    """Seconds of each kernel in each round; the kernels take turns."""
-    times = [[kernel.round() for kernel in kernels] for _ in range(rounds)]
-    return list(zip(*times, strict=True))
+def in_turns(
+    kernels: list[Built], rounds: int, before: Callable[[], None] = lambda: None
+) -> list[tuple[float, ...]]:
+    """Seconds of each kernel in each round; the kernels take turns.
+
+    ``before`` is called before each measurement.
+    """
+    times: list[list[float]] = [[] for _ in kernels]
+    for _ in range(rounds):
+        for kernel, mine in zip(kernels, times, strict=True):
+            before()
+            mine.append(kernel.round())
+    return [tuple(mine) for mine in times]
 
 
 class Bench:
