@@ -49,14 +49,18 @@ class Builders:
         limits = [b.helper.left for b in self._builders if not b.ready or b.order]
         return min((limit for limit in limits if limit is not None), default=None)
 
+    def start(self) -> None:
+        """Start a process, which imports TVM while this one goes on."""
+        helper = Helper(self._worker)
+        helper.begin(("ready", self._work), START_S)
+        self._builders.append(_Builder(helper))
+
     def order(self, order: Order) -> None:
         """Build, now or when a process is free."""
         self._queue.append(order)
         idle = sum(b.order is None for b in self._builders)
         if idle < len(self._queue) and len(self._builders) < self.count:
-            helper = Helper(self._worker)
-            helper.begin(("ready", self._work), START_S)
-            self._builders.append(_Builder(helper))
+            self.start()
         self._begin()
 
     def collect(self) -> list[tuple[Order, list[Package] | str]]:

@@ -28,7 +28,7 @@ from abc_tvm.targets import Device
 from .measure import Built, compare, in_turns
 from .package import Package
 from .runner import Job
-from .worker import reply
+from .worker import end_with_parent, reply
 
 
 class DeviceWorker(Worker):
@@ -140,6 +140,7 @@ def main() -> None:
     """Answer requests until the other side is gone."""
     pipe = Connection(int(sys.argv[1]))
     lifeline(pipe)
+    end_with_parent()
     worker = DeviceWorker(pipe)
     while True:
         name, *arguments = pipe.recv()

@@ -93,7 +93,8 @@ class FleetRunner:
         if self._address.key is not None:
             with tracker(self._address, self._seconds) as there:
                 count = there.count()
-        for _ in range(count + 1):
+        self._builders.start()
+        for _ in range(max(1, count)):
             self._enlist()
         return self
 

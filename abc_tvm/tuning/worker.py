@@ -8,11 +8,12 @@ candidate that it was busy with.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
+import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from abc_tvm.tuning.task import load_layer
 KEPT = 4
 """Layers that are kept in memory; reading one again takes a fifth of a second."""
 
-Say = Callable[[str, float], None]
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Worker:
@@ -86,6 +87,16 @@ def limit_memory() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
+def end_with_parent() -> None:
+    """Let the kernel end this process when the tuner is gone, whatever it is doing.
+
+    :func:`abc_tvm.remote.watchdog.lifeline` needs Python's lock for that, which a kernel that hangs
+    may hold. Both: a parent that was gone before this call is seen by the lifeline.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # not Linux
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def reply(worker: object, name: str, arguments: list[Any]) -> tuple[Any, ...]:
     """The message that answers a request."""
     try:
@@ -104,6 +115,7 @@ def main() -> None:
     """Answer requests until the other side is gone."""
     pipe = Connection(int(sys.argv[1]))
     lifeline(pipe)
+    end_with_parent()
     limit_memory()
     worker = Worker()
     while True:
