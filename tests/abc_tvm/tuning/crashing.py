@@ -8,7 +8,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,15 @@ from abc_tvm.tuning import measure, worker
 from abc_tvm.tuning.package import Package
 from abc_tvm.tuning.task import Task
 
-BAD = {"SIGSEGV": 101, "SIGILL": 102, "hang": 103, "memory": 104, "wrong": 105, "exit": 106}
+BAD = {
+    "SIGSEGV": 101,
+    "SIGILL": 102,
+    "hang": 103,
+    "memory": 104,
+    "wrong": 105,
+    "exit": 106,
+    "device": 107,
+}
 
 _build = measure.Bench.build
 _package = worker.package
@@ -52,7 +63,20 @@ def build(self: measure.Bench, choice: Choice) -> measure.Built:
 
 def package(task: Task, device: Any, choice: Choice | None) -> Package:
     _misbehave(choice)
-    return _package(task, device, choice)
+    made = _package(task, device, choice)
+    if choice is not None and choice.tasks == BAD["device"]:
+        made.library = _deadly()
+    return made
+
+
+def _deadly() -> bytes:
+    """A library that ends the process that loads it."""
+    text = "#include <signal.h>\n__attribute__((constructor)) void f(void) { raise(SIGSEGV); }\n"
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder, "f.c"), Path(folder, "f.so")
+        source.write_text(text)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+        return library.read_bytes()
 
 
 if __name__ == "__main__":
