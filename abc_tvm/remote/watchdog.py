@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any
 
+from abc_tvm.errors import UserError
+
 _END_S = 5.0
 
 
@@ -57,7 +59,12 @@ class Helper:
     def __init__(self, module: str) -> None:
         self._said = ""
         self._end: float | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the helper
+        try:
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the helper
+        except OSError as error:
+            raise UserError(
+                f"temporary files cannot be written ({error.strerror}); make room, or set TMPDIR"
+            ) from error
         self._pipe, theirs = Pipe()
         # A session of its own: Ctrl-C reaches this process, which then ends the helper.
         self._process = subprocess.Popen(

@@ -6,7 +6,8 @@ With a tracker one more process always waits for the next device: so whatever jo
 back, is taken in.
 
 A device that dies is dropped and its candidate measured elsewhere. A candidate that two devices
-died at counts as failed: it may well be the cause. No device for :data:`GRACE_S` is an error.
+died at counts as failed as soon as a third proves that it lives, by running the layer's plain
+loops: where all die together, no candidate is to blame. No device for :data:`GRACE_S` is an error.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class _Run:
     job: Job
     packages: list[Package] = field(default_factory=list)
     losses: int = 0
+    reason: str = ""
 
 
 @dataclass
@@ -176,7 +178,7 @@ class FleetRunner:
 
     def _begin(self, member: _Member, run: _Run) -> None:
         """The next step of a run on a device."""
-        member.measuring = member.layer == run.job.workload
+        member.measuring = member.layer == run.job.workload and run.losses < LOSSES
         request = (
             ("measure", run.job, run.packages)
             if member.measuring
@@ -202,9 +204,9 @@ class FleetRunner:
         except Refusal as refusal:
             if refusal.kind in ("DeviceError", "TargetError") or member.run is None:
                 return self._drop(member, str(refusal))
-            run, member.run = member.run, None
+            failed, member.run = member.run, None
             where = "" if member.machine is None else member.machine.name
-            return [Outcome(run.job, where, failure=str(refusal))]
+            return [Outcome(failed.job, where, failure=str(refusal))]
         if answer is None:
             return []
         if member.machine is None:
@@ -218,9 +220,15 @@ class FleetRunner:
             return []
         if not member.measuring:
             member.layer = run.job.workload
+            if run.losses >= LOSSES:
+                member.run = None
+                failure = f"{run.losses} devices died at it: {run.reason}"
+                return [Outcome(run.job, member.machine.name, failure=failure)]
             self._begin(member, run)
             return []
         member.run = None
+        self._members.remove(member)
+        self._members.append(member)  # the next job goes to the device that has rested longest
         member.machine.doing = ""
         member.machine.measured += 1
         return [Outcome(run.job, member.machine.name, tuple(answer.value))]
@@ -242,11 +250,10 @@ class FleetRunner:
         self._tell(f"device {name} is dropped: {reason}")
         if run is None:
             return []
-        run.losses += 1
-        if run.losses < LOSSES:
-            self._built.insert(0, run)
-            return []
-        return [Outcome(run.job, name, failure=f"{run.losses} devices died at it: {reason}")]
+        if member.measuring:
+            run.losses, run.reason = run.losses + 1, reason
+        self._built.insert(0, run)
+        return []
 
     # ---- how long to wait ---------------------------------------------------------------
 
