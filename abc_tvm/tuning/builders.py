@@ -99,11 +99,18 @@ class Builders:
             builder.helper.close()
 
     def _begin(self) -> None:
-        for builder in self._builders:
-            if self._queue and builder.ready and builder.order is None:
+        for builder in list(self._builders):
+            if not self._queue or not builder.ready or builder.order is not None:
+                continue
+            order = self._queue[0]
+            try:
+                builder.helper.begin(("package", order.workload, [*order.choices]), BUILD_S)
+            except Death:  # it was ended while it had nothing to do
+                builder.helper.close()
+                self._builders.remove(builder)
+                self.start()
+            else:
                 builder.order = self._queue.pop(0)
-                request = ("package", builder.order.workload, list(builder.order.choices))
-                builder.helper.begin(request, BUILD_S)
 
     def _end(self, builder: _Builder, error: Exception) -> None:
         if not builder.ready:
@@ -114,4 +121,4 @@ class Builders:
         builder.helper.close()
         self._builders.remove(builder)
         if self._queue:
-            self.order(self._queue.pop(0))
+            self.start()

@@ -168,7 +168,7 @@ class FleetRunner:
         waiting = any(m.machine is None for m in self._members)
         if wanted and not waiting and time.monotonic() >= self._retry_at:
             self._enlist()
-        for member in self._members:
+        for member in list(self._members):
             if self._built and member.idle:
                 same = (r for r in self._built if r.job.workload == member.layer)
                 run = next(same, self._built[0])
@@ -198,12 +198,15 @@ class FleetRunner:
         try:
             answer = member.helper.answer()
         except Silence as silence:
-            return self._drop(member, str(silence) or f"not there within {START_S:g} s")
+            self._drop(member, str(silence) or f"not there within {START_S:g} s")
+            return []
         except Death as death:
-            return self._drop(member, f"its process here ended ({death})")
+            self._drop(member, f"its process here ended ({death})")
+            return []
         except Refusal as refusal:
             if refusal.kind in ("DeviceError", "TargetError") or member.run is None:
-                return self._drop(member, str(refusal))
+                self._drop(member, str(refusal))
+                return []
             failed, member.run = member.run, None
             where = "" if member.machine is None else member.machine.name
             return [Outcome(failed.job, where, failure=str(refusal))]
@@ -233,7 +236,7 @@ class FleetRunner:
         member.machine.measured += 1
         return [Outcome(run.job, member.machine.name, tuple(answer.value))]
 
-    def _drop(self, member: _Member, reason: str) -> list[Outcome]:
+    def _drop(self, member: _Member, reason: str) -> None:
         """A device is gone; its candidate goes to another one."""
         member.helper.close()
         self._members.remove(member)
@@ -244,16 +247,15 @@ class FleetRunner:
             if self._known and reason not in self._told:
                 self._tell(f"a device was not taken in: {reason}")
             self._told.add(reason)
-            return []
+            return
         name = member.machine.name
         member.machine.doing = "gone"
         self._tell(f"device {name} is dropped: {reason}")
         if run is None:
-            return []
+            return
         if member.measuring:
             run.losses, run.reason = run.losses + 1, reason
         self._built.insert(0, run)
-        return []
 
     # ---- how long to wait ---------------------------------------------------------------
 
