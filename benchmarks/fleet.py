@@ -58,7 +58,7 @@ def main() -> int:
 def measure(count: int, delay_ms: float, seconds: float) -> dict[str, Any]:
     """Candidates a second of ``count`` servers, over ``seconds``."""
     model = zoo.build("resnet8", 1, 1, batch=1)
-    settings = {
+    settings: dict[str, Any] = {
         "trials": 10_000, "seconds": 600.0, "seed": 0, "threads": 1, "batch": None,
         "lowering": "bitserial", "rpc_key": KEY, "rpc_timeout": 30.0,
     }  # fmt: skip
@@ -76,16 +76,14 @@ def measure(count: int, delay_ms: float, seconds: float) -> dict[str, Any]:
         if begun[-1][0] - begun[0][0] >= seconds:
             raise KeyboardInterrupt
 
-    with (
-        tempfile.TemporaryDirectory() as name,
-        fleet(count, delay_ms, Path(name)) as tracker,
-        tuner(
-            model, load("native"), Path(name, "records"),
-            {**settings, "rpc_tracker": tracker}, tell=heard, watch=watch,
-        ) as run,
-    ):  # fmt: skip
-        with contextlib.suppress(KeyboardInterrupt):
-            run.run()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        settings["rpc_tracker"] = stack.enter_context(fleet(count, delay_ms, folder))
+        records, here = folder / "records", load("native")
+        opened = tuner(model, here, records, settings, tell=heard, watch=watch)
+        run = stack.enter_context(opened)
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        run.run()
     (start, before), (end, after) = begun[0], begun[-1]
     measured = [machine.measured for machine in run.runner.machines]
     return {

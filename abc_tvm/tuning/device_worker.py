@@ -39,6 +39,7 @@ class DeviceWorker(Worker):
         self._seconds = 0.0
         self._uploads = 0
         self._tensors: dict[bytes, Any] = {}
+        self._outputs: list[Any] = []
         self._expected: list[np.ndarray] = []
 
     def enlist(self, address: Address, seconds: float, device: Device, threads: int) -> str:
@@ -73,6 +74,7 @@ class DeviceWorker(Worker):
     def reference(self, package: Package) -> None:
         """Run the plain loops: from now on, candidates are those of the same layer."""
         self._tensors.clear()
+        self._outputs.clear()
         self._expected = self._alive_or_error(lambda: self._built(package).outputs())
 
     def measure(self, job: Job, packages: list[Package]) -> list[tuple[float, ...]]:
@@ -85,15 +87,12 @@ class DeviceWorker(Worker):
             built = self._built(package)
             self._step(f"{self._where}: silent while it ran {choice}")
             compare(built.outputs(), self._expected)
-            self._step(f"{self._where}: silent while it timed {choice}")
-            kernels.append(built.settle())
+            kernels.append(built)
         text = f"{self._where}: silent while it measured {job.choices[-1]}"
         return in_turns(kernels, job.rounds, lambda: self._step(text))
 
     def _built(self, package: Package) -> Built:
         """Upload and load. Raises ``DeviceError``: no other candidate would fare better."""
-        import tvm
-
         self._step(f"{self._where}: silent during an upload")
         self._uploads += 1
         name, place = f"candidate{self._uploads}.so", self._session.cpu()
@@ -102,9 +101,8 @@ class DeviceWorker(Worker):
             run = self._session.load_module(name)
             self._session.remove(name)
             count = len(package.shapes)
-            # Results are new each time: what an earlier candidate wrote must not pass for its own.
             tensors = [self._kept(array) for array in package.operands[:-count]]
-            tensors += [tvm.runtime.tensor(array, place) for array in package.operands[-count:]]
+            tensors += self._results(package.operands[-count:])
         except RuntimeError as error:
             text = " ".join(str(error).split())[-200:]
             raise DeviceError(f"{self._where}: takes no upload ({text})") from error
@@ -119,6 +117,18 @@ class DeviceWorker(Worker):
         if key not in self._tensors:
             self._tensors[key] = tvm.runtime.tensor(array, self._session.cpu())
         return self._tensors[key]
+
+    def _results(self, arrays: list[np.ndarray]) -> list[Any]:
+        """Empty results: what an earlier candidate wrote must not pass for this one's."""
+        import tvm
+
+        wanted = [(a.shape, str(a.dtype)) for a in arrays]
+        if [(tuple(t.shape), str(t.dtype)) for t in self._outputs] != wanted:
+            place = self._session.cpu()
+            self._outputs = [tvm.runtime.empty(a.shape, str(a.dtype), place) for a in arrays]
+        for tensor, array in zip(self._outputs, arrays, strict=True):
+            tensor.copyfrom(array)
+        return self._outputs
 
     def _alive_or_error(self, work: Any) -> Any:
         """The result of ``work``; an error after which the session is gone is the device's."""

@@ -8,7 +8,7 @@ the process that may crash.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .task import Task
 
-ROUND_S = 2e-3
+ROUND_MS = 2
 """Least time of one round: short calls are repeated."""
 
 STEPS = 8
@@ -38,14 +38,14 @@ class Built:
     """A compiled kernel with its operands, here or behind an RPC session.
 
     ``shapes`` are those of its results, which are the last of ``tensors``; ``place`` is TVM's
-    device. Call :meth:`settle` once, then :meth:`round`.
+    device. Behind a session every look-up is a message there and back, so they are kept.
     """
 
     run: Any
     tensors: list[Any]
     shapes: list[tuple[int, ...]]
     place: Any
-    number: int = 1
+    _timers: dict[int, Any] = field(default_factory=dict)
 
     def outputs(self) -> list[np.ndarray]:
         """The results of one call."""
@@ -53,15 +53,15 @@ class Built:
         found = [tensor.numpy() for tensor in self.tensors[-len(self.shapes) :]]
         return [a.reshape(shape) for a, shape in zip(found, self.shapes, strict=True)]
 
-    def settle(self) -> Built:
-        """Repeat short calls in a round from now on."""
-        self.number = max(1, round(ROUND_S / max(self.round(), 1e-7)))
-        return self
-
-    def round(self) -> float:
-        """Seconds of one call, the mean of ``number``."""
-        timer = self.run.time_evaluator("main", self.place, number=self.number, repeat=1)
-        return float(timer(*self.tensors).results[0])
+    def seconds(self, rounds: int = 1) -> tuple[float, ...]:
+        """Seconds of one call in each round: the mean of as many as take :data:`ROUND_MS`."""
+        timer = self._timers.get(rounds)
+        if timer is None:
+            timer = self.run.time_evaluator(
+                "main", self.place, number=1, repeat=rounds, min_repeat_ms=ROUND_MS
+            )
+            self._timers[rounds] = timer
+        return tuple(float(s) for s in timer(*self.tensors).results)
 
 
 def compare(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
@@ -79,11 +79,14 @@ def in_turns(
 
     ``before`` is called before each measurement.
     """
+    if len(kernels) == 1:
+        before()
+        return [kernels[0].seconds(rounds)]
     times: list[list[float]] = [[] for _ in kernels]
     for _ in range(rounds):
         for kernel, mine in zip(kernels, times, strict=True):
             before()
-            mine.append(kernel.round())
+            mine += kernel.seconds()
     return [tuple(mine) for mine in times]
 
 
@@ -104,7 +107,7 @@ class Bench:
         """Compile and check. Raises ``WrongResult``."""
         built = self._compile(self.task.workload.lowered(self.device, choice))
         compare(built.outputs(), self.expected())
-        return built.settle()
+        return built
 
     def _compile(self, lowered: Lowered) -> Built:
         import tvm
