@@ -194,14 +194,15 @@ def describe(imported: stages.Imported, context: Context) -> Info:
     return Info(
         inputs=inputs,
         outputs=outputs,
-        target=_target(context.device),
+        target=target_facts(context.device),
         tvm=metadata.version("apache-tvm"),
         lowering=context.lowering,
         layers=stages.report_of(context, imported).rows,
     )
 
 
-def _target(device: Device) -> dict[str, Any]:
+def target_facts(device: Device) -> dict[str, Any]:
+    """What an artifact says about the machine it is for: see ``runtime.container.Info``."""
     from tvm.target import codegen
 
     from abc_tvm.targets.native import INSTRUCTION_SETS

@@ -18,7 +18,7 @@ from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
 from abc_tvm.targets import Device
 
-from . import blocks
+from . import blocks, neon
 from .choice import Choice
 from .kernels import Kernels, Table
 from .tiles import Kind
@@ -102,6 +102,8 @@ class ChosenKernels(Kernels):
         tile: Tile,
         table: Table,
     ) -> te.Tensor:
+        if neon.family(self.device) is not None:
+            return super().counts(bits, planes, window, blocking, tile, table)
         if self.choice.count == "nibble":
             nibbles = table(pack_nibbles(planes), "nibble")
             lookup = table(lookup_table(), "lookup")
@@ -109,6 +111,8 @@ class ChosenKernels(Kernels):
         return accumulate.popcounts(bits, table(planes, "plane"), window, blocking, tile)
 
     def window(self, func: Any, tile: Tile) -> Any:
+        if neon.family(self.device) is not None:
+            return super().window(func, tile)
         sch = s_tir.Schedule(func)
         if "split" in blocks.names(sch):
             sch.compute_inline(sch.get_sblock("split"))

@@ -1,4 +1,4 @@
-"""The search space of a convolution on x86: every choice that may be worth measuring.
+"""The search space of a convolution: every choice that may be worth measuring.
 
 Tiles are those whose accumulators and operands fit in the registers, also the quarter of them that
 the default rule (:mod:`.tiles`) leaves to temporaries. The other knobs multiply that; each of them
@@ -17,6 +17,7 @@ from abc_tvm.targets import Device
 
 from .blocks import TASKS
 from .choice import COUNTS, ORDERS, TAPS, Choice, Count
+from .neon import space as neon
 from .tiles import Budget, Kind, budget, candidates, choose_tile, instructions
 from .x86 import LOOKUP, family
 
@@ -37,6 +38,8 @@ class Space:
 
     def default(self) -> Choice:
         """What is compiled where nothing is recorded."""
+        if neon.has_space(self.device):
+            return Choice(self.tiles()[0])
         tile = choose_tile(self.device, self.window, self.blocking, self.pairs, kind=self.kind)
         return Choice(tile, self._count())
 
@@ -45,6 +48,8 @@ class Space:
 
     def tiles(self) -> list[Tile]:
         """Tiles that fit, the fewest instructions first."""
+        if neon.has_space(self.device):
+            return neon.tiles(self.device, self.window, self.blocking, self.pairs, self.kind)
         room = replace(
             budget(self.device, self.blocking, self.kind), limit=self.device.vector_registers
         )
@@ -66,6 +71,9 @@ class Space:
 
     def neighbours(self, choice: Choice) -> Iterator[Choice]:
         """Choices that differ from ``choice`` in one knob."""
+        if neon.has_space(self.device):
+            yield from neon.neighbours(choice, self.tiles())
+            return
         if self.kind == "bits" and self.device.isa in LOOKUP_ISAS:
             yield from (replace(choice, count=c) for c in COUNTS if c != choice.count)
         if choice.count == "popcount":
@@ -91,4 +99,4 @@ class Space:
 
 def has_space(device: Device) -> bool:
     """Whether kernels for ``device`` can be tuned."""
-    return device.triple.startswith("x86_64")
+    return device.triple.startswith("x86_64") or neon.has_space(device)

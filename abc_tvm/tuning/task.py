@@ -149,7 +149,10 @@ def save_layer(folder: Path, task: Task) -> None:
     path = _layer_file(folder, task.key)
     if path.exists():
         return
-    path.parent.mkdir(exist_ok=True)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RecordsError(f"{path.parent}: cannot be made: {error.strerror}") from error
     text = tvm.ir.save_json(task.workload.function)
     data = {
         "names": task.names,

@@ -40,6 +40,11 @@ def bit_tiles(family: Family, window: Window, blocking: Blocking, pairs: int) ->
 
 def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> Tile:
     """The default tile of a bit convolution with ``pairs`` pairs of planes."""
+    return ranked_bits(family, window, blocking, pairs)[0]
+
+
+def ranked_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> list[Tile]:
+    """:func:`bit_tiles`, the fewest instructions first."""
     registers = blocking.lanes // WORDS
     steps = window.taps * words(window.group_in)
 
@@ -48,7 +53,7 @@ def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) 
         step = 3 * tile.rows * tile.columns * share
         return _instructions(tile, window, share, step, share, steps)
 
-    return min(bit_tiles(family, window, blocking, pairs), key=cost)
+    return sorted(bit_tiles(family, window, blocking, pairs), key=cost)
 
 
 def float_tiles(window: Window, blocking: Blocking, column: int | None = None) -> list[Tile]:
@@ -67,16 +72,26 @@ def float_tiles(window: Window, blocking: Blocking, column: int | None = None) -
 
 
 def choose_dots(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
-    """The default tile of a convolution on bytes: of a float one with a channel for each four."""
+    """The default tile of a convolution on bytes."""
+    return ranked_dots(window, blocking, in_order=in_order)[0]
+
+
+def ranked_dots(window: Window, blocking: Blocking, *, in_order: bool = False) -> list[Tile]:
+    """Tiles on bytes, the fastest first: of a float convolution with a channel for each four."""
     column = window.groups * code_slots(window.group_in)
     narrow = replace(window, in_channels=window.groups * quads(window.group_in))
-    return choose_floats(narrow, blocking, in_order=in_order, column=column)
+    return ranked_floats(narrow, blocking, in_order=in_order, column=column)
 
 
-def choose_floats(
+def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
+    """The default tile of a float convolution on AArch64."""
+    return ranked_floats(window, blocking, in_order=in_order)[0]
+
+
+def ranked_floats(
     window: Window, blocking: Blocking, *, in_order: bool = False, column: int | None = None
-) -> Tile:
-    """The default tile of a float convolution on AArch64.
+) -> list[Tile]:
+    """:func:`float_tiles`, the fastest first by count of instructions and gaps.
 
     An ``in_order`` core waits six cycles before a load between additions, so the tile's loads
     should come together.
@@ -92,7 +107,7 @@ def choose_floats(
             step += 5 * (pixels + channels * share)
         return _instructions(tile, window, share, step, channels * share, steps)
 
-    return min(float_tiles(window, blocking, column), key=cost)
+    return sorted(float_tiles(window, blocking, column), key=cost)
 
 
 def _candidates(window: Window, registers: int) -> Iterator[Tile]:
