@@ -195,7 +195,7 @@ def _target(device: Device) -> dict[str, Any]:
     from abc_tvm.targets.native import INSTRUCTION_SETS
 
     # LLVM's list also holds tuning hints; only instruction sets can be absent from a processor.
-    used = {str(name) for name in codegen.llvm_get_cpu_features(device.tvm_target())}
+    used = {str(name) for name in codegen.llvm_get_cpu_features(device.host_target())}
     return {
         "name": device.name,
         "triple": device.triple,
