@@ -75,7 +75,8 @@ def compile(
         ModelError: The model cannot be read or is not valid, or ``batch`` contradicts it.
         UnsupportedError: Valid, but outside what can be compiled.
         TargetError: The target is unknown, or TVM has no runtime for it.
-        MissingDependencyError: There is no C compiler to link with.
+        MissingDependencyError: There is no C compiler to link with, or no compiler for the
+            device code of a GPU.
     """
     tell = progress or _silent
     device = device_of(target)
@@ -202,6 +203,7 @@ def _target(device: Device) -> dict[str, Any]:
         "cpu": device.cpu,
         "features": list(device.features),
         "requires": sorted(used & INSTRUCTION_SETS),
+        **({} if device.gpu is None else {"gpu": {"arch": device.gpu.arch}}),
     }
 
 

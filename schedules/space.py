@@ -91,4 +91,4 @@ class Space:
 
 def has_space(device: Device) -> bool:
     """Whether kernels for ``device`` can be tuned."""
-    return device.triple.startswith("x86_64")
+    return device.triple.startswith("x86_64") and device.gpu is None

@@ -1,8 +1,12 @@
-"""What a network takes: names, shapes and dtypes of arrays, checked before it runs."""
+"""What a network takes: names, shapes and dtypes of arrays, checked before it runs.
+
+An array is NumPy's, or a tensor of any library that speaks DLPack, on the processor or on a GPU.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
 
 import numpy as np
 
@@ -10,15 +14,33 @@ from abc_tvm.errors import InputError
 from abc_tvm.runtime.container import Port
 
 
-def in_order(
-    ports: tuple[Port, ...], inputs: Mapping[str, np.ndarray] | np.ndarray
-) -> list[np.ndarray]:
-    """The arrays in the order of ``ports``.
+@runtime_checkable
+class Exchangeable(Protocol):
+    """A tensor that DLPack takes without a copy: torch's, CuPy's, JAX's, TVM's ..."""
+
+    def __dlpack__(self, *args: Any, **options: Any) -> Any:
+        """DLPack's capsule."""
+
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        """Kind and number of the device that it lies on."""
+
+
+if TYPE_CHECKING:
+    from tvm.runtime import Tensor
+
+Array = Union[np.ndarray, Exchangeable]
+Inputs = Union[Mapping[str, Array], Array]
+Given = Union[np.ndarray, "Tensor"]
+"""What a run works on: NumPy's array, or TVM's view of a tensor of another library."""
+
+
+def in_order(ports: tuple[Port, ...], inputs: Inputs) -> list[Given]:
+    """The arrays in the order of ``ports``, tensors of other libraries as TVM's views of them.
 
     Raises:
         InputError: A name is missing or unknown, or a shape or dtype is wrong.
     """
-    if isinstance(inputs, np.ndarray):
+    if not isinstance(inputs, Mapping) and isinstance(inputs, Exchangeable):
         if len(ports) != 1:
             names = ", ".join(repr(p.name) for p in ports)
             raise InputError(
@@ -53,11 +75,28 @@ def _names_differ(given: list[str], wanted: list[str]) -> str:
     return f"inputs: the network needs {needed}, and {got} was given"
 
 
-def _checked(port: Port, array: np.ndarray, symbols: dict[str, int]) -> np.ndarray:
+def _view(array: object, what: str) -> Given:
+    """NumPy's array itself, or TVM's view of another library's tensor."""
+    if isinstance(array, np.ndarray):
+        return array
+    if not isinstance(array, Exchangeable):
+        raise InputError(
+            f"{what}: expected a NumPy array or a tensor with __dlpack__, got "
+            f"{type(array).__name__}"
+        )
+    from tvm.runtime import from_dlpack
+
+    try:
+        return from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{what}: DLPack does not take it: {reason}") from error
+
+
+def _checked(port: Port, given: object, symbols: dict[str, int]) -> Given:
     what = f"input {port.name!r}"
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{what}: expected a NumPy array, got {type(array).__name__}")
-    if array.dtype != port.dtype:
+    array = _view(given, what)
+    if str(array.dtype) != port.dtype:
         raise InputError(
             f"{what}: dtype {array.dtype} was given and {port.dtype} is needed; convert it with "
             f".astype('{port.dtype}')"

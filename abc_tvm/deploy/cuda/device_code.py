@@ -19,6 +19,7 @@ from typing import Any
 
 from abc_tvm.deploy.cuda import runtime_library
 from abc_tvm.errors import MissingDependencyError, UnsupportedError
+from abc_tvm.runtime.cuda_device import pip_libraries
 
 CALLBACK = "tvm_callback_cuda_compile"
 NVRTC = "libnvrtc.so.13"
@@ -77,9 +78,9 @@ def compile_source(code: str, arch: str) -> bytes:
 def nvrtc() -> Any:
     """NVRTC, from its pip package or the system; ``None`` where it is missing."""
     # NVRTC looks this one up by name, and the package's folder is not on the loader's path.
-    for builtins in runtime_library.pip_libraries("libnvrtc-builtins.so.*"):
+    for builtins in pip_libraries("libnvrtc-builtins.so.*"):
         ctypes.CDLL(builtins, ctypes.RTLD_GLOBAL)
-    for place in (*runtime_library.pip_libraries(NVRTC), NVRTC):
+    for place in (*pip_libraries(NVRTC), NVRTC):
         try:
             return ctypes.CDLL(place)
         except OSError:
