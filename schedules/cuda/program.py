@@ -53,7 +53,7 @@ def assemble(func: Any, b1: str = "none") -> Any:
 class _Slot:
     """Where one slot lies: its pixel, lane block and first channel of eight, and if it is there."""
 
-    head: tuple[Any, Any, Any]
+    head: list[Any]
     group: Any
     block: Any
     first: Any
@@ -103,25 +103,30 @@ class _Program:
         warp_pixel = tirx.floormod(warp, tile.warps_p) * (8 * tile.pixels)
         first = self.grid[0] * tile.block_pixels + warp_pixel
         pixel = first + i * 8 + tirx.floordiv(lane, _QUAD)
-        inside = tirx.Min(pixel, pixels - 1)
+        # TVM shrinks a buffer only where it can prove that the index lies in it: also above 0.
+        inside = tirx.Max(tirx.Min(pixel, pixels - 1), 0)
         area = self.height * self.width
         at = tirx.floormod(inside, area)
-        head = (
+        head = [
             tirx.floordiv(inside, area),
             tirx.floordiv(at, self.width),
             tirx.floormod(at, self.width),
-        )
+        ]
         warp_block = tirx.floordiv(warp, tile.warps_p) * tile.blocks
         block = self.grid[1] * tile.block_blocks + warp_block + o
         slot = _Slot(head, self.grid[2], block, tirx.floormod(lane, _QUAD) * OWN, pixel < pixels)
+
+        def every(sums: Any) -> Any:
+            return _loop(i, tile.pixels, _loop(o, tile.blocks, self.slot(slot, sums)))
+
         if self.geometry is None:
-            return _loop(i, tile.pixels, _loop(o, tile.blocks, self.slot(slot, None)))
+            return every(None)
         dtype = str(self.acc.writes[0].source.dtype)
         sums = tirx.decl_buffer(
             (tile.pixels, tile.blocks, m, p, OWN), dtype, name="sums", scope="local"
         )
-        body = _loop(i, tile.pixels, _loop(o, tile.blocks, self.slot(slot, (sums, i, o))))
-        return _block("thread", tirx.SeqStmt([self.reduce(sums, pixels), body]), [sums])
+        body = tirx.SeqStmt([self.reduce(sums, pixels), every((sums, i, o))])
+        return _block("thread", body, [sums])
 
     def reduce(self, sums: Any, pixels: Any) -> Any:
         """The call that computes all sums of a lane."""
@@ -211,7 +216,7 @@ class _Program:
             bit = tirx.Cast("uint32", tirx.BufferLoad(bits, [*head, slot.first + n]))
             mine = mine | (bit << tirx.const(n, "uint32"))
         mine = mine << tirx.Cast("uint32", slot.first)
-        word = _call("abc_quad_or", library("pack"), "uint32", mine)
+        word = _call("abc_quad_or", library("slot"), "uint32", mine)
         return _loop(plane, int(target.shape[3]), tirx.BufferStore(target, word, head))
 
     def word(self, slot: _Slot, block: Any) -> Any:

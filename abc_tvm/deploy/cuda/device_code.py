@@ -143,6 +143,7 @@ def compiled_for(arch: str) -> Iterator[None]:
             :func:`.runtime_library.load`.
         UnsupportedError: TVM would have stored source instead.
     """
+    import tvm
     import tvm_ffi
 
     runtime_library.load()
@@ -160,9 +161,12 @@ def compiled_for(arch: str) -> Iterator[None]:
         made += 1
         return cubin
 
+    # Unrolling is left to the device's compiler: written out, a network is megabytes of source.
+    unroll = {"tirx.UnrollLoop": {"explicit_unroll": False}}
     tvm_ffi.register_global_func(CALLBACK, callback, override=True)
     try:
-        yield
+        with tvm.transform.PassContext(config=unroll):
+            yield
     except MissingDependencyError:
         raise
     except RuntimeError:
