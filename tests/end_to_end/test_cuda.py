@@ -18,7 +18,7 @@ from tests.generators import FAMILIES, random_layer, random_network
 
 pytestmark = pytest.mark.usefixtures("cuda_emulation")
 
-CHUNK = 4
+CHUNK = 2
 
 
 def chunks(count: int) -> list[range]:
@@ -27,7 +27,7 @@ def chunks(count: int) -> list[range]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["cuda-sm75", "cuda-sm80"])
-@pytest.mark.sweep("seeds", short=chunks(12), full=chunks(200))
+@pytest.mark.sweep("seeds", short=chunks(4), full=chunks(200))
 def test_layers(seeds: range, target: str) -> None:
     for seed in seeds:
         model, inputs, spec, spelling = random_layer(seed + 4000)
