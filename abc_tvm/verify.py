@@ -232,9 +232,7 @@ def _execute(
     machine = relax.VirtualMachine(stages.build(lowered, device), where)
     names = [str(name) for name in module["main"].attrs["input_names"]]
     values = [arrays[name] for name in names] + more
-    result = machine["main"](
-        *(tvm.runtime.tensor(np.ascontiguousarray(v), where) for v in values)
-    )
+    result = machine["main"](*(tvm.runtime.tensor(np.ascontiguousarray(v), where) for v in values))
     return [item.numpy() for item in result]
 
 

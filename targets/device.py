@@ -251,8 +251,9 @@ def _gpu(table: object, path: Path) -> Gpu:
         raise _wrong(path, "gpu.arch", 'the name of a real architecture, such as "sm_80"')
     if b1 not in B1:
         raise _wrong(path, "gpu.b1", f"one of {', '.join(B1)}")
-    counts = ("sms", "registers", "shared_kib", "block_shared_kib", "warps")
-    return Gpu(arch, *(_count(table, key, path, prefix="gpu.") for key in counts), b1=b1)
+    names = ("sms", "registers", "shared_kib", "block_shared_kib", "warps")
+    counts = {name: _count(table, name, path, prefix="gpu.") for name in names}
+    return Gpu(arch=arch, b1=b1, **counts)
 
 
 def _check_keys(

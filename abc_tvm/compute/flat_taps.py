@@ -64,9 +64,10 @@ def pack_flat(weights: np.ndarray) -> np.ndarray:
 def pack_fragments(planes: np.ndarray) -> np.ndarray:
     """Weights in the order of a warp's registers, then their ones.
 
-    ``planes`` uint32 ``[G*O, KH, KW, C, M, 32]``. Returns uint32 ``[G*O, steps * M * 256 + M * 32]``:
-    for each step and plane 32 lanes x 4 products x 2 registers (:func:`_fragment` says which word
-    is where), then the number of ones of each channel of each plane.
+    ``planes`` uint32 ``[G*O, KH, KW, C, M, 32]``. Returns uint32
+    ``[G*O, steps * M * 256 + M * 32]``: for each step and plane 32 lanes x 4 products x 2
+    registers (:func:`_fragment` says which word is where), then the number of ones of each
+    channel of each plane.
     """
     flat = pack_flat(planes)
     outer, depth, m, _ = flat.shape

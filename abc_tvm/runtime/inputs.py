@@ -6,12 +6,16 @@ An array is NumPy's, or a tensor of any library that speaks DLPack, on the proce
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from abc_tvm.errors import InputError
 from abc_tvm.runtime.container import Port
+
+PROCESSOR = 1
+"""DLPack's kDLCPU."""
 
 
 @runtime_checkable
@@ -25,17 +29,27 @@ class Exchangeable(Protocol):
         """Kind and number of the device that it lies on."""
 
 
-if TYPE_CHECKING:
-    from tvm.runtime import Tensor
+Array: TypeAlias = "np.ndarray | Exchangeable"
+Inputs: TypeAlias = "Mapping[str, Array] | Array"
 
-Array = Union[np.ndarray, Exchangeable]
-Inputs = Union[Mapping[str, Array], Array]
-Given = Union[np.ndarray, "Tensor"]
-"""What a run works on: NumPy's array, or TVM's view of a tensor of another library."""
+
+@dataclass(frozen=True)
+class Given:
+    """One input: NumPy's view of it where the processor reaches it, else TVM's.
+
+    ``foreign`` where it is another library's, which gets its results back as tensors.
+    """
+
+    array: Any
+    foreign: bool = False
+
+    @property
+    def on_processor(self) -> bool:
+        return isinstance(self.array, np.ndarray)
 
 
 def in_order(ports: tuple[Port, ...], inputs: Inputs) -> list[Given]:
-    """The arrays in the order of ``ports``, tensors of other libraries as TVM's views of them.
+    """The arrays in the order of ``ports``, tensors of other libraries as views of them.
 
     Raises:
         InputError: A name is missing or unknown, or a shape or dtype is wrong.
@@ -76,18 +90,20 @@ def _names_differ(given: list[str], wanted: list[str]) -> str:
 
 
 def _view(array: object, what: str) -> Given:
-    """NumPy's array itself, or TVM's view of another library's tensor."""
+    """NumPy's array itself, or a view of another library's tensor."""
     if isinstance(array, np.ndarray):
-        return array
+        return Given(array)
     if not isinstance(array, Exchangeable):
         raise InputError(
             f"{what}: expected a NumPy array or a tensor with __dlpack__, got "
             f"{type(array).__name__}"
         )
-    from tvm.runtime import from_dlpack
-
     try:
-        return from_dlpack(array)
+        if array.__dlpack_device__()[0] == PROCESSOR:
+            return Given(np.from_dlpack(array), foreign=True)
+        from tvm.runtime import from_dlpack
+
+        return Given(from_dlpack(array), foreign=True)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{what}: DLPack does not take it: {reason}") from error
@@ -95,7 +111,8 @@ def _view(array: object, what: str) -> Given:
 
 def _checked(port: Port, given: object, symbols: dict[str, int]) -> Given:
     what = f"input {port.name!r}"
-    array = _view(given, what)
+    seen = _view(given, what)
+    array = seen.array
     if str(array.dtype) != port.dtype:
         raise InputError(
             f"{what}: dtype {array.dtype} was given and {port.dtype} is needed; convert it with "
@@ -108,6 +125,6 @@ def _checked(port: Port, given: object, symbols: dict[str, int]) -> Given:
             if isinstance(want, int) or have < 1 or symbols.setdefault(want, have) != have:
                 break
         else:
-            return array
+            return seen
     wanted = "[" + ", ".join(str(d) for d in port.shape) + "]"
     raise InputError(f"{what}: shape {list(array.shape)} was given and {wanted} is needed")

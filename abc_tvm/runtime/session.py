@@ -13,11 +13,17 @@ import numpy as np
 from abc_tvm.errors import ArtifactError
 from abc_tvm.runtime.container import Info, read_info
 from abc_tvm.runtime.cuda_device import open_device
-from abc_tvm.runtime.inputs import Exchangeable, Given, Inputs, in_order, refuse_not_finite
+from abc_tvm.runtime.inputs import (
+    PROCESSOR,
+    Exchangeable,
+    Given,
+    Inputs,
+    in_order,
+    refuse_not_finite,
+)
 from abc_tvm.runtime.machine import check_machine
 from abc_tvm.runtime.threads import default_threads, use_threads
 
-_CPU = 1  # DLPack: kDLCPU
 _ALIGNMENT = 64
 """Bytes; TVM refuses to share memory that is aligned to less."""
 
@@ -34,6 +40,7 @@ class Session:
         self._machine = machine
         self._threads = threads
         self._device = device
+        self._on_processor = device.dlpack_device_type() == PROCESSOR
         self._lock = threading.Lock()
         self._shapes: tuple[tuple[int, ...], ...] = ()
         self._staging: list[np.ndarray] = []
@@ -77,16 +84,17 @@ class Session:
         arrays = in_order(self._info.inputs, inputs)
         with self._lock:
             use_threads(self._threads)
-            shapes = tuple([tuple(int(n) for n in a.shape) for a in arrays])
+            shapes = tuple([tuple(int(n) for n in given.array.shape) for given in arrays])
             if shapes != self._shapes:
                 self._stage(shapes)
             result = self._main(*self._placed(arrays))
             outputs = [result] if hasattr(result, "numpy") else list(result)
-            back = next((a.device for a in arrays if not isinstance(a, np.ndarray)), None)
-            return {
-                port.name: item.numpy() if back is None else _on(item, back)
-                for port, item in zip(self._info.outputs, outputs, strict=True)
-            }
+            foreign = next((given for given in arrays if given.foreign), None)
+            ports = zip(self._info.outputs, outputs, strict=True)
+            if foreign is None:
+                return {port.name: item.numpy() for port, item in ports}
+            back = _place(foreign)
+            return {port.name: _on(item, back) for port, item in ports}
 
     def _placed(self, arrays: list[Given]) -> list[Any]:
         """The inputs in the memory of the network's device, checked where the processor sees them.
@@ -94,15 +102,14 @@ class Session:
         A tensor that lies there already is used as it is.
         """
         tensors = list(self._tensors)
-        for n, (port, array) in enumerate(zip(self._info.inputs, arrays, strict=True)):
-            if not isinstance(array, np.ndarray) and array.device.dlpack_device_type() != _CPU:
-                here = array.device == self._device
-                tensors[n] = array if here else _on(array, self._device)
+        for n, (port, given) in enumerate(zip(self._info.inputs, arrays, strict=True)):
+            if not given.on_processor:
+                tensors[n] = _on(given.array, self._device)
                 continue
-            np.copyto(self._staging[n], array if isinstance(array, np.ndarray) else array.numpy())
+            np.copyto(self._staging[n], given.array)
             if self._binarized:
                 refuse_not_finite(port, self._staging[n])
-            if self._device.dlpack_device_type() != _CPU:
+            if not self._on_processor:
                 tensors[n].copyfrom(self._staging[n])
         return tensors
 
@@ -112,11 +119,18 @@ class Session:
 
         ports = self._info.inputs
         self._staging = [_aligned(s, port.dtype) for s, port in zip(shapes, ports, strict=True)]
-        if self._device.dlpack_device_type() == _CPU:
+        if self._on_processor:
             self._tensors = [tvm.runtime.from_dlpack(array) for array in self._staging]
         else:
             self._tensors = [tvm.runtime.tensor(a, self._device) for a in self._staging]
         self._shapes = shapes
+
+
+def _place(given: Given) -> Any:
+    """TVM's handle of the device that an input lies on."""
+    import tvm
+
+    return tvm.cpu() if given.on_processor else given.array.device
 
 
 def _on(tensor: Any, device: Any) -> Any:
@@ -124,7 +138,7 @@ def _on(tensor: Any, device: Any) -> Any:
     import tvm
 
     if tensor.device == device:
-        tensor.device.sync()
+        device.sync()
         return tensor
     copy = tvm.runtime.empty(tensor.shape, str(tensor.dtype), device)
     tensor.copyto(copy)

@@ -17,14 +17,12 @@ declared in full: TVM's CompactBufferAllocation shrinks them to the eight channe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from tvm import s_tir, tirx
 
 from abc_tvm.compute.flat_taps import GEOMETRY
 from abc_tvm.compute.geometry import WORD
-from abc_tvm.schedules.window import is_sum
 
 from .source import library, window_source
 from .tiles import UNITS, BlockTile
@@ -68,8 +66,10 @@ class _Program:
         self.blocks = {str(b.name_hint): b for b in _blocks_of(root.body)}
         self.acc = self.blocks["acc"]
         found = {str(k): v for k, v in self.acc.annotations.items()}
-        numbers = [int(v) for v in found[PLAN]] if PLAN in found else [1, 1, 4, 1, 0]
-        self.tile = BlockTile(*numbers[:4], unit=UNITS[numbers[4]])
+        pixels, blocks, warps_p, warps_o, unit = (
+            (int(v) for v in found[PLAN]) if PLAN in found else plan_of(BlockTile())
+        )
+        self.tile = BlockTile(pixels, blocks, warps_p, warps_o, UNITS[unit])
         self.geometry = [int(v) for v in found[GEOMETRY]] if GEOMETRY in found else None
         shape = self.acc.writes[0].source.shape
         self.batch = shape[0]

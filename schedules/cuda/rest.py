@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from tvm import s_tir
@@ -15,10 +16,9 @@ def schedule_rest(func: Any) -> Any:
     """Bind every block of a PrimFunc of unknown blocks; reductions stay within a thread."""
     sch = s_tir.Schedule(func)
     for name in blocks.names(sch)[:-1]:
-        try:
+        # A reduction stays, and what others read through one.
+        with suppress(s_tir.ScheduleError):
             sch.compute_inline(sch.get_sblock(name))
-        except s_tir.ScheduleError:
-            continue  # a reduction, or one that others read through a reduction: stays
     for name in blocks.names(sch):
         block = sch.get_sblock(name)
         loops = sch.get_loops(block)

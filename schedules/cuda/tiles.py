@@ -112,6 +112,7 @@ def clocks(device: Device, problem: Problem, tile: BlockTile) -> float:
     grid *= window.groups
     warps = tile.warps_p * tile.warps_o
     sums = tile.pixels * tile.blocks * 8 * m * p * 32 * warps  # of one block of threads
+    loads: float
     if tile.unit == "tensor":
         per_clock = TENSOR_WORDS[device.gpu.arch] if device.gpu is not None else 1.0
         # One product more a fragment counts the pixels' bits; fragments are single loads.

@@ -1,8 +1,8 @@
 """CUDA on the processor: the very source that the compiler writes, compiled by g++ and run.
 
 ``driver.cpp`` stands in for NVIDIA's driver and runtime, ``include/cuda.h`` for the language, so
-that TVM's own CUDA runtime loads, allocates, copies and launches as on a GPU. What is checked: every
-index, guard, barrier, asynchronous copy, shuffle and fragment. What is not: timing, and the
+that TVM's own CUDA runtime loads, allocates, copies and launches as on a GPU. What is checked:
+every index, guard, barrier, asynchronous copy, shuffle and fragment. What is not: timing, and the
 instructions that nvcc makes.
 """
 

@@ -14,7 +14,9 @@ from tests.cuda_emulation import emulation
 
 HEAD = "#include <cuda.h>\n"
 COPY = """
-template <int BYTES> void copy(void* to, const void* from) { abc_copy_async<BYTES>(to, from, true); }
+template <int BYTES> void copy(void* to, const void* from) {
+  abc_copy_async<BYTES>(to, from, true);
+}
 """
 
 
@@ -150,7 +152,9 @@ def test_a_process_without_a_gpu_is_told_so() -> None:
         "runtime_library.load()\n"
         "print(cuda_device.is_loaded(), tvm.cuda().exist)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     first, second = done.stdout.splitlines()
     if first == "True":
         pytest.skip("this machine has NVIDIA's driver and runtime")

@@ -19,7 +19,7 @@ from typing import Any
 
 from abc_tvm.deploy.cuda import runtime_library
 from abc_tvm.errors import MissingDependencyError, UnsupportedError
-from abc_tvm.runtime.cuda_device import pip_libraries
+from abc_tvm.runtime.cuda_device import loads, pip_libraries
 
 CALLBACK = "tvm_callback_cuda_compile"
 NVRTC = "libnvrtc.so.13"
@@ -80,12 +80,8 @@ def nvrtc() -> Any:
     # NVRTC looks this one up by name, and the package's folder is not on the loader's path.
     for builtins in pip_libraries("libnvrtc-builtins.so.*"):
         ctypes.CDLL(builtins, ctypes.RTLD_GLOBAL)
-    for place in (*pip_libraries(NVRTC), NVRTC):
-        try:
-            return ctypes.CDLL(place)
-        except OSError:
-            continue
-    return None
+    place = next((p for p in (*pip_libraries(NVRTC), NVRTC) if loads(p)), None)
+    return None if place is None else ctypes.CDLL(place)
 
 
 def _by_nvrtc(library: Any, code: str, arch: str) -> bytes:

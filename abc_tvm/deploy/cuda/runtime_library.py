@@ -1,9 +1,9 @@
 """TVM's CUDA runtime, on machines without NVIDIA's driver too.
 
 TVM makes a module of device code only where its CUDA runtime is loaded, and that needs
-``libcuda.so.1`` and ``libcudart.so.13``. Without them it stores CUDA source, silently. So where one is
-missing a stand-in with the same symbols is built, whose every function says that there is no device:
-enough to compile, not to run.
+``libcuda.so.1`` and ``libcudart.so.13``. Without them it stores CUDA source, silently. So where one
+is missing a stand-in with the same symbols is built, whose every function says that there is no
+device: enough to compile, not to run.
 """
 
 from __future__ import annotations
