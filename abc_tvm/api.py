@@ -85,7 +85,8 @@ def compile(
         ModelError: The model cannot be read or is not valid, or ``batch`` contradicts it.
         UnsupportedError: Valid, but outside what can be compiled.
         TargetError: The target is unknown, or TVM has no runtime for it.
-        MissingDependencyError: There is no C compiler to link with.
+        MissingDependencyError: There is no C compiler to link with, or no compiler for the
+            device code of a GPU.
     """
     tell = progress or _silent
     device = device_of(target)
@@ -208,13 +209,14 @@ def target_facts(device: Device) -> dict[str, Any]:
     from abc_tvm.targets.native import INSTRUCTION_SETS
 
     # LLVM's list also holds tuning hints; only instruction sets can be absent from a processor.
-    used = {str(name) for name in codegen.llvm_get_cpu_features(device.tvm_target())}
+    used = {str(name) for name in codegen.llvm_get_cpu_features(device.host_target())}
     return {
         "name": device.name,
         "triple": device.triple,
         "cpu": device.cpu,
         "features": list(device.features),
         "requires": sorted(used & INSTRUCTION_SETS),
+        **({} if device.gpu is None else {"gpu": {"arch": device.gpu.arch}}),
     }
 
 

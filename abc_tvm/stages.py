@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -167,7 +168,11 @@ def ports(module: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
 
 
 def build(module: Any, device: Device) -> Any:
-    """Machine code of a lowered module, as a Relax executable."""
+    """Machine code of a lowered module, as a Relax executable.
+
+    Raises:
+        MissingDependencyError: There is no compiler for the device code of a GPU.
+    """
     import tvm
     from tvm import relax
 
@@ -177,8 +182,17 @@ def build(module: Any, device: Device) -> Any:
         lambda mod, _: order_shape_functions(relax.get_pipeline("default")(mod)), opt_level=0
     )
     target = device.tvm_target()
-    with target:
+    with target, device_code_of(device):
         return relax.build(module, target, relax_pipeline=steps)
+
+
+def device_code_of(device: Device) -> AbstractContextManager[None]:
+    """Inside, TVM compiles device code for the GPU of ``device``, where it has one."""
+    if device.gpu is None:
+        return nullcontext()
+    from abc_tvm.deploy.cuda.device_code import compiled_for
+
+    return compiled_for(device.gpu.arch)
 
 
 def link(executable: Any, device: Device) -> bytes:

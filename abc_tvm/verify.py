@@ -241,10 +241,11 @@ def _execute(
     from tvm import relax
 
     lowered = stages.apply(imported, kernels, module=module)
-    machine = relax.VirtualMachine(stages.build(lowered, device), tvm.cpu())
+    where = tvm.cpu() if device.gpu is None else tvm.cuda()
+    machine = relax.VirtualMachine(stages.build(lowered, device), where)
     names = [str(name) for name in module["main"].attrs["input_names"]]
     values = [arrays[name] for name in names] + more
-    result = machine["main"](*(tvm.runtime.tensor(np.ascontiguousarray(v)) for v in values))
+    result = machine["main"](*(tvm.runtime.tensor(np.ascontiguousarray(v), where) for v in values))
     return [item.numpy() for item in result]
 
 

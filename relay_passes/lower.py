@@ -17,7 +17,7 @@ from abc_tvm.compute.geometry import WORD
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.chosen import ChosenKernels
 from abc_tvm.schedules.generic import SCHEDULED
-from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.kernels import Kernels, kernels_of
 
 from .bit_layout import pack_channels
 from .context import Context
@@ -34,7 +34,7 @@ class Lower:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.kernels = Kernels(context.device)
+        self.kernels = kernels_of(context.device)
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         func = mod["main"]

@@ -133,3 +133,12 @@ class Kernels:
     def rest(self, func: Any) -> Any:
         """Schedule any other kernel: parallel outside, vectors inside."""
         return schedule_any(func)
+
+
+def kernels_of(device: Device) -> Kernels:
+    """The default kernels of ``device``."""
+    if device.gpu is None:
+        return Kernels(device)
+    from .cuda.kernels import CudaKernels  # which is made of this module's class
+
+    return CudaKernels(device)

@@ -99,4 +99,6 @@ class Space:
 
 def has_space(device: Device) -> bool:
     """Whether kernels for ``device`` can be tuned."""
+    if device.gpu is not None:
+        return False
     return device.triple.startswith("x86_64") or neon.has_space(device)
