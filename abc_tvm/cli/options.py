@@ -19,6 +19,11 @@ lowering = click.option(
     show_default=True,
     help="auto: bits where they are faster; bitserial: wherever possible; float: nowhere.",
 )
+records = click.option(
+    "--records",
+    metavar="DIR",
+    help="Folder of tuning records (see tune). It goes before the records that ship.",
+)
 threads = click.option(
     "--threads",
     type=click.IntRange(min=1),
