@@ -175,11 +175,11 @@ def verify(
                 for item, level, bits in zip(found, levels, got[count:], strict=True)
             )
             pairs = zip(got[:count], plain[:count], strict=True)
-            forced_error = max(_scaled(a, b) for a, b in pairs)
+            forced_error = max(scaled_error(a, b) for a, b in pairs)
     drift = 0.0
-    if any(_scaled(outputs[name], wanted[name]) > ROUNDING for name in wanted):
+    if any(scaled_error(outputs[name], wanted[name]) > ROUNDING for name in wanted):
         moved = reference.run({name: _next(array) for name, array in arrays.items()})
-        drift = max(_relative(moved[name], wanted[name]) for name in wanted)
+        drift = max(relative_error(moved[name], wanted[name]) for name in wanted)
     return _judge(artifact, outputs, wanted, rows, forced_error, drift)
 
 
@@ -193,9 +193,9 @@ def _judge(
 ) -> Verification:
     names = [port.name for port in artifact.info.outputs]
     same_shapes = all(outputs[n].shape == wanted[n].shape for n in names)
-    error = max(float(_difference(outputs[n], wanted[n]).max(initial=0)) for n in names)
-    scaled = max(_scaled(outputs[n], wanted[n]) for n in names)
-    relative = max(_relative(outputs[n], wanted[n]) for n in names)
+    error = max(float(difference(outputs[n], wanted[n]).max(initial=0)) for n in names)
+    scaled = max(scaled_error(outputs[n], wanted[n]) for n in names)
+    relative = max(relative_error(outputs[n], wanted[n]) for n in names)
     first = names[0]
     agreement = _agreement(outputs[first], wanted[first])
     few = all(r.flipped_bits <= max(FEW_FLIPS, FLIP_RATE * r.checked_bits) for r in rows)
@@ -255,7 +255,7 @@ def _next(array: np.ndarray) -> np.ndarray:
     return np.nextafter(array, np.float32(np.inf))
 
 
-def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Absolute differences float64; 0 where both are the same infinity or NaN."""
     if a.shape != b.shape:
         return np.array([np.inf])
@@ -265,14 +265,16 @@ def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
 
 
-def _scaled(a: np.ndarray, b: np.ndarray) -> float:
+def scaled_error(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest difference relative to the largest value of ``b``."""
     largest = float(np.abs(b[np.isfinite(b)].astype(np.float64)).max(initial=0))
-    worst = float(_difference(a, b).max(initial=0))
+    worst = float(difference(a, b).max(initial=0))
     return 0.0 if worst == 0 else worst / max(largest, 1e-30)
 
 
-def _relative(a: np.ndarray, b: np.ndarray) -> float:
-    worst = float(np.linalg.norm(_difference(a, b)))
+def relative_error(a: np.ndarray, b: np.ndarray) -> float:
+    """2-norm of the difference over that of ``b``."""
+    worst = float(np.linalg.norm(difference(a, b)))
     finite = b[np.isfinite(b)].astype(np.float64)
     return 0.0 if worst == 0 else worst / max(float(np.linalg.norm(finite)), 1e-30)
 

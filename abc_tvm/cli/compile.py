@@ -25,11 +25,7 @@ from abc_tvm.files import check_writable
 @options.batch
 @options.lowering
 @options.allow_int8
-@click.option(
-    "--records",
-    metavar="DIR",
-    help="Folder of tuning records (see tune). It goes before the records that ship.",
-)
+@options.records
 @click.option("--debug-dump", metavar="DIR", help="Write the graph after each pass to DIR.")
 @options.as_json
 def compile_(

@@ -31,6 +31,11 @@ allow_int8 = click.option(
     help="Bytes also where levels must be rounded, and that changes no sum by more than this share "
     f"of its largest value. [default: not at all; without a number: {MOST_ERROR}]",
 )
+records = click.option(
+    "--records",
+    metavar="DIR",
+    help="Folder of tuning records (see tune). It goes before the records that ship.",
+)
 threads = click.option(
     "--threads",
     type=click.IntRange(min=1),
