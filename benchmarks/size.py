@@ -15,6 +15,7 @@ from _report import Report, figure, run
 import abc_tvm
 from abc_tvm import zoo
 from abc_tvm.api import compile_c
+from abc_tvm.cli.console import size
 
 NETWORKS = (
     ("lenet", 1, 1),
@@ -64,22 +65,24 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _plot(rows: list[dict[str, Any]], report: Report) -> Any:
-    made = figure(11, 0.45 * len(rows) + 1.8)
-    for number, (axes, key) in enumerate(zip(made.subplots(1, 3), KEYS, strict=True)):
+    made = figure(12, 0.5 * len(rows) + 2.2)
+    all_axes = made.subplots(1, 3)
+    for number, (axes, key) in enumerate(zip(all_axes, KEYS, strict=True)):
         places = range(len(rows))
         for shift, side, colour in ((-0.2, "abc", "#1b7837"), (0.2, "float", "#92c5de")):
             sizes = [row[side][key] / 1e6 for row in rows]
-            name = "compiled by the chooser" if side == "abc" else "the float network"
+            name = "compiled, the chooser's lowering" if side == "abc" else "the float network"
             bars = axes.barh([p + shift for p in places], sizes, 0.38, color=colour, label=name)
-            axes.bar_label(bars, [f"{size:.2f}" for size in sizes], padding=2, fontsize=7)
+            axes.bar_label(bars, [size(row[side][key]) for row in rows], padding=2, fontsize=7)
         axes.set_yticks(places, [row["network"] if not number else "" for row in rows])
         axes.set_xscale("log")
-        axes.margins(x=0.2)
+        most = max(row[side][key] for row in rows for side in ("abc", "float"))
+        axes.set_xlim(min(row["abc"][key] for row in rows) / 2e6, most * 4e-6)
+        axes.tick_params(axis="x", which="minor", labelbottom=False)
         axes.invert_yaxis()
         axes.set_xlabel(f"{NAMES[key]}, MB")
-        if not number:
-            axes.legend(fontsize=7, loc="lower right")
     made.suptitle(report.title("Sizes, one image", None), fontsize=10)
+    made.legend(*all_axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center")
     return made
 
 

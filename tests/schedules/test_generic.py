@@ -13,9 +13,7 @@ from abc_tvm.targets import load
 
 def to_channels_last(channels: int, height: int, width: int) -> tirx.PrimFunc:
     x = te.placeholder((2, channels, height, width), "float32", name="x")
-    y = te.compute(
-        (2, height, width, channels), lambda b, h, w, c: x[b, c, h, w], name="transpose"
-    )
+    y = te.compute((2, height, width, channels), lambda b, h, w, c: x[b, c, h, w], name="transpose")
     return te.create_prim_func([x, y])
 
 
