@@ -21,6 +21,9 @@ Attributes = dict[str, Any]
 Operator = Callable[..., Any]
 """``operator(torch, attributes, *inputs)``."""
 
+STEERED = ("Reshape", "ReduceMean")
+"""Operators whose second operand is a shape, or axes."""
+
 
 class TorchEngine:
     """A traced torch module.
@@ -83,7 +86,7 @@ def _module(torch: Any, model: onnx.ModelProto, inputs: list[str]) -> Any:
     attributes = [{a.name: helper.get_attribute_value(a) for a in node.attribute} for node in nodes]
     arrays = {t.name: np.array(numpy_helper.to_array(t)) for t in model.graph.initializer}
     # Shapes and axes steer the trace; they are numbers to it, and no tensors.
-    steering = {n.input[1] for n in nodes if n.op_type == "Reshape"}
+    steering = {n.input[1] for n in nodes if n.op_type in STEERED and len(n.input) > 1}
     outputs = [value.name for value in model.graph.output]
 
     class Graph(torch.nn.Module):
@@ -197,11 +200,22 @@ def _reshape(_: Any, __: Attributes, x: Any, shape: list[int]) -> Any:
     return x.reshape([x.shape[i] if d == 0 else d for i, d in enumerate(shape)])
 
 
+def _reduce_mean(_: Any, attrs: Attributes, x: Any, axes: list[int] | None = None) -> Any:
+    chosen = attrs.get("axes", axes)
+    whole = list(range(x.dim()))
+    return x.mean(whole if chosen is None else chosen, keepdim=bool(attrs.get("keepdims", 1)))
+
+
+def _prelu(torch: Any, _: Attributes, x: Any, slope: Any) -> Any:
+    return torch.where(x < 0, x * slope, x)
+
+
 def _flatten(_: Any, attrs: Attributes, x: Any) -> Any:
     return x.reshape(math.prod(x.shape[: attrs.get("axis", 1)]), -1)
 
 
 OPERATORS: dict[str, Operator] = {
+    "Abs": lambda _, __, x: x.abs(),
     "Add": lambda _, __, a, b: a + b,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
@@ -215,16 +229,23 @@ OPERATORS: dict[str, Operator] = {
     "GlobalAveragePool": lambda _, __, x: x.mean((2, 3), keepdim=True),
     "Greater": lambda _, __, a, b: a > b,
     "GreaterOrEqual": lambda _, __, a, b: a >= b,
+    "Less": lambda _, __, a, b: a < b,
+    "LessOrEqual": lambda _, __, a, b: a <= b,
     "MatMul": lambda _, __, a, b: a @ b,
     "MaxPool": _max_pool,
     "Mul": lambda _, __, a, b: a * b,
+    "Neg": lambda _, __, x: -x,
+    "PRelu": _prelu,
+    "ReduceMean": _reduce_mean,
     "Relu": lambda _, __, x: x.relu(),
     "Reshape": _reshape,
     "Round": lambda _, __, x: x.round(),
+    "Sigmoid": lambda _, __, x: x.sigmoid(),
     "Sign": lambda _, __, x: x.sign(),
     "Softmax": lambda _, attrs, x: x.softmax(attrs.get("axis", -1)),
     "Sub": lambda _, __, a, b: a - b,
     "Sum": _sum,
+    "Tanh": lambda _, __, x: x.tanh(),
     "Transpose": lambda _, attrs, x: x.permute(attrs["perm"]),
     "Where": lambda torch, _, c, a, b: torch.where(c, a, b),
 }

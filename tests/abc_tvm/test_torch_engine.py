@@ -59,6 +59,10 @@ NODES: dict[str, tuple[str, dict[str, Any], dict[str, np.ndarray]]] = {
     "reshape": ("Reshape", {}, {"s": np.array([0, -1, 7])}),
     "clip": ("Clip", {}, {"low": np.float32(-0.5), "high": np.float32(0.25)}),
     "round": ("Round", {}, {}),
+    "mean": ("ReduceMean", {"axes": [2, 3], "keepdims": 0}, {}),
+    "mean of everything": ("ReduceMean", {}, {}),
+    "prelu": ("PRelu", {}, {"slope": np.float32([[[0.1]], [[-2.0]], [[0.0]], [[1.0]]])}),
+    **{kind: (kind, {}, {}) for kind in ("Abs", "Floor", "Neg", "Relu", "Sigmoid", "Sign", "Tanh")},
     "batch norm": (
         "BatchNormalization",
         {"epsilon": 1e-3},
