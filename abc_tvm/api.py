@@ -143,6 +143,10 @@ def compile_c(
 
     tell = progress or _silent
     device = device_of(target)
+    if device.gpu is not None:
+        raise TargetError(
+            f"target {device.name}: a C library runs on processors alone; leave --format c out"
+        )
     context = stages.make_context(device, lowering, allow_int8)
     context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
     tell("import")

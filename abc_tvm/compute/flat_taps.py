@@ -7,6 +7,7 @@ carries its geometry as the annotation ``GEOMETRY``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,18 @@ def named(values: list[int]) -> dict[str, int]:
 def steps(taps: int, words: int) -> int:
     """Steps of a reduction over ``taps`` of ``words`` each."""
     return -(-taps * words // STEP)
+
+
+def in_rounds(
+    pack: Callable[[np.ndarray], np.ndarray], weights: np.ndarray, rounds: int
+) -> np.ndarray:
+    """``weights`` packed by ``pack`` in so many parts of their planes: ``[G*O, rounds, ...]``.
+
+    ``weights`` ``[G*O, KH, KW, C, M, L]``, M a multiple of ``rounds``; without M only in one.
+    """
+    if rounds == 1:
+        return pack(weights)[:, None]
+    return np.stack([pack(part) for part in np.split(weights, rounds, 4)], 1)
 
 
 def pack_flat(weights: np.ndarray) -> np.ndarray:
@@ -103,13 +116,15 @@ def flat_counts(
 ) -> te.Tensor:
     """The counts of :func:`.accumulate.popcounts`.
 
-    ``bits`` uint32 ``[B, H, W, P, G, C]``; ``weights`` from :func:`pack_flat` (four dimensions) or
-    from :func:`pack_fragments` (two), of ``planes`` weight planes. Returns int32
+    ``bits`` uint32 ``[B, H, W, P, G, C]``; ``weights`` from :func:`in_rounds` of
+    :func:`pack_flat` (five dimensions) or of :func:`pack_fragments` (three), of ``planes`` weight
+    planes in all. Returns int32
     ``[B, OH, OW, G, O, M, P, L]``.
     """
     padded = pad_spatial(bits, window, Tile())
     kh, kw, c = _axes(window, int(bits.shape[5]))
     words = int(bits.shape[5])
+    each = planes // int(weights.shape[1])
     (sh, sw), (dh, dw) = window.stride, window.dilation
     shape = (
         bits.shape[0],
@@ -125,10 +140,11 @@ def flat_counts(
     def value(b: Any, h: Any, w: Any, g: Any, o: Any, m: Any, p: Any, l: Any) -> Any:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, p, g, c]
         outer, word = g * blocking.blocks + o, (kh * window.kernel[1] + kw) * words + c
-        if len(weights.shape) == 4:
-            v = weights[outer, word, m, l]
+        part, plane = m // each, m % each
+        if len(weights.shape) == 5:
+            v = weights[outer, part, word, plane, l]
         else:
-            v = weights[outer, _fragment(word, m, l, planes)]
+            v = weights[outer, part, _fragment(word, plane, l, each)]
         return te.sum(tirx.popcount(a ^ v).astype("int32"), axis=[kh, kw, c])
 
     found = {GEOMETRY: geometry(window, blocking, words), **attrs}
@@ -144,8 +160,8 @@ def flat_products(
 ) -> te.Tensor:
     """The sums of :func:`.accumulate.products`.
 
-    ``data`` float32 ``[B, H, W, G, C]``; ``weights`` float32 from :func:`pack_flat`. Returns
-    float32 ``[B, OH, OW, G, O, L]``.
+    ``data`` float32 ``[B, H, W, G, C]``; ``weights`` float32 from :func:`in_rounds` of
+    :func:`pack_flat`, in one. Returns float32 ``[B, OH, OW, G, O, L]``.
     """
     padded = pad_spatial(data, window, Tile())
     words = window.group_in
@@ -156,7 +172,7 @@ def flat_products(
     def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c]
         word = (kh * window.kernel[1] + kw) * words + c
-        return te.sum(a * weights[g * blocking.blocks + o, word, 0, l], axis=[kh, kw, c])
+        return te.sum(a * weights[g * blocking.blocks + o, 0, word, 0, l], axis=[kh, kw, c])
 
     found = {GEOMETRY: geometry(window, blocking, words), **attrs}
     return te.compute(shape, value, name="acc", attrs=found)

@@ -37,11 +37,13 @@ def bundle(
 
     Raises:
         ArtifactError: The artifact, a wheel or the folder cannot be used.
+        TargetError: The artifact is for a GPU.
         MissingDependencyError: There is no compiler for the machine, or pip failed.
     """
     tell = progress or (lambda _: None)
     path = Path(artifact)
     info = read_info(path)
+    info.refuse_gpu(path, "bundle")
     triple, name = info.target["triple"], info.target["name"]
     architecture = triple.partition("-")[0]
     tell("libraries")

@@ -67,6 +67,7 @@ class RemoteDevice:
         """
         file = Path(path)
         info = read_info(file)
+        info.refuse_gpu(file, "a remote device")
         count = int(self._ask("setting the threads", "threads", threads))
         number = int(self._ask(f"uploading {file}", "load", str(file), info))
         return RemoteNetwork(self, number, info, count)

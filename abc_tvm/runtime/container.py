@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from abc_tvm._version import __version__
-from abc_tvm.errors import ArtifactError
+from abc_tvm.errors import ArtifactError, TargetError
 
 FORMAT = 1
 """Version of the description and of the compiled function's calling convention."""
@@ -59,6 +59,14 @@ class Info:
     layers: list[dict[str, Any]] = field(default_factory=list)
     abc_tvm: str = __version__
     format: int = FORMAT
+
+    def refuse_gpu(self, path: str | os.PathLike[str], purpose: str) -> None:
+        """Raise ``TargetError`` for code that runs on a GPU of this machine alone."""
+        if "gpu" in self.target:
+            raise TargetError(
+                f"{path}: compiled for a GPU (target {self.target['name']}); {purpose} takes "
+                "artifacts for processors: compile it for one"
+            )
 
     @property
     def binarized(self) -> bool:

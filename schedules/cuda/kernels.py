@@ -8,7 +8,13 @@ import numpy as np
 from tvm import s_tir, te
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.compute.flat_taps import flat_counts, flat_products, pack_flat, pack_fragments
+from abc_tvm.compute.flat_taps import (
+    flat_counts,
+    flat_products,
+    in_rounds,
+    pack_flat,
+    pack_fragments,
+)
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules import blocks
@@ -46,8 +52,8 @@ class CudaKernels(Kernels):
     ) -> te.Tensor:
         m, p = planes.shape[4], int(bits.shape[3])
         chosen = self.block_tile(Problem(window, blocking, m, p, "bits"))
-        packed = pack_fragments(planes) if chosen.unit == "tensor" else pack_flat(planes)
-        weights = table(packed, "plane")
+        pack = pack_fragments if chosen.unit == "tensor" else pack_flat
+        weights = table(in_rounds(pack, planes, chosen.rounds), "plane")
         return flat_counts(bits, weights, m, window, blocking, {PLAN: plan_of(chosen)})
 
     def products(
@@ -60,7 +66,7 @@ class CudaKernels(Kernels):
         table: Table,
     ) -> te.Tensor:
         chosen = self.block_tile(Problem(window, blocking, 1, 1, "float"))
-        packed = table(pack_flat(weights), "weight")
+        packed = table(in_rounds(pack_flat, weights, 1), "weight")
         return flat_products(data, packed, window, blocking, {PLAN: plan_of(chosen)})
 
     def window(self, func: Any, tile: Tile) -> Any:

@@ -25,13 +25,10 @@ from abc_tvm.compute.flat_taps import GEOMETRY
 from abc_tvm.compute.geometry import WORD
 
 from .source import library, window_source
-from .tiles import UNITS, BlockTile
+from .tiles import OWN, UNITS, BlockTile
 
 PLAN = "abc_tile"
 """Annotation of a reduction: the fields of its :class:`BlockTile`, the unit by its number."""
-
-OWN = 8
-"""Neighbouring channels of a lane."""
 
 _QUAD = 4
 _SKIPPED = ("pad", "split")
@@ -39,7 +36,8 @@ _SKIPPED = ("pad", "split")
 
 def plan_of(tile: BlockTile) -> list[int]:
     """A tile as an annotation."""
-    return [tile.pixels, tile.blocks, tile.warps_p, tile.warps_o, UNITS.index(tile.unit)]
+    numbers = (tile.pixels, tile.blocks, tile.warps_p, tile.warps_o, tile.rounds)
+    return [*numbers, UNITS.index(tile.unit)]
 
 
 def assemble(func: Any, b1: str = "none") -> Any:
@@ -66,10 +64,10 @@ class _Program:
         self.blocks = {str(b.name_hint): b for b in _blocks_of(root.body)}
         self.acc = self.blocks["acc"]
         found = {str(k): v for k, v in self.acc.annotations.items()}
-        pixels, blocks, warps_p, warps_o, unit = (
+        pixels, blocks, warps_p, warps_o, rounds, unit = (
             (int(v) for v in found[PLAN]) if PLAN in found else plan_of(BlockTile())
         )
-        self.tile = BlockTile(pixels, blocks, warps_p, warps_o, UNITS[unit])
+        self.tile = BlockTile(pixels, blocks, warps_p, warps_o, UNITS[unit], rounds)
         self.geometry = [int(v) for v in found[GEOMETRY]] if GEOMETRY in found else None
         shape = self.acc.writes[0].source.shape
         self.batch = shape[0]

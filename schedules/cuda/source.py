@@ -33,7 +33,8 @@ def window_source(
     tensor = tile.unit == "tensor"
     numbers = {
         **named(geometry),
-        "M": m,
+        "M": m // tile.rounds,
+        "ROUNDS": tile.rounds,
         "P": p,
         "PIXELS": tile.pixels,
         "BLOCKS": tile.blocks,

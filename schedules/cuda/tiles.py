@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 from abc_tvm.compute.flat_taps import STEP, steps
@@ -24,6 +25,12 @@ OPEN_BATCH = 32
 ACCUMULATORS = 64
 """Sums that a lane keeps in registers; more only where a single pixel needs them."""
 
+OWN = 8
+"""Neighbouring channels of a lane."""
+
+WARPS = ((1, 1), (2, 1), (1, 2), (4, 1), (2, 2), (1, 4), (8, 1))
+"""Warps of a block of threads: along the pixels, and along the lane blocks."""
+
 _ROW = STEP + 4
 _RESIDENT = 2  # blocks of a multiprocessor that the rule hopes for
 
@@ -33,7 +40,8 @@ class BlockTile:
     """``pixels`` of a lane times ``blocks`` of 32 channels, ``warps_p`` by ``warps_o`` warps.
 
     A block of threads thus computes ``8 * pixels * warps_p`` pixels and ``blocks * warps_o`` lane
-    blocks. ``unit``: xor + popc on ordinary cores, or tensor cores.
+    blocks. ``unit``: xor + popc on ordinary cores, or tensor cores. The weight planes come in
+    ``rounds``, each of which reads the pixels again: where M·N sums are more than registers.
     """
 
     pixels: int = 1
@@ -41,6 +49,7 @@ class BlockTile:
     warps_p: int = 4
     warps_o: int = 1
     unit: Unit = "cores"
+    rounds: int = 1
 
     @property
     def threads(self) -> int:
@@ -57,7 +66,7 @@ class BlockTile:
     def shared_bytes(self, m: int, p: int) -> int:
         """Shared memory of a block of threads, for M weight planes and P activation planes."""
         pixel_words = self.block_pixels * p * _ROW
-        return 2 * 4 * (pixel_words + self.block_blocks * STEP * m * WORD)
+        return 2 * 4 * (pixel_words + self.block_blocks * STEP * (m // self.rounds) * WORD)
 
 
 @dataclass(frozen=True)
@@ -88,30 +97,36 @@ def candidates(device: Device, problem: Problem) -> Iterator[BlockTile]:
     """Tiles that fit registers and shared memory and whose lane blocks divide the output's."""
     if device.gpu is None:
         return
-    pairs, total = problem.m * problem.p, problem.blocking.blocks
+    shared = device.gpu.block_shared_kib * 1024
+    rounds = [n for n in range(1, problem.m + 1) if problem.m % n == 0]
     for unit in units(device, problem.kind):
-        for pixels in (1, 2, 4, 8) if unit == "cores" else (2, 4, 8):
-            for blocks in (1, 2, 4):
-                least = pixels * blocks == (1 if unit == "cores" else 2)
-                if 8 * pixels * blocks * pairs > ACCUMULATORS and not least:
-                    continue
-                for warps_p, warps_o in ((1, 1), (2, 1), (1, 2), (4, 1), (2, 2), (1, 4), (8, 1)):
-                    tile = BlockTile(pixels, blocks, warps_p, warps_o, unit)
-                    shared = tile.shared_bytes(problem.m, problem.p)
-                    fits = shared <= device.gpu.block_shared_kib * 1024
-                    if fits and total % tile.block_blocks == 0:
-                        yield tile
+        pixels = (1, 2, 4, 8) if unit == "cores" else (2, 4, 8)
+        for shape in product(pixels, (1, 2, 4), WARPS, rounds):
+            tile = BlockTile(shape[0], shape[1], *shape[2], unit, shape[3])
+            if (
+                in_registers(tile, problem)
+                and tile.shared_bytes(problem.m, problem.p) <= shared
+                and problem.blocking.blocks % tile.block_blocks == 0
+            ):
+                yield tile
+
+
+def in_registers(tile: BlockTile, problem: Problem) -> bool:
+    """Whether a lane keeps its sums in registers, or cannot keep fewer."""
+    sums = OWN * tile.pixels * tile.blocks * (problem.m // tile.rounds) * problem.p
+    least = tile.pixels * tile.blocks == (1 if tile.unit == "cores" else 2)
+    return sums <= ACCUMULATORS or (least and tile.rounds == problem.m)
 
 
 def clocks(device: Device, problem: Problem, tile: BlockTile) -> float:
     """Relative time of the whole output: waves of blocks, times the longest pipe of one block."""
-    window, m, p = problem.window, problem.m, problem.p
+    window, m, p = problem.window, problem.m // tile.rounds, problem.p
     batch = window.batch if isinstance(window.batch, int) else OPEN_BATCH
     pixels = batch * window.out_height * window.out_width
     grid = -(-pixels // tile.block_pixels) * (problem.blocking.blocks // tile.block_blocks)
     grid *= window.groups
     warps = tile.warps_p * tile.warps_o
-    sums = tile.pixels * tile.blocks * 8 * m * p * 32 * warps  # of one block of threads
+    sums = tile.pixels * tile.blocks * OWN * m * p * 32 * warps  # of one block of threads
     loads: float
     if tile.unit == "tensor":
         per_clock = TENSOR_WORDS[device.gpu.arch] if device.gpu is not None else 1.0
@@ -124,7 +139,9 @@ def clocks(device: Device, problem: Problem, tile: BlockTile) -> float:
     copies = (tile.block_pixels * p + tile.block_blocks * m * WORD) * STEP / 32
     step = max(arithmetic, loads + copies) + 40 / _RESIDENT
     waves = max(1.0, grid / (device.cores * _RESIDENT))
-    return waves * (problem.depth * step + 200)
+    # Sums of a round are written to local memory, and read again.
+    kept = 2 * sums / 32 if tile.rounds > 1 else 0.0
+    return waves * (tile.rounds * (problem.depth * step + kept) + 200)
 
 
 FMA = {"sm_75": 64, "sm_80": 64, "sm_86": 128, "sm_89": 128, "sm_90": 128}

@@ -5,8 +5,11 @@
 // steps of 8 words: activations and weights of the next step are copied to shared memory while those
 // of this one are multiplied. Padding and the end of the reduction are zeros there.
 //
+// Where M * P sums of a pixel are more than registers, the M weight planes come in ROUNDS of M each (M
+// is that number from here on), and the sums of a round go to local memory.
+//
 // Lane 4 * g + t of a warp owns, of pixels g, g + 8, g + 16 ..., channels 8 * t to 8 * t + 7 of each
-// block: sums[PIXELS][BLOCKS][M][P][8]. The layout is that of the tensor cores' results, where
+// block: sums[PIXELS][BLOCKS][ROUNDS * M][P][8]. The layout is that of the tensor cores' results, where
 // weights are packed so that column 2 * t + e of product j is channel 8 * t + 2 * j + e.
 #pragma once
 
@@ -27,7 +30,8 @@ struct AbcTile {
   static constexpr int PASS = THREADS / PARTS;     // rows that all threads copy at once
   static constexpr int PASSES = (ROWS + PASS - 1) / PASS;
   static constexpr int SLICE = ABC_STEP * S::M * ABC_LANES;  // weights of one step, of one block
-  static constexpr int STRIDE = STEPS * SLICE + S::TAIL * S::M * ABC_LANES;
+  static constexpr int ROUND = STEPS * SLICE + S::TAIL * S::M * ABC_LANES;
+  static constexpr int STRIDE = S::ROUNDS * ROUND;
   static constexpr int SUMS = S::PIXELS * S::BLOCKS * S::M * S::P * 8;
 };
 
@@ -189,8 +193,8 @@ struct AbcTensor {
   }
 };
 
-// Sums of one block of threads. `data` is [B][H][W][P][G][C] words, `weights` STRIDE words for each
-// block of channels of each group, `total` the number of pixels of the output.
+// Sums of one block of threads. `data` is [B][H][W][P][G][C] words, `weights` ROUNDS times ROUND
+// words for each block of channels of each group, `total` the number of pixels of the output.
 template <class S, class Inner>
 __device__ __forceinline__ void abc_window(const unsigned* __restrict__ data,
                                            const unsigned* __restrict__ weights, int total,
@@ -217,7 +221,7 @@ __device__ __forceinline__ void abc_window(const unsigned* __restrict__ data,
     from[r] = ((((image * S::H + y) * S::W + left[r]) * S::P + plane) * S::G + group) * S::C;
   }
 
-  auto copy = [&](int step, int buffer) {
+  auto copy = [&](const unsigned* packed, int step, int buffer) {
     const int k = step * ABC_STEP + part * T::VECTOR;
     const int tap = k / S::C, word = k % S::C;
     const int y = tap / S::KW * S::DH, x = tap % S::KW * S::DW;
@@ -237,26 +241,42 @@ __device__ __forceinline__ void abc_window(const unsigned* __restrict__ data,
     for (int n = thread; n < T::BLOCKS * COPIES; n += T::THREADS)
       abc_copy_async<16>(
           weight_words[buffer] + n * 4,
-          first + n / COPIES * T::STRIDE + step * T::SLICE + n % COPIES * 4, true);
+          packed + n / COPIES * T::STRIDE + step * T::SLICE + n % COPIES * 4, true);
     abc_copy_commit();
   };
 
+  auto reduce = [&](const unsigned* packed, typename Inner::Sum* into) {
 #pragma unroll
-  for (int n = 0; n < T::SUMS; ++n) sums[n] = 0;
-  Inner inner;
-  copy(0, 0);
-  for (int step = 0; step < T::STEPS; ++step) {
-    const int buffer = step % 2;
-    if (step + 1 < T::STEPS) {
-      copy(step + 1, 1 - buffer);
-      abc_copy_wait<1>();
-    } else {
-      abc_copy_wait<0>();
+    for (int n = 0; n < T::SUMS; ++n) into[n] = 0;
+    Inner inner;
+    copy(packed, 0, 0);
+    for (int step = 0; step < T::STEPS; ++step) {
+      const int buffer = step % 2;
+      if (step + 1 < T::STEPS) {
+        copy(packed, step + 1, 1 - buffer);
+        abc_copy_wait<1>();
+      } else {
+        abc_copy_wait<0>();
+      }
+      __syncthreads();
+      inner.step(pixel_words[buffer] + warp_p * 8 * S::PIXELS * ABC_ROW,
+                 weight_words[buffer] + warp_o * S::BLOCKS * T::SLICE, lane, into);
+      __syncthreads();
     }
-    __syncthreads();
-    inner.step(pixel_words[buffer] + warp_p * 8 * S::PIXELS * ABC_ROW,
-               weight_words[buffer] + warp_o * S::BLOCKS * T::SLICE, lane, sums);
-    __syncthreads();
+    inner.finish(packed + warp_o * S::BLOCKS * T::STRIDE + T::STEPS * T::SLICE, lane, into);
+  };
+
+  if (S::ROUNDS == 1) {
+    reduce(first, sums);
+    return;
   }
-  inner.finish(first + warp_o * S::BLOCKS * T::STRIDE + T::STEPS * T::SLICE, lane, sums);
+#pragma unroll 1
+  for (int round = 0; round < S::ROUNDS; ++round) {
+    typename Inner::Sum part[T::SUMS];
+    reduce(first + round * T::ROUND, part);
+    constexpr int PART = S::M * S::P * 8;
+#pragma unroll
+    for (int n = 0; n < T::SUMS; ++n)
+      sums[n / PART * (PART * S::ROUNDS) + round * PART + n % PART] = part[n];
+  }
 }

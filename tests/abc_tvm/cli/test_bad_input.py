@@ -45,6 +45,44 @@ def test_a_device_without_a_runtime_gets_no_shared_library(tmp_path: Path, capfd
     assert not out.exists()
 
 
+def test_what_a_gpu_does_not_do(
+    good: Path, tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, out = write(tmp_path / "m.onnx", network()), tmp_path / "m.so"
+    compile_: list[str | Path] = ["compile", model, "-o", out, "-t"]
+    refused(capfd, [*compile_, "cuda-sm90", "--format", "c"], "cuda-sm90", "leave --format c out")
+    data = good.read_bytes()
+    info = container.read_info(good)
+    gpu = dataclasses.replace(info, target={**info.target, "name": "x", "gpu": {"arch": "sm_90"}})
+    other = tmp_path / "gpu.so"
+    other.write_bytes(container.pack(data, gpu))
+    refused(capfd, ["bundle", other, "-o", tmp_path / "b"], "gpu.so", "for a GPU", "bundle")
+
+    def missing(_: str) -> None:
+        raise OSError
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    refused(capfd, [*compile_, "cuda"], "target cuda: there is no NVIDIA driver")
+    refused(capfd, ["run", other, "--random"], "gpu.so", "there is no NVIDIA driver")
+    assert not out.exists()
+
+
+def test_device_code_needs_a_compiler(
+    tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never CUDA source in the place of device code."""
+    from abc_tvm.deploy.cuda import device_code
+    from tests.cuda_emulation import emulation
+
+    emulation.load()
+    model, out = write(tmp_path / "m.onnx", network()), tmp_path / "m.so"
+    monkeypatch.setattr(device_code, "nvrtc", lambda: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    wanted = ("no compiler for device code", "pip install nvidia-cuda-nvrtc")
+    refused(capfd, ["compile", model, "-t", "cuda-sm80", "-o", out], *wanted)
+    assert not out.exists()
+
+
 def bad_models(folder: Path) -> dict[str, tuple[Path, str]]:
     """Case to file and a word of the message."""
     data = network().SerializeToString()

@@ -11,6 +11,7 @@ from abc_tvm.compute.flat_taps import (
     _fragment,
     flat_counts,
     flat_products,
+    in_rounds,
     pack_flat,
     pack_fragments,
     steps,
@@ -23,10 +24,13 @@ from tests.schedules.window_cases import GEOMETRIES, bit_case, call, placeholder
 
 @pytest.mark.parametrize("geometry", [g for g, _ in GEOMETRIES], ids=str)
 @pytest.mark.parametrize("pack", [pack_flat, pack_fragments])
-def test_counts_in_either_order_of_weights(geometry: dict[str, Any], pack: Any) -> None:
+@pytest.mark.parametrize("whole", [True, False], ids=["one round", "a round a plane"])
+def test_counts_in_either_order_of_weights(
+    geometry: dict[str, Any], pack: Any, whole: bool
+) -> None:
     """The definition that both kernels implement, as plain loops on this processor."""
     case = bit_case(0, **geometry)
-    packed = pack(case.planes())
+    packed = in_rounds(pack, case.planes(), 1 if whole else len(case.weights))
     operands = [case.bits(), packed]
     inputs = [placeholder("A", operands[0]), placeholder("W", packed)]
     m = len(case.weights)
@@ -64,8 +68,8 @@ def test_products(rng: np.random.Generator) -> None:
     x = rng.integers(-4, 5, (1, 5, 4, 1, 3)).astype(np.float32)
     w = rng.integers(-4, 5, (5, 3, 3, 2)).astype(np.float32)
     lanes = blocking.spread(w.transpose(2, 3, 1, 0)).reshape(3, 2, 3, 1, 32)
-    packed = pack_flat(np.ascontiguousarray(lanes.transpose(3, 0, 1, 2, 4)))
-    assert packed.shape == (1, 24, 1, 32)
+    packed = in_rounds(pack_flat, np.ascontiguousarray(lanes.transpose(3, 0, 1, 2, 4)), 1)
+    assert packed.shape == (1, 1, 24, 1, 32)
     inputs = [placeholder("A", x), placeholder("W", packed)]
     acc = flat_products(inputs[0], inputs[1], window, blocking, {})
     empty = np.zeros([int(n) for n in acc.shape], np.float32)

@@ -67,11 +67,14 @@ def test_channels_round_word_boundaries(channels: int, unit: Unit) -> None:
         BlockTile(4, 1, 2, 2, "tensor"),
         BlockTile(8, 1, 1, 4, "tensor"),
         BlockTile(2, 4, 8, 1, "tensor"),
+        BlockTile(2, 2, 1, 2, "cores", 2),
+        BlockTile(2, 1, 2, 2, "tensor", 4),
     ],
     ids=str,
 )
 def test_tiles_of_several_warps_and_blocks(tile: BlockTile) -> None:
     shape = {"size": (7, 5), "channels": (96, 128), "kernel": (3, 3), "batch": 3}
+    shape |= {"M": 4, "P": 2} if tile.rounds > 1 else {}
     check({**shape, "padding": (1, 1, 1, 1)}, tile, "cuda-sm80", "symbolic")
 
 

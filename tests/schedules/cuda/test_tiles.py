@@ -47,6 +47,15 @@ def test_every_candidate_fits_and_divides(
 def test_shared_memory_is_counted_as_the_kernel_declares_it() -> None:
     """Two buffers of 12 words a pixel and plane, and of 256 words a lane block and plane."""
     assert BlockTile(4, 2, 2, 2).shared_bytes(3, 5) == 2 * 4 * (64 * 5 * 12 + 4 * 256 * 3)
+    assert BlockTile(4, 2, 2, 2, rounds=3).shared_bytes(3, 5) == 2 * 4 * (64 * 5 * 12 + 4 * 256)
+
+
+@pytest.mark.parametrize(("m", "p"), [(3, 3), (5, 5), (8, 8), (8, 1)])
+def test_sums_stay_in_registers_or_come_in_rounds(m: int, p: int) -> None:
+    """64 sums a lane; what a single pair of pixels needs for one weight plane is the exception."""
+    for tile in candidates(load("cuda-sm80"), problem(14, 256, m, p)):
+        sums = 8 * tile.pixels * tile.blocks * (m // tile.rounds) * p
+        assert sums <= 64 or (tile.rounds == m and tile.pixels * tile.blocks <= 2)
 
 
 @pytest.mark.parametrize("name", NAMES)

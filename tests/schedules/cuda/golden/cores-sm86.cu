@@ -1,12 +1,12 @@
 // ptx.cuh
 // window.cuh
 
-struct abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_0_2_1_shape {
-  static constexpr int KH = 3, KW = 3, SH = 1, SW = 1, DH = 1, DW = 1, TOP = 1, LEFT = 1, H = 5, W = 4, OH = 5, OW = 4, G = 1, C = 2, NB = 2, M = 2, P = 1, PIXELS = 2, BLOCKS = 1, WARPS_P = 1, WARPS_O = 1, TAIL = 0;
+struct abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_1_0_2_1_shape {
+  static constexpr int KH = 3, KW = 3, SH = 1, SW = 1, DH = 1, DW = 1, TOP = 1, LEFT = 1, H = 5, W = 4, OH = 5, OW = 4, G = 1, C = 2, NB = 2, M = 2, ROUNDS = 1, P = 1, PIXELS = 2, BLOCKS = 1, WARPS_P = 1, WARPS_O = 1, TAIL = 0;
 };
-__device__ __forceinline__ void abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_0_2_1(const unsigned* data, const unsigned* weights, int pixels,
+__device__ __forceinline__ void abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_1_0_2_1(const unsigned* data, const unsigned* weights, int pixels,
                                        int* sums) {
-  abc_window<abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_0_2_1_shape, AbcCores<abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_0_2_1_shape, AbcBits>>(reinterpret_cast<const unsigned*>(data),
+  abc_window<abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_1_0_2_1_shape, AbcCores<abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_1_0_2_1_shape, AbcBits>>(reinterpret_cast<const unsigned*>(data),
                                     reinterpret_cast<const unsigned*>(weights), pixels, sums);
 }
 extern "C" __global__ void __launch_bounds__(32) main_kernel(uint* __restrict__ A_ptr, float* __restrict__ BI_ptr, float* __restrict__ K_ptr, int* __restrict__ ONE_ptr, int* __restrict__ TH_ptr, uint* __restrict__ W_ptr, float* __restrict__ crop_real_ptr, uint* __restrict__ word_one_ptr, uint* __restrict__ word_two_ptr);
@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(32) main_kernel(uint* __restrict__ 
   alignas(64) uint pack_two_local_ptr[2];
   alignas(64) uchar bit_one_local_ptr[8];
   alignas(64) uint pack_one_local_ptr[1];
-  abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_0_2_1((&(A_ptr[0])), (&(W_ptr[0])), 20, (&(sums_ptr[0])));
+  abc_bits_3_3_1_1_1_1_1_1_5_4_5_4_1_2_2_2_1_1_1_1_0_2_1((&(A_ptr[0])), (&(W_ptr[0])), 20, (&(sums_ptr[0])));
   #pragma unroll
   for (int i = 0; i < 2; ++i) {
     int cse_v1 = (i * 16);

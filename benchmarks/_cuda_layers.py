@@ -1,0 +1,120 @@
+"""The convolutions that ``benchmarks/cuda.py`` times, each checked against NumPy before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import te
+
+from abc_tvm import stages
+from abc_tvm.compute.accumulate import Tile, combine
+from abc_tvm.compute.geometry import Window, words
+from abc_tvm.compute.lanes import Blocking
+from abc_tvm.compute.outputs import bit_output
+from abc_tvm.reference.bases import pack_bits
+from abc_tvm.reference.conv import conv2d
+from abc_tvm.relay_passes.bit_layout import pack_planes
+from abc_tvm.schedules.cuda.kernels import CudaKernels
+from abc_tvm.schedules.cuda.tiles import BlockTile, Problem, choose
+from abc_tvm.targets import Device
+
+Timer = Callable[[int], float]
+"""Seconds of one call, the mean of so many calls in a row."""
+
+
+@dataclass
+class Layer:
+    """One compiled and checked kernel. ``operations``: two for each pair of bits."""
+
+    tile: BlockTile
+    operations: int
+    timer: Timer
+
+
+def bit_layer(
+    device: Device,
+    width: int,
+    channels: int,
+    batch: int,
+    M: int,
+    N: int,
+    tile: BlockTile | None = None,
+) -> Layer:
+    """A 3x3 convolution with zero padding: N planes of bits in, M·N products, N planes out.
+
+    The planes are summed with weights of their own, and the sum is compared with N thresholds a
+    channel. The first and the last image are checked. ``tile`` in place of the default.
+    """
+    rng = np.random.default_rng(width)
+    window = Window(batch, width, width, channels, channels, (3, 3), (1, 1), (1, 1, 1, 1))
+    blocking = Blocking(channels)
+    shape = (batch, width, width, N, 1, words(channels))
+    bits = rng.integers(0, 2**32, shape, np.uint32)
+    planes = rng.choice(np.array([-1, 1], np.int8), (M, channels, 3, 3, channels))
+    made = CudaKernels(device, tile)
+    operands = [bits]
+    inputs = [te.placeholder(bits.shape, "uint32", name="bits")]
+
+    def table(array: np.ndarray, name: str) -> te.Tensor:
+        operands.append(array)
+        inputs.append(te.placeholder(array.shape, str(array.dtype), name=name))
+        return inputs[-1]
+
+    packed = pack_planes(planes, window, blocking)
+    acc = made.counts(inputs[0], packed, window, blocking, Tile(), table)
+    # Integers, so that the sums are exact in any order.
+    factors = rng.integers(1, 4, (M, N, 1)).astype(np.float32)
+    wanted = [weighted(bits[n], planes, factors) for n in (0, batch - 1)]
+    limits = np.quantile(wanted[0], np.linspace(0.3, 0.7, N)).astype(np.float32) + 0.5
+    thresholds = np.repeat(limits[:, None], channels, 1)
+    factor, limit = table(factors, "factors"), table(thresholds, "thresholds")
+    total = combine(acc, factor, window, blocking, "float32")
+    out = bit_output(
+        "y",
+        batch,
+        width,
+        width,
+        blocking,
+        lambda p, at: total[at] >= limit[p, blocking.slot(at)],
+        N,
+    )
+    func = made.window(te.create_prim_func([*inputs, out]), Tile())
+    with stages.device_code_of(device):
+        module = tvm.compile(func, device.tvm_target()).jit()
+    empty = np.zeros([int(n) for n in out.shape], np.uint32)
+    tensors = [tvm.runtime.tensor(a, tvm.cuda()) for a in (*operands, empty)]
+    module["main"](*tensors)
+    found = tensors[-1].numpy()
+    for n, sums in zip((0, batch - 1), wanted, strict=True):
+        fired = sums[None] >= limits[:, None, None, None]  # [N, O, H, W]
+        expected = pack_bits(fired.transpose(2, 3, 0, 1), axis=-1)
+        np.testing.assert_array_equal(found[n].reshape(expected.shape), expected)
+
+    def timer(number: int) -> float:
+        run = module.time_evaluator("main", tvm.cuda(), number=number, repeat=1)
+        return float(run(*tensors).results[0])
+
+    problem = Problem(window, blocking, M, N, "bits")
+    operations = 2 * window.macs * batch * M * N
+    return Layer(tile or choose(device, problem), operations, timer)
+
+
+def weighted(bits: np.ndarray, planes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Weighted sums of differing bits of one image, float32 ``[O, H, W]``.
+
+    ``bits`` uint32 ``[H, W, N, 1, words]``; outside the image every bit is 0.
+    """
+    m, channels = planes.shape[:2]
+    octets = np.ascontiguousarray(bits[:, :, :, 0]).view(np.uint8)
+    ones = np.unpackbits(octets, axis=-1, bitorder="little")[..., : planes.shape[-1]]
+    signs = np.where(ones.transpose(2, 3, 0, 1), 1, -1).astype(np.int8)  # [N, C, H, W]
+    image = np.pad(signs, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1)
+    weights = planes.reshape(-1, *planes.shape[2:]).transpose(0, 3, 1, 2)
+    dots = conv2d(image, weights)  # [N, M * O, H, W]
+    differing = (9 * planes.shape[-1] - dots.reshape(len(dots), m, channels, *dots.shape[2:])) / 2
+    total: Any = np.einsum("mn,nmohw->ohw", factors[..., 0], differing)
+    return np.asarray(total, np.float32)

@@ -1,0 +1,193 @@
+"""Everything on an NVIDIA GPU: four ResNet convolutions, and ABC ResNet-18, beside torch.
+
+    python benchmarks/cuda.py [--quick] [--json OUT.json]
+
+Every kernel is checked against NumPy before it is timed, and takes turns with its opponents:
+torch's float16 convolution (cuDNN) and the int8 matrix product of the same size (cuBLAS, without
+im2col).
+Without a GPU, or without a torch that uses it, it says so in one line, with exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from _cuda_layers import bit_layer
+from rich.console import Console
+from rich.table import Table
+
+import abc_tvm
+from abc_tvm import targets, zoo
+from abc_tvm.errors import MissingDependencyError, TargetError, UserError
+from abc_tvm.schedules.cuda.tiles import TENSOR_WORDS
+from abc_tvm.targets import Device, cuda
+
+SHAPES = [(56, 64), (28, 128), (14, 256), (7, 512)]
+BATCHES = [1, 8, 64, 256]
+PAIRS = [(1, 1), (3, 3), (5, 5)]
+ROUNDS = 7
+_CLOCK_RATE = 13  # CUDA Driver API: CU_DEVICE_ATTRIBUTE_CLOCK_RATE, kHz
+
+
+def main() -> int:
+    """Measure, print tables on stderr, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="fewer shapes and batches")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    try:
+        device = targets.load("cuda")
+        need_torch()
+        result = measure(device, console, arguments.quick)
+    except UserError as error:
+        print(f"benchmarks/cuda.py: {error}", file=sys.stderr)
+        return 2
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def need_torch() -> None:
+    """Raises ``MissingDependencyError`` where torch does not use the GPU."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError("needs PyTorch to compare with: pip install torch") from error
+    if not torch.cuda.is_available():
+        raise MissingDependencyError(
+            "the installed PyTorch does not use the GPU; install a build for CUDA 13"
+        )
+
+
+def measure(device: Device, console: Console, quick: bool) -> dict[str, Any]:
+    """All tables, and their rows."""
+    shapes, batches = (SHAPES[1:2], [64]) if quick else (SHAPES, BATCHES)
+    layers = [
+        row
+        for width, channels in shapes
+        for batch in batches
+        for row in layer_rows(device, console, width, channels, batch)
+    ]
+    title = f"3x3 convolutions, bits in, bits out: {device.description}"
+    show(console, title, layers)
+    networks = network_rows(console, [64] if quick else [1, 256])
+    show(console, f"ResNet-18, 224x224: {device.description}", networks)
+    *capability, sms, name = cuda.capability()
+    about = {"name": name, "capability": capability, "sms": sms, "target": arch_of(device)}
+    return {"device": about, "layers": layers, "networks": networks}
+
+
+def layer_rows(
+    device: Device, console: Console, width: int, channels: int, batch: int
+) -> list[dict[str, Any]]:
+    """One shape and batch: every (M, N) beside float16 and int8, in turns."""
+    import _cuda_torch as other
+
+    with console.status(f"{width}x{width}x{channels}, batch {batch}"):
+        made = {pair: bit_layer(device, width, channels, batch, *pair) for pair in PAIRS}
+        timers: dict[Any, Any] = {pair: layer.timer for pair, layer in made.items()}
+        timers["float16"] = other.half_convolution(width, channels, batch)
+        timers["int8"] = other.int8_product(width, channels, batch)
+        times = in_turns(timers)
+    rows = []
+    for (m, n), layer in made.items():
+        seconds = times[m, n]
+        tops = layer.operations / seconds / 1e12
+        rows.append(
+            {
+                "shape": f"{width}x{width}x{channels}",
+                "batch": batch,
+                "M,N": f"{m},{n}",
+                "tile": str(layer.tile),
+                "ms": seconds * 1e3,
+                "TOPS": tops,
+                "share of peak": tops * 1e12 / peak(device, layer.tile.unit),
+                "x float16": times["float16"] / seconds,
+                "x int8": times["int8"] / seconds,
+            }
+        )
+    return rows
+
+
+def network_rows(console: Console, batches: list[int]) -> list[dict[str, Any]]:
+    """Whole networks: ABC ResNet-18, its build in float32, and torch's in float16."""
+    import _cuda_torch as other
+    import torch
+
+    models = {
+        "ABC (1,1)": (zoo.build("resnet18", 1, 1), "auto"),
+        "ABC (3,3)": (zoo.build("resnet18", 3, 3), "auto"),
+        "float32, this compiler": (zoo.build_float("resnet18"), "float"),
+    }
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = {}
+        for name, (model, lowering) in models.items():
+            with console.status(f"compile {name}"):
+                path = Path(folder, f"{len(sessions)}.so")
+                abc_tvm.compile(model, "cuda", lowering=lowering).save(path)
+                sessions[name] = abc_tvm.load(path)
+        for batch in batches:
+            x = torch.randn(batch, 3, 224, 224, device="cuda")
+            timers = {
+                name: other.timed(partial(session.run, {"input": x}))
+                for name, session in sessions.items()
+            }
+            timers["float16, torch"] = other.half_resnet18(batch)
+            with console.status(f"ResNet-18, batch {batch}"):
+                times = in_turns(timers, number=5)
+            rows += [
+                {
+                    "network": name,
+                    "batch": batch,
+                    "ms": seconds * 1e3,
+                    "images/s": batch / seconds,
+                    "x float16": times["float16, torch"] / seconds,
+                }
+                for name, seconds in times.items()
+            ]
+    return rows
+
+
+def in_turns(timers: dict[Any, Any], number: int = 20) -> dict[Any, float]:
+    """The least seconds of each over rounds in which all take turns."""
+    rounds = [{name: timer(number) for name, timer in timers.items()} for _ in range(ROUNDS)]
+    return {name: min(taken[name] for taken in rounds) for name in timers}
+
+
+def arch_of(device: Device) -> str:
+    """The architecture that the kernels are compiled for."""
+    if device.gpu is None:
+        raise TargetError(f"target {device.name}: is no GPU")
+    return device.gpu.arch
+
+
+def peak(device: Device, unit: str) -> float:
+    """Published operations a second of ``unit`` ("tensor" or "cores") at the device's clock."""
+    driver = ctypes.CDLL("libcuda.so.1")
+    khz = ctypes.c_int()
+    driver.cuDeviceGetAttribute(ctypes.byref(khz), _CLOCK_RATE, 0)
+    words = TENSOR_WORDS[arch_of(device)] if unit == "tensor" else 16
+    return 2.0 * 32 * words * device.cores * khz.value * 1e3
+
+
+def show(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+    """Rows of equal keys as a table."""
+    table = Table(title=title)
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
