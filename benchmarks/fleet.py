@@ -1,6 +1,6 @@
 """Candidates a second of a fleet of RPC servers on this machine: one, two and three of them.
 
-    python benchmarks/fleet.py [--quick] [--json OUT.json] [--delays 0,20]
+    python benchmarks/fleet.py [--quick] [--json OUT.json] [--delays 0,10]
 
 Everything (tuner, builds, servers) shares this machine's cores, so servers without a delay only
 show what the builds leave. With a delay every message between tuner and server takes so many
@@ -39,7 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="8 seconds each instead of 25")
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--delays", default="0,20", help="milliseconds, with commas")
+    parser.add_argument("--delays", default="0,10", help="milliseconds, with commas")
     arguments = parser.parse_args()
     seconds = 8.0 if arguments.quick else 25.0
     console = Console(stderr=True)
