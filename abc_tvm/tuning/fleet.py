@@ -164,9 +164,7 @@ class FleetRunner:
 
     def _hand_out(self) -> None:
         """Give what is built to idle devices; start the process that waits for the next one."""
-        wanted = self._address.key is not None or not self._members
-        waiting = any(m.machine is None for m in self._members)
-        if wanted and not waiting and time.monotonic() >= self._retry_at:
+        if self._one_more and time.monotonic() >= self._retry_at:
             self._enlist()
         for member in list(self._members):
             if self._built and member.idle:
@@ -175,6 +173,13 @@ class FleetRunner:
                 self._built.remove(run)
                 member.run = run
                 self._begin(member, run)
+
+    @property
+    def _one_more(self) -> bool:
+        """Whether a process that waits for a device is missing."""
+        if self._address.key is None:
+            return not self._members
+        return all(m.machine is not None for m in self._members)
 
     def _begin(self, member: _Member, run: _Run) -> None:
         """The next step of a run on a device."""
@@ -263,7 +268,7 @@ class FleetRunner:
         """Seconds until something has to be done. Raises ``DeviceError``: no device is left."""
         limits = [m.helper.left for m in self._members if not m.idle]
         limits += [self._builders.left]
-        if not any(m.machine is None for m in self._members):
+        if self._one_more:
             limits.append(max(0.0, self._retry_at - time.monotonic()))
         limits.append(self._patience())
         return min(limit for limit in limits if limit is not None)
