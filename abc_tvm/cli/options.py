@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -22,15 +23,6 @@ lowering = click.option(
     show_default=True,
     help="auto: what is fastest and exact, for each layer; bitserial, int8: wherever possible.",
 )
-allow_int8 = click.option(
-    "--allow-int8",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    is_flag=False,
-    flag_value=MOST_ERROR,
-    metavar="[ERROR]",
-    help="Bytes also where levels must be rounded, and that changes no sum by more than this share "
-    f"of its largest value. [default: not at all; without a number: {MOST_ERROR}]",
-)
 records = click.option(
     "--records",
     metavar="DIR",
@@ -40,6 +32,35 @@ threads = click.option(
     "--threads",
     type=click.IntRange(min=1),
     help="Threads of one run. [default: TVM_NUM_THREADS, else all processors]",
+)
+
+
+def allow_int8(command: F) -> F:
+    """``--allow-int8`` and ``--int8-error``, as one argument: the error, ``None`` without both."""
+
+    @functools.wraps(command)
+    def run(*, allow_int8: bool, int8_error: float | None, **rest: Any) -> Any:
+        error = int8_error or (MOST_ERROR if allow_int8 else None)
+        return command(allow_int8=error, **rest)
+
+    for option in reversed(_ROUNDING):
+        run = option(run)
+    return cast(F, run)
+
+
+_ROUNDING = (
+    click.option(
+        "--allow-int8",
+        is_flag=True,
+        help="Layers on bytes also where their levels must be rounded, if that is faster.",
+    ),
+    click.option(
+        "--int8-error",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="SHARE",
+        help="The most that rounding may change a sum by, of the largest that it can be; allows "
+        f"int8. [default: {MOST_ERROR}]",
+    ),
 )
 
 

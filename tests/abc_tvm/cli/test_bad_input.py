@@ -253,3 +253,9 @@ def test_names_of_the_c_form(good: Path, tmp_path: Path, capfd: Capture) -> None
     refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "c", "--name", "-"], "--name")
     (tmp_path / "file").touch()
     refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "file"], "cannot be created")
+
+
+def test_errors_of_rounding_are_shares(good: Path, capfd: Capture) -> None:
+    model = good.parent / "m.onnx"
+    refused(capfd, ["inspect", model, "--int8-error", "1.5"], "--int8-error")
+    refused(capfd, ["inspect", model, "--int8-error", "0"], "--int8-error")
