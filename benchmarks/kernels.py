@@ -22,10 +22,10 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 from layers import SHAPES, Layer, Timer, bit_layer, float_layer
-from peaks import BITS_512, FMA_256, FMA_512, SHUFFLE_256, Peak
 from rich.console import Console
 from rich.table import Table
 
+from abc_tvm.peaks import BITS_512, FMA_256, FMA_512, SHUFFLE_256, Peak, loops
 from abc_tvm.schedules.x86 import family
 from abc_tvm.targets import load
 
@@ -61,14 +61,10 @@ class Measured:
 def peak_rows() -> list[Measured]:
     """The peaks that this machine has."""
     native, haswell = load("native"), load("haswell")
-    found: list[Peak] = []
-    if family(native) == "popcount" and native.vector_bits == 512:
-        found.append(BITS_512)
-    if native.vector_bits == 512:
-        found.append(FMA_512)
+    found: dict[Peak, Any] = dict.fromkeys(loops(native), native)
     if haswell.runs_here():
-        found += [FMA_256, SHUFFLE_256]
-    return [Measured(peak.name, peak.macs, peak.build()) for peak in found]
+        found |= dict.fromkeys(loops(haswell), haswell)
+    return [Measured(peak.name, peak.macs, peak.build(device)) for peak, device in found.items()]
 
 
 def layer_rows() -> list[Measured]:
