@@ -17,6 +17,7 @@ from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
 from abc_tvm.targets import Device
 
 from . import blocks, neon
+from .choice import Choice
 from .generic import schedule_any
 from .intrinsics import INSTRUCTIONS
 from .lanes import schedule_lanes
@@ -40,15 +41,23 @@ class Kernels:
         self.device = device
 
     def tile(
-        self, window: Window, blocking: Blocking, pairs: int, kind: Literal["bits", "float"]
+        self,
+        window: Window,
+        blocking: Blocking,
+        pairs: int,
+        kind: Literal["bits", "float"],
+        bases: int = 1,
     ) -> Tile:
-        """Register tile of a convolution; ``pairs`` planes, ``kind`` "bits" or "float"."""
+        """Register tile of a convolution; ``pairs`` planes, ``kind`` "bits" or "float".
+
+        ``bases`` of the pairs' planes are weights'.
+        """
         counted = neon.family(self.device)
         if kind == "bits" and counted is not None:
             return choose_bits(counted, window, blocking, pairs)
         if counted in neon.STEPS:
             return choose_floats(window, blocking, in_order=self.device.in_order)
-        return choose_tile(self.device, window, blocking, pairs, kind=kind)
+        return choose_tile(self.device, window, blocking, pairs, kind=kind, bases=bases)
 
     def counts(
         self,
@@ -87,8 +96,8 @@ class Kernels:
             return float_steps.step_products(data, steps, window, blocking, tile)
         return accumulate.products(data, table(weights, "weight"), window, blocking, tile)
 
-    def window(self, func: Any, tile: Tile) -> Any:
-        """Schedule a fused convolution."""
+    def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
+        """Schedule a fused convolution; ``choice`` is the rest of a tuning record."""
         sch = s_tir.Schedule(func)
         if "acc" not in blocks.names(sch):  # nothing depends on the convolution
             return schedule_any(func)
@@ -97,20 +106,20 @@ class Kernels:
             func = sch.mod["main"]
         cores, counted = self.device.cores, neon.family(self.device)
         if counted == "bytes32" and "byte_acc" in blocks.names(sch):
-            return schedule_bits(func, tile, cores=cores)
+            return schedule_bits(func, tile, cores=cores, choice=choice)
         if STRIDES in sch.get(sch.get_sblock("acc")).annotations:
             core = Core(dot=counted == "dot", in_order=self.device.in_order)
-            return schedule_steps(func, tile, core, cores=cores)
+            return schedule_steps(func, tile, core, cores=cores, choice=choice)
         if "byte_acc" in blocks.names(sch):
-            return schedule_nibbles(func, tile, cores=cores)
-        return schedule_window(func, tile, cores=cores)
+            return schedule_nibbles(func, tile, cores=cores, choice=choice)
+        return schedule_window(func, tile, cores=cores, choice=choice)
 
-    def lanes(self, func: Any) -> Any:
+    def lanes(self, func: Any, choice: Choice | None = None) -> Any:
         """Schedule a fused kernel without a reduction."""
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # the result is constant
             return schedule_any(func)
         thirty_two = neon.family(self.device) == "bytes32"
-        return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS)
+        return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS, choice)
 
     def rest(self, func: Any) -> Any:
         """Schedule any other kernel: parallel outside, vectors inside."""

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from abc_tvm.compute.accumulate import Tile
-from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.accumulate import PLANES, Planes, Tile
+from abc_tvm.compute.geometry import Window, words
 from abc_tvm.compute.lanes import Blocking
+from abc_tvm.compute.nibbles import NIBBLES
 
-from .x86 import family
+from .x86 import Family, family
 
-Kind = Literal["bits", "float"]
+Kind = Literal["bits", "float", "lanes"]
+"""What a kernel computes in its lanes: counts, products, or ("lanes") no sums at all."""
 
 
 class Registers(Protocol):
@@ -50,13 +52,19 @@ class Budget:
     activation: int = 1
     """Registers that one pixel's activation takes while its tap is computed."""
 
-    def accumulators(self, tile: Tile, pairs: int) -> int:
-        return tile.rows * tile.columns * tile.blocks * pairs * self.per_block
+    def registers(self, tile: Tile) -> int:
+        """Registers of one part of a lane block."""
+        return -(-self.per_block // tile.parts)
 
-    def fits(self, tile: Tile, pairs: int) -> bool:
+    def accumulators(self, tile: Tile, pairs: int, bases: int = 1) -> int:
+        """Registers for the sums of one pass."""
         pixels = tile.rows * tile.columns
-        beside = pixels * self.activation + tile.blocks * self.per_block
-        return self.accumulators(tile, pairs) + beside <= self.limit
+        return pixels * tile.blocks * tile.pairs(bases, pairs) * self.registers(tile)
+
+    def fits(self, tile: Tile, pairs: int, bases: int = 1) -> bool:
+        pixels = tile.rows * tile.columns
+        beside = pixels * self.activation + tile.blocks * self.registers(tile)
+        return self.accumulators(tile, pairs, bases) + beside <= self.limit
 
 
 def budget(device: Registers, blocking: Blocking, kind: Kind) -> Budget:
@@ -70,7 +78,7 @@ def budget(device: Registers, blocking: Blocking, kind: Kind) -> Budget:
         per_block = -(-blocking.lanes * 8 // 256)
         return Budget(per_block, device.vector_registers * 5 // 8, activation=0)
     per_block = -(-blocking.lanes * 32 // device.vector_bits)
-    return Budget(per_block, device.vector_registers * 3 // 4 + (2 if _scarce(device) else 0))
+    return Budget(per_block, device.vector_registers * 3 // 4 + (4 if _scarce(device) else 0))
 
 
 def _scarce(device: Registers) -> bool:
@@ -85,16 +93,31 @@ def choose_tile(
     pairs: int,
     *,
     kind: Kind = "bits",
+    bases: int = 1,
 ) -> Tile:
     """The default tile of a convolution on ``device``.
 
-    ``pairs`` is the number of plane pairs, M times N (1 for "float"). The tile's blocks divide
-    ``blocking.blocks``; its rows and columns need not divide the output. A tile of one pixel and
-    one block is always allowed, even where its pairs need more registers than there are.
+    ``pairs`` is the number of plane pairs, M times N (1 for "float"), ``bases`` is M. The tile's
+    blocks divide ``blocking.blocks``; its rows and columns need not divide the output. Where no
+    tile fits, it is one pixel and one block, a plane of weights at a time.
     """
+    work = work_of(device, window, blocking, pairs, kind=kind, bases=bases)
+    tiles = [t for t in candidates(work) if work.room.fits(t, pairs, bases)]
+    return min(tiles or [Tile()], key=work.cost)
+
+
+def work_of(
+    device: Registers,
+    window: Window,
+    blocking: Blocking,
+    pairs: int,
+    *,
+    kind: Kind = "bits",
+    bases: int = 1,
+) -> Work:
+    """The convolution as the rule sees it; arguments as in :func:`choose_tile`."""
     room = budget(device, blocking, kind)
-    tiles = [t for t in candidates(window, blocking, room) if room.fits(t, pairs)]
-    return min(tiles or [Tile()], key=lambda t: instructions(t, window, blocking, pairs, room))
+    return Work(window, blocking, pairs, bases, kind, room, family(device))
 
 
 def waste(tile: Tile, window: Window) -> float:
@@ -103,25 +126,104 @@ def waste(tile: Tile, window: Window) -> float:
     return 1 - window.out_height * window.out_width / (rows * columns)
 
 
-def candidates(window: Window, blocking: Blocking, room: Budget) -> Iterator[Tile]:
-    """Tiles within the output whose blocks divide ``blocking.blocks``."""
-    blocks = [n for n in range(1, blocking.blocks + 1) if blocking.blocks % n == 0]
-    for rows in range(1, min(window.out_height, room.limit) + 1):
-        for columns in range(1, min(window.out_width, room.limit) + 1):
-            for count in blocks:
-                yield Tile(rows, columns, count)
+@dataclass(frozen=True)
+class Way:
+    """What a step of the reduction costs beside its arithmetic on one accumulator.
 
-
-def instructions(tile: Tile, window: Window, blocking: Blocking, pairs: int, room: Budget) -> float:
-    """Relative time of one reduction step over the whole output.
-
-    Arithmetic counts 1 an accumulator, loads 1/4 (they run beside it) and a step of the loop 2.
+    ``activation``: loads that a pixel's activation takes. ``load``: time of a load. ``latency``:
+    accumulators that keep the arithmetic busy. ``loop``: time of a turn of the loop. ``store``:
+    time to write and read back an accumulator, where a tile takes several passes.
     """
-    height, width = tile.padded(window)
-    count = height // tile.rows * (width // tile.columns) * (blocking.blocks // tile.blocks)
-    loads = tile.rows * tile.columns + tile.blocks * room.per_block
-    # More lane blocks are more streams of weights. That pays where a block is one register; else
-    # the block's own registers share the activation already (measured on Zen 4: 6 %).
-    streams = 0.06 * (tile.blocks - 1) if room.per_block > 1 else 0.0
-    step = room.accumulators(tile, pairs) + loads / 4 + 2
-    return count * step * (1 + streams + tile.rows / 1000)
+
+    activation: int
+    load: float
+    latency: float
+    loop: float
+    store: float
+
+
+FLOAT = Way(activation=1, load=0.5, latency=8, loop=2, store=3)
+WAYS: dict[Family, Way] = {
+    "popcount": Way(activation=1, load=0.25, latency=4, loop=1, store=2),
+    "nibble": Way(activation=2, load=0.25, latency=4, loop=1, store=2),
+}
+OVERLAP = 0.1
+"""How much of the shorter of arithmetic and loads shows."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A convolution, as the rule sees it: ``pairs`` of planes, ``bases`` of them weights'."""
+
+    window: Window
+    blocking: Blocking
+    pairs: int
+    bases: int
+    kind: Kind
+    room: Budget
+    family: Family
+
+    def planes(self) -> list[Planes]:
+        """The ways to go through the planes that differ here."""
+        found: dict[int, Planes] = {}
+        for planes in PLANES:
+            found.setdefault(Tile(planes=planes).pairs(self.bases, self.pairs), planes)
+        return list(found.values())
+
+    @property
+    def steps(self) -> int:
+        """Steps of the reduction: taps and words, nibbles or channels."""
+        inner = self.window.group_in
+        if self.kind == "bits":
+            inner = words(inner) * (NIBBLES if self.family == "nibble" else 1)
+        return self.window.taps * inner
+
+    def loads(self, tile: Tile) -> int:
+        """Loads of activations (a word or a row of the table) and of weights in one step."""
+        held = tile.pairs(self.bases, self.pairs)
+        weights = self.bases if tile.planes in ("inside", "activations") else 1
+        pixels = tile.rows * tile.columns * (held // weights)
+        return pixels * self.way.activation + tile.blocks * weights * self.room.registers(tile)
+
+    @property
+    def way(self) -> Way:
+        """What one accumulator costs."""
+        return FLOAT if self.kind == "float" else WAYS[self.family]
+
+    def passes(self, tile: Tile) -> int:
+        """How often the reduction runs for the whole output."""
+        height, width = tile.padded(self.window)
+        tiles = height // tile.rows * (width // tile.columns)
+        blocks = self.blocking.blocks // tile.blocks * tile.parts
+        return tiles * blocks * (self.pairs // tile.pairs(self.bases, self.pairs))
+
+    def step(self, tile: Tile) -> float:
+        """Time of one step of the reduction; an accumulator takes 1."""
+        sums = self.room.accumulators(tile, self.pairs, self.bases)
+        arithmetic = max(float(sums), self.way.latency)
+        loads = self.loads(tile) * self.way.load
+        return max(arithmetic, loads) + min(arithmetic, loads) * OVERLAP + self.way.loop
+
+    def cost(self, tile: Tile) -> float:
+        """Relative time of the whole output."""
+        sums = self.room.accumulators(tile, self.pairs, self.bases)
+        # More lane blocks are more streams of weights. That pays where a block is one register;
+        # else the block's own registers share the activation already (measured on Zen 4: 6 %).
+        streams = 0.06 * (tile.blocks - 1) if self.room.registers(tile) > 1 else 0.0
+        several = tile.parts > 1 or tile.pairs(self.bases, self.pairs) < self.pairs
+        once = sums * self.way.store if several else 0.0
+        return self.passes(tile) * (
+            self.steps * self.step(tile) * (1 + streams + tile.rows / 1000) + once
+        )
+
+
+def candidates(work: Work) -> Iterator[Tile]:
+    """Tiles within the output whose blocks divide the lane blocks."""
+    per_block, limit = work.room.per_block, work.room.limit
+    for planes in work.planes():
+        for parts in (n for n in range(1, per_block + 1) if per_block % n == 0):
+            for rows in range(1, min(work.window.out_height, limit) + 1):
+                for columns in range(1, min(work.window.out_width, limit // rows) + 1):
+                    for blocks in range(1, min(work.blocking.blocks, limit) + 1):
+                        if work.blocking.blocks % blocks == 0:
+                            yield Tile(rows, columns, blocks, parts, planes)

@@ -7,21 +7,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from abc_tvm import peaks
 from abc_tvm.errors import RecordsError, TargetError
 from abc_tvm.runtime.threads import use_threads
 from abc_tvm.schedules.space import has_space
 from abc_tvm.targets import Device
 
 from .database import Database
+from .lowerings import Contest, contest, decide
 from .manifest import Manifest, folder_name
-from .task import tasks_of
-from .tuner import Budget, Tuner, Watch
+from .records import RecordSet
+from .task import Network, Task
+from .tuner import Budget, Progress, Tuner
 
 if TYPE_CHECKING:
-    from abc_tvm.stages import Model, Progress
+    from abc_tvm import stages
+    from abc_tvm.stages import Model
 
 Tell = Callable[[str], None]
 DEFAULT_TRIALS = 32
+
+PEAKS: dict[str, peaks.Kind] = {"bits": "bits", "float": "float", "bytes": "dot"}
+"""The arithmetic of each kind of kernel."""
 
 
 def stored_settings(folder: str | Path, device: Device) -> dict[str, Any]:
@@ -41,9 +48,9 @@ def tuner(
     settings: dict[str, Any],
     *,
     tell: Tell,
-    watch: Watch = lambda _: None,
-    progress: Progress | None = None,
-) -> Iterator[Tuner]:
+    watch: Callable[[NetworkTuner], None] = lambda _: None,
+    progress: stages.Progress | None = None,
+) -> Iterator[NetworkTuner]:
     """A tuner that holds its folder's lock; call ``run()`` on it.
 
     ``settings``: ``trials``, ``seconds``, ``seed``, ``threads``, ``batch``, ``lowering``; they
@@ -63,7 +70,7 @@ def tuner(
             f"target {device.name}: this machine does not run its code; tune on the device itself"
         )
     use_threads(int(settings["threads"]))
-    tasks = tasks_of(
+    network = Network(
         model,
         device,
         batch=settings["batch"],
@@ -71,6 +78,7 @@ def tuner(
         threads=int(settings["threads"]),
         progress=progress,
     )
+    rivals = contest(network)
     own = Path(folder) / folder_name(device)
     with Database(own, tell) as database:
         here = Manifest.here(device)
@@ -80,4 +88,62 @@ def tuner(
         here.settings = dict(settings)
         here.write(own)
         budget = Budget(settings["trials"], settings["seconds"], seed=settings["seed"])
-        yield Tuner(tasks, device, database, budget, watch)
+        yield NetworkTuner(network, rivals, device, database, budget, watch)
+
+
+class NetworkTuner(Tuner):
+    """Tunes the kernels of a network: first those of the layers in doubt, in every form."""
+
+    def __init__(
+        self,
+        network: Network,
+        rivals: Contest,
+        device: Device,
+        database: Database,
+        budget: Budget,
+        watch: Callable[[NetworkTuner], None],
+    ) -> None:
+        self.network, self.rivals = network, rivals
+        tasks = {task.key: task for task in (*rivals.default, *rivals.tasks)}
+        super().__init__(list(tasks.values()), device, database, budget, lambda _: watch(self))
+        self.final: list[Task] = rivals.default
+        self.peaks = peaks.measure(device)
+
+    def run(self) -> None:
+        """As :meth:`Tuner.run`; then what the layers in doubt have become, if that is new."""
+        super().run()
+        if self.out_of_time() or not decide(self.rivals, self.database):
+            return
+        self.final = self.network.tasks(RecordSet(self.device, [self.database]))
+        known = {row.task.key for row in self.rows}
+        more = [task for task in self.final if task.key not in known]
+        if more:
+            self.rows += [self._progress(task) for task in more]
+            super().run()
+
+    def totals(self) -> tuple[float, float] | None:
+        """Seconds of all kernels of the network, default and tuned; ``None`` before the end."""
+        rows = {row.task.key: row for row in self.rows}
+        before = [(rows[task.key].before, task.count) for task in self.rivals.default]
+        after = [(rows[task.key].after, task.count) for task in self.final]
+        if any(seconds is None for seconds, _ in (*before, *after)):
+            return None
+        first, last = (sum((s or 0.0) * n for s, n in pairs) for pairs in (before, after))
+        return first, last
+
+    def share(self, row: Progress) -> float | None:
+        """Of the machine's peak for the kind of arithmetic, on the threads that the kernel has."""
+        rate = row.gmacs()
+        if rate is None:
+            return None
+        peak = self.peaks[PEAKS[row.task.workload.layer.kind]]
+        return rate / peak / self.network.threads if peak else None
+
+    def lowerings(self) -> dict[str, dict[str, float]]:
+        """Seconds of each layer in doubt by kind of kernel, as far as they are known."""
+        found = self.database.lowerings
+        return {
+            layer: {kind: seconds for kind, (seconds, _) in found[layer].kinds.items()}
+            for layer in self.rivals.kernels
+            if layer in found
+        }

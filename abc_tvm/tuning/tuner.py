@@ -62,7 +62,8 @@ class Progress:
         return 0 if self.done else max(0, self.trials - len(self.seen))
 
     def gmacs(self) -> float | None:
-        return None if self.best is None else self.task.macs / self.best / 1e9
+        """Billions of multiply-accumulates a second; ``None`` where there are none."""
+        return None if not self.best or not self.task.macs else self.task.macs / self.best / 1e9
 
 
 Watch = Callable[["Tuner"], None]

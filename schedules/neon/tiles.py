@@ -36,8 +36,8 @@ def bit_tiles(family: Family, window: Window, blocking: Blocking, pairs: int) ->
     ]
 
 
-def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> Tile:
-    """The default tile of a bit convolution with ``pairs`` pairs of planes."""
+def rank_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> list[Tile]:
+    """:func:`bit_tiles`, the fewest instructions first."""
     registers = blocking.lanes // WORDS
     steps = window.taps * words(window.group_in)
 
@@ -46,7 +46,12 @@ def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) 
         step = 3 * tile.rows * tile.columns * share
         return _instructions(tile, window, share, step, share, steps)
 
-    return min(bit_tiles(family, window, blocking, pairs), key=cost)
+    return sorted(bit_tiles(family, window, blocking, pairs), key=cost)
+
+
+def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> Tile:
+    """The default tile of a bit convolution with ``pairs`` pairs of planes."""
+    return rank_bits(family, window, blocking, pairs)[0]
 
 
 def float_tiles(window: Window, blocking: Blocking) -> list[Tile]:
@@ -61,8 +66,8 @@ def float_tiles(window: Window, blocking: Blocking) -> list[Tile]:
     ]
 
 
-def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
-    """The default tile of a float convolution on AArch64.
+def rank_floats(window: Window, blocking: Blocking, *, in_order: bool = False) -> list[Tile]:
+    """:func:`float_tiles`, the fewest instructions first.
 
     An ``in_order`` core waits six cycles before a load between additions, so the tile's loads
     should come together.
@@ -78,7 +83,12 @@ def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False)
             step += 5 * (pixels + channels * share)
         return _instructions(tile, window, share, step, channels * share, steps)
 
-    return min(float_tiles(window, blocking), key=cost)
+    return sorted(float_tiles(window, blocking), key=cost)
+
+
+def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
+    """The default tile of a float convolution on AArch64."""
+    return rank_floats(window, blocking, in_order=in_order)[0]
 
 
 def _candidates(window: Window, registers: int) -> Iterator[Tile]:

@@ -41,7 +41,7 @@ def test_every_tile_is_valid_and_wastes_little(device: str, kind: Kind) -> None:
         (28, 4, Tile(1, 7, 1)),
         (14, 8, Tile(1, 7, 1)),
         (7, 16, Tile(1, 7, 1)),
-        (1, 16, Tile(1, 1, 4)),
+        (1, 16, Tile(1, 1, 2)),
         (3, 4, Tile(1, 3, 2)),
     ],
 )
