@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from abc_tvm.reference import weight_bases
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -61,9 +63,8 @@ def network(shape: Shape, seed: int = 0) -> onnx.ModelProto:
     nodes = []
     data = "input"
     if shape.M:
-        scales = 0.7 ** np.arange(shape.M)
-        signs = rng.choice([-1.0, 1.0], (shape.M, *weights))
-        constants["w"] = np.tensordot(scales, signs, 1).astype(np.float32)
+        bases = weight_bases(constants["w"], shape.M)
+        constants["w"] = np.tensordot(0.7 ** np.arange(shape.M), bases, 1).astype(np.float32)
         terms = []
         for n in range(shape.N):
             constants[f"t{n}"] = np.array((n + 0.5) / shape.N - 0.5, np.float32)
