@@ -38,6 +38,14 @@ class Registers(Protocol):
     def vector_registers(self) -> int:
         """Number of vector registers."""
 
+    @property
+    def l1d_kib(self) -> int:
+        """First data cache."""
+
+    @property
+    def l2_kib(self) -> int:
+        """Second cache."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -78,12 +86,12 @@ def budget(device: Registers, blocking: Blocking, kind: Kind) -> Budget:
         per_block = -(-blocking.lanes * 8 // 256)
         return Budget(per_block, device.vector_registers * 5 // 8, activation=0)
     per_block = -(-blocking.lanes * 32 // device.vector_bits)
-    return Budget(per_block, device.vector_registers * 3 // 4 + (4 if _scarce(device) else 0))
-
-
-def _scarce(device: Registers) -> bool:
-    """Weights come from memory where there are 16 registers: they cost less than they take."""
-    return device.vector_registers <= 16
+    if device.vector_registers > 16:
+        return Budget(per_block, device.vector_registers * 3 // 4)
+    if kind == "float":
+        # Activations pass through one register, as a factor of all products of their pixel.
+        return Budget(per_block, device.vector_registers - 1, activation=0)
+    return Budget(per_block, device.vector_registers * 3 // 4 + 2)
 
 
 def choose_tile(
@@ -117,7 +125,8 @@ def work_of(
 ) -> Work:
     """The convolution as the rule sees it; arguments as in :func:`choose_tile`."""
     room = budget(device, blocking, kind)
-    return Work(window, blocking, pairs, bases, kind, room, family(device))
+    caches = (device.l1d_kib * 1024, device.l2_kib * 1024)
+    return Work(window, blocking, pairs, bases, kind, room, family(device), caches)
 
 
 def waste(tile: Tile, window: Window) -> float:
@@ -128,32 +137,43 @@ def waste(tile: Tile, window: Window) -> float:
 
 @dataclass(frozen=True)
 class Way:
-    """What a step of the reduction costs beside its arithmetic on one accumulator.
+    """What arithmetic costs in a reduction, in cycles.
 
-    ``activation``: loads that a pixel's activation takes. ``load``: time of a load. ``latency``:
-    accumulators that keep the arithmetic busy. ``loop``: time of a turn of the loop. ``store``:
-    time to write and read back an accumulator, where a tile takes several passes.
+    ``cycles`` of one accumulator's step, and ``latency`` until the same accumulator can take the
+    next. ``activation``: loads that a pixel's activation takes. ``store``: cycles to write and read
+    back an accumulator, where a tile takes several passes.
     """
 
-    activation: int
-    load: float
+    cycles: float
     latency: float
-    loop: float
+    activation: int
     store: float
 
 
-FLOAT = Way(activation=1, load=0.5, latency=8, loop=2, store=3)
+FLOAT = Way(cycles=0.5, latency=4, activation=1, store=2)
 WAYS: dict[Family, Way] = {
-    "popcount": Way(activation=1, load=0.25, latency=4, loop=1, store=2),
-    "nibble": Way(activation=2, load=0.25, latency=4, loop=1, store=2),
+    "popcount": Way(cycles=1.5, latency=9, activation=1, store=2),
+    "nibble": Way(cycles=0.8, latency=2, activation=2, store=2),
 }
-OVERLAP = 0.1
+LOAD = 0.5
+"""Cycles of a load from the first cache: two start in one."""
+
+LINE = (0.0, 1.0, 12.0)
+"""Cycles more that a line of weights takes where it comes from the first, second, third cache."""
+
+OVERLAP = 0.25
 """How much of the shorter of arithmetic and loads shows."""
+
+LOOP = 0.5
+"""Cycles of a step beside arithmetic and loads."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A convolution, as the rule sees it: ``pairs`` of planes, ``bases`` of them weights'."""
+    """A convolution, as the rule sees it: ``pairs`` of planes, ``bases`` of them weights'.
+
+    ``caches`` are the bytes of the first and the second.
+    """
 
     window: Window
     blocking: Blocking
@@ -162,6 +182,7 @@ class Work:
     kind: Kind
     room: Budget
     family: Family
+    caches: tuple[int, int]
 
     def planes(self) -> list[Planes]:
         """The ways to go through the planes that differ here."""
@@ -171,6 +192,11 @@ class Work:
         return list(found.values())
 
     @property
+    def way(self) -> Way:
+        """What the arithmetic costs."""
+        return FLOAT if self.kind == "float" else WAYS[self.family]
+
+    @property
     def steps(self) -> int:
         """Steps of the reduction: taps and words, nibbles or channels."""
         inner = self.window.group_in
@@ -178,43 +204,58 @@ class Work:
             inner = words(inner) * (NIBBLES if self.family == "nibble" else 1)
         return self.window.taps * inner
 
+    def bases_held(self, tile: Tile) -> int:
+        """Planes of weights in one pass."""
+        return self.bases if tile.planes in ("inside", "activations") else 1
+
     def loads(self, tile: Tile) -> int:
-        """Loads of activations (a word or a row of the table) and of weights in one step."""
-        held = tile.pairs(self.bases, self.pairs)
-        weights = self.bases if tile.planes in ("inside", "activations") else 1
-        pixels = tile.rows * tile.columns * (held // weights)
+        """Loads of activations (a word, or a nibble and its row) and weights in one step."""
+        weights = self.bases_held(tile)
+        held = tile.pairs(self.bases, self.pairs) // weights
+        pixels = tile.rows * tile.columns * held
         return pixels * self.way.activation + tile.blocks * weights * self.room.registers(tile)
 
-    @property
-    def way(self) -> Way:
-        """What one accumulator costs."""
-        return FLOAT if self.kind == "float" else WAYS[self.family]
+    def tiles(self, tile: Tile) -> int:
+        """Tiles of pixels of the whole output."""
+        height, width = tile.padded(self.window)
+        return height // tile.rows * (width // tile.columns)
 
     def passes(self, tile: Tile) -> int:
         """How often the reduction runs for the whole output."""
-        height, width = tile.padded(self.window)
-        tiles = height // tile.rows * (width // tile.columns)
         blocks = self.blocking.blocks // tile.blocks * tile.parts
-        return tiles * blocks * (self.pairs // tile.pairs(self.bases, self.pairs))
+        return self.tiles(tile) * blocks * (self.pairs // tile.pairs(self.bases, self.pairs))
+
+    def line(self, tile: Tile) -> float:
+        """Cycles that a line of weights takes: from the cache that keeps them until the next tile.
+
+        A single tile reads them once, wherever they are.
+        """
+        lane = 4 if self.kind == "float" or self.family == "popcount" else 1
+        lanes = tile.blocks * self.blocking.lanes // tile.parts
+        size = self.steps * lanes * lane * self.bases_held(tile)
+        first, second = self.caches
+        level = 0 if size < first // 2 or self.tiles(tile) == 1 else 1 if size < second // 2 else 2
+        return LINE[level] * lanes * lane * self.bases_held(tile) / 64
 
     def step(self, tile: Tile) -> float:
-        """Time of one step of the reduction; an accumulator takes 1."""
+        """Cycles of one step of the reduction."""
         sums = self.room.accumulators(tile, self.pairs, self.bases)
-        arithmetic = max(float(sums), self.way.latency)
-        loads = self.loads(tile) * self.way.load
-        return max(arithmetic, loads) + min(arithmetic, loads) * OVERLAP + self.way.loop
+        arithmetic = max(sums * self.way.cycles, self.way.latency)
+        loads = self.loads(tile) * LOAD
+        busy = max(arithmetic, loads) + min(arithmetic, loads) * OVERLAP
+        return busy + self.line(tile) + LOOP
 
     def cost(self, tile: Tile) -> float:
-        """Relative time of the whole output."""
-        sums = self.room.accumulators(tile, self.pairs, self.bases)
+        """Cycles of the whole output, its epilogue aside."""
         # More lane blocks are more streams of weights. That pays where a block is one register;
         # else the block's own registers share the activation already (measured on Zen 4: 6 %).
-        streams = 0.06 * (tile.blocks - 1) if self.room.registers(tile) > 1 else 0.0
-        several = tile.parts > 1 or tile.pairs(self.bases, self.pairs) < self.pairs
-        once = sums * self.way.store if several else 0.0
-        return self.passes(tile) * (
-            self.steps * self.step(tile) * (1 + streams + tile.rows / 1000) + once
-        )
+        several = self.room.registers(tile) > 1 and self.tiles(tile) > 1
+        streams = 0.06 * (tile.blocks - 1) if several else 0.0
+        stored = tile.parts > 1 or tile.pairs(self.bases, self.pairs) < self.pairs
+        sums = self.room.accumulators(tile, self.pairs, self.bases)
+        once = sums * self.way.store if stored else 0.0
+        reduction = self.steps * self.step(tile) * (1 + streams + tile.rows / 1000)
+        return self.passes(tile) * (reduction + once)
 
 
 def candidates(work: Work) -> Iterator[Tile]:
