@@ -27,6 +27,8 @@ from typing import Any
 from abc_tvm.errors import RecordsError
 from abc_tvm.schedules.choice import Choice
 
+from .packed import SUFFIX, unpack
+
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
 LOWERINGS = "database_lowering.json"
@@ -159,7 +161,7 @@ class Database:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            return
+            data = self._packed(path)
         except OSError as error:
             raise RecordsError(f"{path}: cannot be read: {error.strerror}") from error
         try:
@@ -168,6 +170,16 @@ class Database:
             raise _damaged(str(path), error) from error
         for number, line in enumerate(text.split("\n")[:-1], 1):
             yield f"{path}, line {number}", line
+
+    def _packed(self, path: Path) -> bytes:
+        """The contents of a file that is there in the form in which it ships."""
+        packed = path.with_name(path.name + SUFFIX)
+        if not packed.exists():
+            return b""
+        try:
+            return unpack(packed.read_bytes()).encode()
+        except (OSError, ValueError) as error:
+            raise _damaged(str(packed), error) from error
 
     # ---- writing ----------------------------------------------------------------------
 
