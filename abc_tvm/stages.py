@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -33,7 +34,10 @@ Model = Union[Source, "ExportedProgram"]
 Progress = Callable[[str], None]
 Pass = Callable[["tvm.IRModule"], "tvm.IRModule"]
 
-LOWERINGS = ("auto", "bitserial", "float")
+LOWERINGS = ("auto", "bitserial", "int8", "float")
+MOST_ERROR = 0.02
+"""What rounding to bytes may change a sum by, where it is allowed without a number."""
+
 _RECOGNITION = (
     "recognise_weights",
     "recognise_activations",
@@ -96,17 +100,20 @@ def checked_source(model: object) -> Source:
     )
 
 
-def make_context(device: Device, lowering: str) -> Context:
+def make_context(device: Device, lowering: str, allow_int8: bool | float | None = None) -> Context:
     """Settings for the passes.
 
     Raises:
-        UserError: ``lowering`` is no known way.
+        UserError: ``lowering`` is no known way, or ``allow_int8`` no share of 1.
     """
     from abc_tvm.relay_passes.context import Context
 
     if lowering not in LOWERINGS:
         raise UserError(f"lowering: {lowering!r} is unknown; choose one of {', '.join(LOWERINGS)}")
-    return Context(device, lowering)
+    most = MOST_ERROR if allow_int8 is True else allow_int8 or None
+    if most is not None and not 0 < most < 1:
+        raise UserError(f"allow_int8: {allow_int8!r} is no error between 0 and 1")
+    return Context(device, lowering, allow_int8=most)
 
 
 def apply(
@@ -161,7 +168,11 @@ def ports(module: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
 
 
 def build(module: Any, device: Device) -> Any:
-    """Machine code of a lowered module, as a Relax executable."""
+    """Machine code of a lowered module, as a Relax executable.
+
+    Raises:
+        MissingDependencyError: There is no compiler for the device code of a GPU.
+    """
     import tvm
     from tvm import relax
 
@@ -171,8 +182,17 @@ def build(module: Any, device: Device) -> Any:
         lambda mod, _: order_shape_functions(relax.get_pipeline("default")(mod)), opt_level=0
     )
     target = device.tvm_target()
-    with target:
+    with target, device_code_of(device):
         return relax.build(module, target, relax_pipeline=steps)
+
+
+def device_code_of(device: Device) -> AbstractContextManager[None]:
+    """Inside, TVM compiles device code for the GPU of ``device``, where it has one."""
+    if device.gpu is None:
+        return nullcontext()
+    from abc_tvm.deploy.cuda.device_code import compiled_for
+
+    return compiled_for(device.gpu.arch)
 
 
 def link(executable: Any, device: Device) -> bytes:

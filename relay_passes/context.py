@@ -34,10 +34,13 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class Rivals:
-    """A layer that can be lowered in several ways: its key, and what bits would cost of float."""
+    """A layer that can be lowered in several ways: its key, and what each kind of kernel costs.
+
+    A float multiply-accumulate costs 1.
+    """
 
     key: str
-    ratio: float
+    costs: dict[str, float]
 
 
 @dataclass
@@ -54,6 +57,7 @@ class Layer:
     reason: str = ""
     weight_bytes: int = 0
     float_weight_bytes: int = 0
+    error_bound: float | None = None
 
     def row(self) -> dict[str, Any]:
         """The layer as JSON."""
@@ -66,7 +70,10 @@ class Context:
 
     device: Device
     lowering: str = "auto"
-    """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible."""
+    """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible; ``int8``:
+    bytes wherever they are possible, else as ``auto``."""
+    allow_int8: float | None = None
+    """Bytes also where scales and levels must be rounded, if their error stays within this."""
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     records: Records | None = None

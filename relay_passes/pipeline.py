@@ -8,6 +8,8 @@ from pathlib import Path
 import tvm
 from tvm import relax
 
+from abc_tvm.targets import Device
+
 from .canonicalise import Canonicalise
 from .choose_lowering import ChooseLowering
 from .collapse_bases import CollapseBases
@@ -38,15 +40,16 @@ def passes(
         ("encode", Encode(context)),
         ("fuse", Fuse()),
         ("lower", Lower(context)),
-        ("legalise", legalise),
+        ("legalise", lambda mod: legalise(mod, context.device)),
     ]
 
 
-def legalise(mod: tvm.IRModule) -> tvm.IRModule:
+def legalise(mod: tvm.IRModule, device: Device) -> tvm.IRModule:
     """TVM's own kernels for what is left."""
     from abc_tvm.schedules.generic import schedule_rest_of
+    from abc_tvm.schedules.kernels import kernels_of
 
-    return schedule_rest_of(relax.transform.LegalizeOps()(mod))
+    return schedule_rest_of(relax.transform.LegalizeOps()(mod), kernels_of(device).rest)
 
 
 def run(

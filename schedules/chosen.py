@@ -6,12 +6,12 @@ Both stand in for :class:`abc_tvm.schedules.kernels.Kernels` while one kernel is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tvm import s_tir, te
 
-from abc_tvm.compute import accumulate
+from abc_tvm.compute import accumulate, byte_products
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
@@ -44,12 +44,7 @@ class PlainKernels(Kernels):
     layer: Layer | None = None
 
     def tile(
-        self,
-        window: Window,
-        blocking: Blocking,
-        pairs: int,
-        kind: Literal["bits", "float"],
-        bases: int = 1,
+        self, window: Window, blocking: Blocking, pairs: int, kind: Kind, bases: int = 1
     ) -> Tile:
         self.layer = Layer(window, blocking, pairs, kind, bases)
         return Tile()
@@ -75,6 +70,19 @@ class PlainKernels(Kernels):
         table: Table,
     ) -> te.Tensor:
         return accumulate.products(data, table(weights, "weight"), window, blocking, tile)
+
+    def dots(
+        self,
+        codes: te.Tensor,
+        weights: np.ndarray,
+        zero: int,
+        window: Window,
+        blocking: Blocking,
+        tile: Tile,
+        table: Table,
+    ) -> te.Tensor:
+        quads = table(byte_products.pack_quads(weights, blocking), "weight")
+        return byte_products.byte_products(codes, quads, window, blocking, tile, zero)
 
     def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # nothing depends on the convolution
@@ -106,12 +114,7 @@ class ChosenKernels(Kernels):
         self.choice = choice
 
     def tile(
-        self,
-        window: Window,
-        blocking: Blocking,
-        pairs: int,
-        kind: Literal["bits", "float"],
-        bases: int = 1,
+        self, window: Window, blocking: Blocking, pairs: int, kind: Kind, bases: int = 1
     ) -> Tile:
         return self.choice.tile
 

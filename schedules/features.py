@@ -26,10 +26,12 @@ def features(space: Space, choices: list[Choice]) -> np.ndarray:
 
 def _layer(space: Space) -> list[float]:
     window, device = space.window, space.device
+    bits = {"bits": 1, "bytes": 8}.get(space.kind, 32)
     weights = window.taps * window.group_in * window.group_out
     image = window.height * window.width * window.in_channels
     return [
         float(space.kind == "bits"),
+        float(space.kind == "bytes"),
         float(space.kind == "lanes"),
         float(neon.family(device) is not None),
         float(space.pairs),
@@ -39,8 +41,8 @@ def _layer(space: Space) -> list[float]:
         log2(window.group_in),
         log2(window.group_out),
         log2(window.out_height * window.out_width),
-        log2(weights * (1 if space.kind == "bits" else 32) / 8 / 1024 / device.l1d_kib),
-        log2(image * (1 if space.kind == "bits" else 32) / 8 / 1024 / device.l1d_kib),
+        log2(weights * bits / 8 / 1024 / device.l1d_kib),
+        log2(image * bits / 8 / 1024 / device.l1d_kib),
     ]
 
 

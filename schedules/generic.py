@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tvm
@@ -47,10 +48,12 @@ def _vectorise(sch: s_tir.Schedule, loops: list[Any]) -> None:
         sch.vectorize(sch.split(loops[-1], [None, VECTOR])[1])
 
 
-def schedule_rest_of(mod: tvm.IRModule) -> tvm.IRModule:
+def schedule_rest_of(
+    mod: tvm.IRModule, schedule: Callable[[Any], Any] = schedule_any
+) -> tvm.IRModule:
     """Schedule every PrimFunc of a module that is not scheduled yet."""
     for gvar, func in mod.functions_items():
         if isinstance(func, tvm.tirx.PrimFunc) and SCHEDULED not in (func.attrs or {}):
             body = s_tir.Schedule(func.with_attr("global_symbol", "main")).mod["main"]
-            mod.update_func(gvar, schedule_any(body).without_attr("global_symbol"))
+            mod.update_func(gvar, schedule(body).without_attr("global_symbol"))
     return mod

@@ -9,7 +9,7 @@ it is, so that any point may be compiled.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -22,7 +22,7 @@ from abc_tvm.targets import Device
 from . import neon
 from .blocks import TASKS
 from .choice import COUNTS, CUTS, ORDERS, TAPS, Choice, Count
-from .neon.tiles import rank_bits, rank_floats
+from .neon.tiles import ranked_bits, ranked_dots, ranked_floats
 from .tiles import Kind, Work, candidates, work_of
 from .x86 import LOOKUP, family
 
@@ -74,10 +74,10 @@ class Space:
             sizes = [n for n in (1, 2, 4, 8) if n <= self.window.out_width]
             return tuple(Tile(columns=n, parts=p) for p in (1, 2) for n in sizes)
         if self.kind == "bits" and counted is not None:
-            return tuple(rank_bits(counted, self.window, self.blocking, self.pairs)[:MOST])
+            return tuple(ranked_bits(counted, self.window, self.blocking, self.pairs)[:MOST])
         if counted in neon.STEPS:
-            in_order = self.device.in_order
-            return tuple(rank_floats(self.window, self.blocking, in_order=in_order)[:MOST])
+            ranked = ranked_dots if self.kind == "bytes" else ranked_floats
+            return tuple(ranked(self.window, self.blocking, in_order=self.device.in_order)[:MOST])
         return tuple(self._x86_tiles())
 
     @property
@@ -113,7 +113,7 @@ class Space:
         if self.kind == "bits" and self.device.isa in LOOKUP_ISAS:
             first = self._count()
             found["count"] = (first, *(c for c in COUNTS if c != first))
-        nested = self.kind == "float" or counted is None
+        nested = self.kind != "bits" or counted is None
         if self.kind != "lanes" and nested and counted not in neon.STEPS:
             found["taps"] = TAPS
             found["unroll"] = UNROLL
@@ -161,10 +161,10 @@ class Space:
                     yield other
         near = choice.tile
         for tile in self.ranked:
-            same = [getattr(tile, n) == getattr(near, n) for n in ("rows", "columns", "blocks")]
-            # Another way through the planes or the parts wants other extents: two may differ.
-            apart = (tile.parts != near.parts) + (tile.planes != near.planes)
-            if (sum(same) == 2 and not apart) or (apart == 1 and sum(same) >= 2):
+            apart = sum(a != b for a, b in zip(astuple(tile), astuple(near), strict=True))
+            # Registers that parts or planes free are for another extent: two may differ.
+            both = tile.parts != near.parts or tile.planes != near.planes
+            if apart == 1 or (apart == 2 and both):
                 other = replace(choice, tile=tile)
                 if self.sensible(other):
                     yield other
@@ -172,4 +172,4 @@ class Space:
 
 def has_space(device: Device) -> bool:
     """Whether kernels for ``device`` can be tuned."""
-    return device.triple.startswith(SUITS)
+    return device.gpu is None and device.triple.startswith(SUITS)

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from abc_tvm.compute.accumulate import PLANES, Planes, Tile
+from abc_tvm.compute.byte_products import quads
 from abc_tvm.compute.geometry import Window, words
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.nibbles import NIBBLES
 
 from .x86 import Family, family
 
-Kind = Literal["bits", "float", "lanes"]
-"""What a kernel computes in its lanes: counts, products, or ("lanes") no sums at all."""
+Kind = Literal["bits", "float", "bytes", "lanes"]
+"""What a kernel sums in its lanes: bits that differ, products of floats or of levels coded as
+bytes, or ("lanes") nothing."""
 
 
 class Registers(Protocol):
@@ -105,7 +107,7 @@ def choose_tile(
 ) -> Tile:
     """The default tile of a convolution on ``device``.
 
-    ``pairs`` is the number of plane pairs, M times N (1 for "float"), ``bases`` is M. The tile's
+    ``pairs`` is the number of plane pairs, M times N (1 but for "bits"), ``bases`` is M. The tile's
     blocks divide ``blocking.blocks``; its rows and columns need not divide the output. Where no
     tile fits, it is one pixel and one block, a plane of weights at a time.
     """
@@ -151,6 +153,7 @@ class Way:
 
 
 FLOAT = Way(cycles=0.5, latency=4, activation=1, store=2)
+DOT = Way(cycles=0.5, latency=5, activation=1, store=2)
 WAYS: dict[Family, Way] = {
     "popcount": Way(cycles=1.5, latency=9, activation=1, store=2),
     "nibble": Way(cycles=0.8, latency=2, activation=2, store=2),
@@ -194,12 +197,16 @@ class Work:
     @property
     def way(self) -> Way:
         """What the arithmetic costs."""
-        return FLOAT if self.kind == "float" else WAYS[self.family]
+        if self.kind == "bits":
+            return WAYS[self.family]
+        return DOT if self.kind == "bytes" else FLOAT
 
     @property
     def steps(self) -> int:
-        """Steps of the reduction: taps and words, nibbles or channels."""
+        """Steps of the reduction: taps and words, nibbles, channels or quadruples of channels."""
         inner = self.window.group_in
+        if self.kind == "bytes":
+            inner = quads(inner)
         if self.kind == "bits":
             inner = words(inner) * (NIBBLES if self.family == "nibble" else 1)
         return self.window.taps * inner
@@ -230,7 +237,7 @@ class Work:
 
         A single tile reads them once, wherever they are.
         """
-        lane = 4 if self.kind == "float" or self.family == "popcount" else 1
+        lane = 1 if self.kind == "bits" and self.family == "nibble" else 4
         lanes = tile.blocks * self.blocking.lanes // tile.parts
         size = self.steps * lanes * lane * self.bases_held(tile)
         first, second = self.caches
@@ -262,7 +269,9 @@ def candidates(work: Work) -> Iterator[Tile]:
     """Tiles within the output whose blocks divide the lane blocks."""
     per_block, limit = work.room.per_block, work.room.limit
     for planes in work.planes():
-        for parts in (n for n in range(1, per_block + 1) if per_block % n == 0):
+        # The dot product of bytes is put in for whole lane blocks.
+        most = 1 if work.kind == "bytes" else per_block
+        for parts in (n for n in range(1, most + 1) if per_block % n == 0):
             for rows in range(1, min(work.window.out_height, limit) + 1):
                 for columns in range(1, min(work.window.out_width, limit // rows) + 1):
                     for blocks in range(1, min(work.blocking.blocks, limit) + 1):

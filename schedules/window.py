@@ -20,27 +20,38 @@ from typing import Any
 from tvm import s_tir
 
 from abc_tvm.compute.accumulate import Tile
+from abc_tvm.compute.byte_products import DOT
 
 from . import blocks
 from .choice import Choice, Taps
-from .intrinsics import lower_lanes
+from .intrinsics import INSTRUCTIONS, Instruction, lower_lanes
 from .spatial import schedule_rest
 
 OUTER = 5
 """Loops outside the tile: ``b, g, o0, h0, w0``."""
 
 
-def schedule_window(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None) -> Any:
+def schedule_window(
+    func: Any,
+    tile: Tile,
+    *,
+    cores: int = 4,
+    choice: Choice | None = None,
+    dot: Instruction | None = None,
+) -> Any:
     """Schedule a fused convolution made by :mod:`abc_tvm.compute`. Returns a PrimFunc.
 
     ``cores`` only sets how finely the parallel loop is cut. ``choice`` is the rest of a tuning
-    record, ``tile`` aside.
+    record, ``tile`` aside. ``dot`` is the dot product of bytes (see :mod:`.x86.dot`).
     """
     plan = choice or Choice(tile)
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
-    b, h, w, g, o, *planes, lane, kh, kw, c = sch.get_loops(acc)
+    on_bytes = DOT in sch.get(acc).annotations
+    loops = sch.get_loops(acc)
+    channels = [loops.pop()] if on_bytes else []
+    b, h, w, g, o, *planes, lane, kh, kw, c = loops
     scratch = 4 * prod([tile.rows, tile.columns, tile.blocks])
     scratch *= prod(blocks.extent(sch, loop) or 1 for loop in (*planes, lane))
     h0, h1 = sch.split(h, [None, tile.rows])
@@ -51,26 +62,31 @@ def schedule_window(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | N
         part, lane = sch.split(lane, [tile.parts, None])
         around.append(part)
     rows = [o0, h0] if plan.order == "weights" else [h0, o0]
-    sch.reorder(b, g, *rows, w0, *around, kh, kw, c, h1, w1, o1, *inside, lane)
+    sch.reorder(b, g, *rows, w0, *around, kh, kw, c, h1, w1, o1, *inside, lane, *channels)
     rest = order[order.index("acc") + 1 :]
     epilogue = [n for n in rest if not n.startswith("crop_")]
     for name in epilogue:
         sch.reverse_compute_at(sch.get_sblock(name), w0, preserve_unit_loops=True)
-    sch.vectorize(lane)
+    if not on_bytes:
+        sch.vectorize(lane)
     blocks.unroll(sch, [h1, w1, o1, *inside])
     for name in epilogue:
         schedule_tile_stage(sch, name)
     outer = parallel_tiles(sch, [b, g, *rows], w0, plan, cores, scratch)
     fuse_taps(sch, kh, kw, c, plan.taps)
-    unroll_taps(sch, acc, plan.unroll, len([h1, w1, o1, *inside, lane]))
+    unroll_taps(sch, acc, plan.unroll, len([h1, w1, o1, *inside, lane, *channels]))
     # Splitting a reduction leaves blocks that other primitives refuse, so it comes last.
     reduction = outer + len(around)
     init = sch.decompose_reduction(acc, sch.get_loops(acc)[reduction])
-    blocks.unroll(sch, sch.get_loops(init)[reduction:-1])
+    *cleared, lanes = sch.get_loops(init)[reduction:]
+    blocks.unroll(sch, cleared)
+    if on_bytes:
+        sch.vectorize(lanes)
     for name in epilogue:
         finish_tile_stage(sch, name, outer)
     schedule_rest(sch, [n for n in order if n == "pad" or n.startswith("crop_")])
-    return lower_lanes(sch.mod["main"])
+    table = {**INSTRUCTIONS, "acc_update": dot} if on_bytes and dot else INSTRUCTIONS
+    return lower_lanes(sch.mod["main"], table)
 
 
 def split_planes(planes: list[Any], tile: Tile) -> tuple[list[Any], list[Any]]:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from abc_tvm.targets.device import Cost, Device, load, names
+from abc_tvm.targets.device import Cost, Device, Gpu, load, names
 
-__all__ = ["Cost", "Device", "load", "names"]
+__all__ = ["Cost", "Device", "Gpu", "load", "names"]

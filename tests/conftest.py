@@ -86,3 +86,13 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  (for libraries that draw from the global generator)
+
+
+@pytest.fixture
+def cuda_emulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA devices on the processor: see ``tests/cuda_emulation``."""
+    from abc_tvm.deploy.cuda import device_code
+    from tests.cuda_emulation import emulation
+
+    emulation.load()
+    monkeypatch.setattr(device_code, "compile_source", emulation.compile_source)

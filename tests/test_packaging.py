@@ -51,6 +51,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         "abc_tvm/schedules/__init__.py",
         "abc_tvm/targets/device.py",
         "abc_tvm/targets/zen4.toml",
+        "abc_tvm/targets/cuda-sm90.toml",
+        "abc_tvm/schedules/cuda/window.cuh",
         "abc_tvm/deploy/runner/CMakeLists.txt",
     ],
 )

@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+MOST_ERROR = 0.02
+"""What ``--allow-int8`` alone allows."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 model = click.argument("model", metavar="MODEL.onnx", type=click.Path())
@@ -14,10 +17,24 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 batch = click.option("--batch", type=click.IntRange(min=1), help="Fix a symbolic batch dimension.")
 lowering = click.option(
     "--lowering",
-    type=click.Choice(["auto", "bitserial", "float"]),
+    type=click.Choice(["auto", "bitserial", "int8", "float"]),
     default="auto",
     show_default=True,
-    help="auto: bits where they are faster; bitserial: wherever possible; float: nowhere.",
+    help="auto: what is fastest and exact, for each layer; bitserial, int8: wherever possible.",
+)
+allow_int8 = click.option(
+    "--allow-int8",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    is_flag=False,
+    flag_value=MOST_ERROR,
+    metavar="[ERROR]",
+    help="Bytes also where levels must be rounded, and that changes no sum by more than this share "
+    f"of its largest value. [default: not at all; without a number: {MOST_ERROR}]",
+)
+records = click.option(
+    "--records",
+    metavar="DIR",
+    help="Folder of tuning records (see tune). It goes before the records that ship.",
 )
 threads = click.option(
     "--threads",

@@ -20,9 +20,11 @@ def targets(as_json: bool) -> None:
     from abc_tvm.targets import load, names
 
     devices = [load(name) for name in names()]
-    # A machine that cannot be detected has no device native.
+    # What cannot be detected is no device.
     with contextlib.suppress(TargetError):
         devices.insert(0, load("native"))
+    with contextlib.suppress(TargetError):
+        devices.insert(1, load("cuda"))
     table = Table()
     for column in ("target", "description", "cpu", "instruction set", "cores", "runs here"):
         table.add_column(column)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of a kernel. [default: 1]")
 @options.batch
 @options.lowering
+@options.allow_int8
+@options.device
 @options.as_json
 def tune(
     model: str,
@@ -46,21 +50,33 @@ def tune(
     threads: int | None,
     batch: int | None,
     lowering: str,
+    allow_int8: float | None,
+    rpc: str | None,
+    rpc_tracker: str | None,
+    rpc_key: str | None,
+    rpc_timeout: float,
     as_json: bool,
 ) -> None:
-    """Measure schedules for the layers of MODEL.onnx on this machine and keep them in DIR."""
+    """Measure schedules for the layers of MODEL.onnx and keep them in DIR.
+
+    On this machine, or with --rpc or --rpc-tracker on devices.
+    """
     from abc_tvm.api import device_of
     from abc_tvm.tuning import tune as work
 
     device = device_of(target)
-    settings: dict[str, Any] = {
-        "trials": work.DEFAULT_TRIALS, "seconds": None, "seed": 0, "threads": 1,
-        "batch": None, "lowering": lowering,
+    devices = {"rpc": rpc, "rpc_tracker": rpc_tracker, "rpc_key": rpc_key}
+    asked: dict[str, Any] = {
+        "trials": trials, "seconds": seconds, "seed": seed, "threads": threads, "batch": batch,
+        "lowering": lowering, "allow_int8": allow_int8, "rpc_timeout": rpc_timeout, **devices,
     }  # fmt: skip
+    defaults = {"trials": work.DEFAULT_TRIALS, "seed": 0, "threads": 1}
+    settings = {name: defaults.get(name, value) for name, value in asked.items()}
     if resume:
         settings |= work.stored_settings(records, device)
-    given = {"trials": trials, "seconds": seconds, "seed": seed, "threads": threads, "batch": batch}
-    settings |= {name: value for name, value in given.items() if value is not None}
+    if any(devices.values()):
+        settings |= devices
+    settings |= {name: asked[name] for name in asked if _given(name)}
 
     def say(text: str) -> None:
         click.echo(f"abc-tvm: {text}", err=True)
@@ -83,6 +99,11 @@ def tune(
         raise KeyboardInterrupt
 
 
+def _given(name: str) -> bool:
+    """Whether the command line has the option."""
+    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
 @contextmanager
 def _live() -> Iterator[Callable[[NetworkTuner], None]]:
     """Shows the table of tasks on a terminal; nothing elsewhere."""
@@ -94,7 +115,12 @@ def _live() -> Iterator[Callable[[NetworkTuner], None]]:
         yield lambda tuner: live.update(_progress(tuner))
 
 
-def _progress(tuner: NetworkTuner) -> Table:
+def _progress(tuner: NetworkTuner) -> Group:
+    machines = [f"{m.name}: {m.measured} measured {m.doing}" for m in tuner.runner.machines]
+    return Group(_tasks(tuner), *machines)
+
+
+def _tasks(tuner: NetworkTuner) -> Table:
     eta = "?" if tuner.eta is None else f"{tuner.eta:.0f} s"
     table = Table(title=f"{tuner.measured} measured in {tuner.elapsed:.0f} s, {eta} left")
     for name in ("layer", "times", "best µs", "GMAC/s", "of peak", "trials left", ""):
@@ -168,6 +194,7 @@ def _json(
         "measured": tuner.measured,
         "seconds": tuner.elapsed,
         "interrupted": interrupted,
+        "machines": {machine.name: machine.measured for machine in tuner.runner.machines},
         "default_us": None if before is None else before * 1e6,
         "tuned_us": None if after is None else after * 1e6,
         "peak_gmacs": tuner.peaks,

@@ -52,8 +52,10 @@ class Tile:
         )
 
 
-def pad_spatial(data: te.Tensor, window: Window, tile: Tile, copies: int = 0) -> te.Tensor:
-    """Border of zeros round ``data [B, H, W, ...]``, wide enough for whole tiles.
+def pad_spatial(
+    data: te.Tensor, window: Window, tile: Tile, copies: int = 0, fill: int = 0
+) -> te.Tensor:
+    """Border of ``fill`` round ``data [B, H, W, ...]``, wide enough for whole tiles.
 
     Returns ``data`` itself where nothing is to be added. With ``copies`` every element is there
     so many times, along a new last axis.
@@ -70,7 +72,7 @@ def pad_spatial(data: te.Tensor, window: Window, tile: Tile, copies: int = 0) ->
     def value(b: Any, h: Any, w: Any, *rest: Any) -> Any:
         inside = te.all(h >= top, h < window.height + top, w >= left, w < window.width + left)
         return tirx.if_then_else(
-            inside, data[(b, h - top, w - left, *rest[:last])], tirx.const(0, data.dtype)
+            inside, data[(b, h - top, w - left, *rest[:last])], tirx.const(fill, data.dtype)
         )
 
     return te.compute(shape, value, name="pad", attrs={IMAGE: [left, window.width]})

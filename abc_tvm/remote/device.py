@@ -120,7 +120,8 @@ class RemoteNetwork:
             InputError: As ``abc_tvm.Session.run``.
             DeviceError: The device is gone or silent.
         """
-        arrays = in_order(self.info.inputs, inputs)
+        given = in_order(self.info.inputs, inputs)
+        arrays = [g.array if g.on_processor else g.array.numpy() for g in given]
         if self.info.binarized:
             for port, array in zip(self.info.inputs, arrays, strict=True):
                 refuse_not_finite(port, array)

@@ -47,8 +47,8 @@ class Info:
     """What an artifact says about itself.
 
     ``target`` has ``name``, ``triple``, ``cpu``, ``features`` and ``requires``: the instruction
-    sets, by LLVM's names, without which the code must not run. ``layers`` are rows as
-    ``abc_tvm.inspect`` gives them.
+    sets, by LLVM's names, without which the code must not run; for a GPU also ``gpu``, with the
+    ``arch`` of its device code. ``layers`` are rows as ``abc_tvm.inspect`` gives them.
     """
 
     inputs: tuple[Port, ...]
@@ -63,7 +63,7 @@ class Info:
     @property
     def binarized(self) -> bool:
         """Whether any layer runs on bits."""
-        return any(row.get("lowering") == "bitserial" for row in self.layers)
+        return any(row.get("lowering", "float") != "float" for row in self.layers)
 
 
 def pack(library: bytes, info: Info) -> bytes:

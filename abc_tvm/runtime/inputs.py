@@ -1,24 +1,60 @@
-"""What a network takes: names, shapes and dtypes of arrays, checked before it runs."""
+"""What a network takes: names, shapes and dtypes of arrays, checked before it runs.
+
+An array is NumPy's, or a tensor of any library that speaks DLPack, on the processor or on a GPU.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from abc_tvm.errors import InputError
 from abc_tvm.runtime.container import Port
 
+PROCESSOR = 1
+"""DLPack's kDLCPU."""
 
-def in_order(
-    ports: tuple[Port, ...], inputs: Mapping[str, np.ndarray] | np.ndarray
-) -> list[np.ndarray]:
-    """The arrays in the order of ``ports``.
+
+@runtime_checkable
+class Exchangeable(Protocol):
+    """A tensor that DLPack takes without a copy: torch's, CuPy's, JAX's, TVM's ..."""
+
+    def __dlpack__(self, *args: Any, **options: Any) -> Any:
+        """DLPack's capsule."""
+
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        """Kind and number of the device that it lies on."""
+
+
+Array: TypeAlias = "np.ndarray | Exchangeable"
+Inputs: TypeAlias = "Mapping[str, Array] | Array"
+
+
+@dataclass(frozen=True)
+class Given:
+    """One input: NumPy's view of it where the processor reaches it, else TVM's.
+
+    ``foreign`` where it is another library's, which gets its results back as tensors.
+    """
+
+    array: Any
+    foreign: bool = False
+
+    @property
+    def on_processor(self) -> bool:
+        return isinstance(self.array, np.ndarray)
+
+
+def in_order(ports: tuple[Port, ...], inputs: Inputs) -> list[Given]:
+    """The arrays in the order of ``ports``, tensors of other libraries as views of them.
 
     Raises:
         InputError: A name is missing or unknown, or a shape or dtype is wrong.
     """
-    if isinstance(inputs, np.ndarray):
+    if not isinstance(inputs, Mapping) and isinstance(inputs, Exchangeable):
         if len(ports) != 1:
             names = ", ".join(repr(p.name) for p in ports)
             raise InputError(
@@ -35,16 +71,15 @@ def in_order(
 
 def refuse_not_finite(port: Port, array: np.ndarray) -> None:
     """Raise ``InputError`` for NaN and infinity, which no bit can stand for."""
-    # The sum is a fast first look: it is not finite if an element is not (or if it overflows).
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = array.dtype.kind == "f" and not np.isfinite(array.sum())
-    if suspicious:
-        bad = int(np.count_nonzero(~np.isfinite(array)))
-        if bad:
-            raise InputError(
-                f"input {port.name!r}: {bad} values are NaN or infinite; a binarized network needs "
-                "finite numbers"
-            )
+    if array.dtype.kind != "f":
+        return
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = finite.size - int(np.count_nonzero(finite))
+        raise InputError(
+            f"input {port.name!r}: {bad} values are NaN or infinite; a binarized network needs "
+            "finite numbers"
+        )
 
 
 def _names_differ(given: list[str], wanted: list[str]) -> str:
@@ -53,11 +88,31 @@ def _names_differ(given: list[str], wanted: list[str]) -> str:
     return f"inputs: the network needs {needed}, and {got} was given"
 
 
-def _checked(port: Port, array: np.ndarray, symbols: dict[str, int]) -> np.ndarray:
+def _view(array: object, what: str) -> Given:
+    """NumPy's array itself, or a view of another library's tensor."""
+    if isinstance(array, np.ndarray):
+        return Given(array)
+    if not isinstance(array, Exchangeable):
+        raise InputError(
+            f"{what}: expected a NumPy array or a tensor with __dlpack__, got "
+            f"{type(array).__name__}"
+        )
+    try:
+        if array.__dlpack_device__()[0] == PROCESSOR:
+            return Given(np.from_dlpack(array), foreign=True)
+        from tvm.runtime import from_dlpack
+
+        return Given(from_dlpack(array), foreign=True)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{what}: DLPack does not take it: {reason}") from error
+
+
+def _checked(port: Port, given: object, symbols: dict[str, int]) -> Given:
     what = f"input {port.name!r}"
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{what}: expected a NumPy array, got {type(array).__name__}")
-    if array.dtype != port.dtype:
+    seen = _view(given, what)
+    array = seen.array
+    if str(array.dtype) != port.dtype:
         raise InputError(
             f"{what}: dtype {array.dtype} was given and {port.dtype} is needed; convert it with "
             f".astype('{port.dtype}')"
@@ -69,6 +124,6 @@ def _checked(port: Port, array: np.ndarray, symbols: dict[str, int]) -> np.ndarr
             if isinstance(want, int) or have < 1 or symbols.setdefault(want, have) != have:
                 break
         else:
-            return array
+            return seen
     wanted = "[" + ", ".join(str(d) for d in port.shape) + "]"
     raise InputError(f"{what}: shape {list(array.shape)} was given and {wanted} is needed")

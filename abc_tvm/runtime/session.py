@@ -6,13 +6,21 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from abc_tvm.errors import ArtifactError
 from abc_tvm.runtime.container import Info, read_info
-from abc_tvm.runtime.inputs import in_order, refuse_not_finite
+from abc_tvm.runtime.cuda_device import open_device
+from abc_tvm.runtime.inputs import (
+    PROCESSOR,
+    Exchangeable,
+    Given,
+    Inputs,
+    in_order,
+    refuse_not_finite,
+)
 from abc_tvm.runtime.machine import check_machine
 from abc_tvm.runtime.threads import default_threads, use_threads
 
@@ -26,11 +34,13 @@ class Session:
     Runs are serialised: several Python threads may share a session, and wait for each other.
     """
 
-    def __init__(self, info: Info, machine: Any, threads: int) -> None:
+    def __init__(self, info: Info, machine: Any, threads: int, device: Any) -> None:
         self._info = info
         self._main = machine["main"]
         self._machine = machine
         self._threads = threads
+        self._device = device
+        self._on_processor = device.dlpack_device_type() == PROCESSOR
         self._lock = threading.Lock()
         self._shapes: tuple[tuple[int, ...], ...] = ()
         self._staging: list[np.ndarray] = []
@@ -46,50 +56,99 @@ class Session:
     def threads(self) -> int:
         return self._threads
 
-    def run(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+    @property
+    def machine(self) -> Any:
+        """TVM's virtual machine, for tools that look inside a run (``abc-tvm profile``)."""
+        return self._machine
+
+    @overload
+    def run(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]: ...
+
+    @overload
+    def run(self, inputs: Mapping[str, Exchangeable] | Exchangeable) -> dict[str, Any]: ...
+
+    def run(self, inputs: Inputs) -> dict[str, Any]:
         """Run the network once.
 
         Args:
             inputs: ONNX input name to array, of the shape and dtype in ``info.inputs`` (a
                 symbolic batch may be any positive number); a single array where the network has
-                one input.
+                one input. An array is NumPy's, or a tensor of any library that speaks DLPack.
 
         Returns:
-            ONNX output name to a new array that the caller owns.
+            ONNX output name to a new array that the caller owns: NumPy's where all inputs are,
+            else a tensor with ``__dlpack__`` (``torch.from_dlpack`` takes it) on the device of
+            the first input that is another library's.
 
         Raises:
             InputError: A name is missing or unknown, a shape or dtype is wrong, or a binarized
-                network gets NaN or infinity, which no bit can stand for; the message says what
-                was given and what is needed.
+                network gets NaN or infinity, which no bit can stand for (tensors in a GPU's
+                memory are not searched for them); the message says what was given and what is
+                needed.
         """
         arrays = in_order(self._info.inputs, inputs)
         with self._lock:
             use_threads(self._threads)
-            shapes = tuple([a.shape for a in arrays])
+            shapes = tuple([tuple(int(n) for n in given.array.shape) for given in arrays])
             if shapes != self._shapes:
                 self._stage(shapes)
-            for port, staged, array in zip(self._info.inputs, self._staging, arrays, strict=True):
-                np.copyto(staged, array)
-                if self._binarized:
-                    refuse_not_finite(port, staged)
-            result = self._main(*self._tensors)
-            if len(self._info.outputs) == 1 and hasattr(result, "numpy"):
-                return {self._info.outputs[0].name: result.numpy()}
-            return {
-                port.name: item.numpy()
-                for port, item in zip(self._info.outputs, result, strict=True)
-            }
+            result = self._main(*self._placed(arrays))
+            outputs = [result] if hasattr(result, "numpy") else list(result)
+            foreign = next((given for given in arrays if given.foreign), None)
+            ports = zip(self._info.outputs, outputs, strict=True)
+            if foreign is None:
+                return {port.name: item.numpy() for port, item in ports}
+            back = _place(foreign)
+            return {port.name: _on(item, back) for port, item in ports}
+
+    def _placed(self, arrays: list[Given]) -> list[Any]:
+        """The inputs in the memory of the network's device, checked where the processor sees them.
+
+        A tensor that lies there already is used as it is.
+        """
+        tensors = list(self._tensors)
+        for n, (port, given) in enumerate(zip(self._info.inputs, arrays, strict=True)):
+            if not given.on_processor:
+                tensors[n] = _on(given.array, self._device)
+                continue
+            np.copyto(self._staging[n], given.array)
+            if self._binarized:
+                refuse_not_finite(port, self._staging[n])
+            if not self._on_processor:
+                tensors[n].copyfrom(self._staging[n])
+        return tensors
 
     def _stage(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         """Input buffers that NumPy writes and the network reads, kept from run to run."""
-        from tvm.runtime import from_dlpack
+        import tvm
 
-        self._staging = [
-            _aligned(shape, port.dtype)
-            for shape, port in zip(shapes, self._info.inputs, strict=True)
-        ]
-        self._tensors = [from_dlpack(array) for array in self._staging]
+        ports = self._info.inputs
+        self._staging = [_aligned(s, port.dtype) for s, port in zip(shapes, ports, strict=True)]
+        if self._on_processor:
+            self._tensors = [tvm.runtime.from_dlpack(array) for array in self._staging]
+        else:
+            self._tensors = [tvm.runtime.tensor(a, self._device) for a in self._staging]
         self._shapes = shapes
+
+
+def _place(given: Given) -> Any:
+    """TVM's handle of the device that an input lies on."""
+    import tvm
+
+    return tvm.cpu() if given.on_processor else given.array.device
+
+
+def _on(tensor: Any, device: Any) -> Any:
+    """A tensor on ``device``, finished: other libraries use streams of their own."""
+    import tvm
+
+    if tensor.device == device:
+        device.sync()
+        return tensor
+    copy = tvm.runtime.empty(tensor.shape, str(tensor.dtype), device)
+    tensor.copyto(copy)
+    device.sync()
+    return copy
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
@@ -105,7 +164,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
 
     Raises:
         ArtifactError: The file is missing, damaged, no artifact, or of another version.
-        TargetError: It was compiled for a machine that this one is not.
+        TargetError: It was compiled for a machine that this one is not, or for a GPU that is not
+            there.
         InputError: ``threads`` is not possible.
     """
     file = Path(path)
@@ -116,14 +176,16 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
     import tvm
     from tvm import relax
 
+    gpu = info.target.get("gpu")
+    device = tvm.cpu() if gpu is None else open_device(str(file), gpu["arch"])
     # The loader searches the system's folders for a path without a slash.
     name = str(file.resolve())
     try:
-        machine = relax.VirtualMachine(tvm.runtime.load_module(name), tvm.cpu())
+        machine = relax.VirtualMachine(tvm.runtime.load_module(name), device)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[-200:]
         raise ArtifactError(f"{file}: cannot be loaded: {reason}") from error
-    return Session(info, machine, count)
+    return Session(info, machine, count, device)
 
 
 def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -16,6 +16,7 @@ most a torn last line, which the next writer removes and readers skip.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -187,19 +188,19 @@ class Database:
         """Take the folder for writing; waits, and says so, while another tuner has it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / LOCK).open("a+", encoding="utf-8")
+            self._lock = (self.folder / LOCK).open("ab+", buffering=0)
         except OSError as error:
             raise RecordsError(f"{self.folder}: cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
-            owner = self._lock.read().strip() or "?"
+            owner = self._lock.read().decode(errors="replace").strip() or "?"
             self.tell(f"{self.folder}: process {owner} tunes here; waiting until it ends")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
+        with contextlib.suppress(OSError):  # a full disk, which the first record will name
+            self._lock.truncate(0)
+            self._lock.write(f"{os.getpid()}\n".encode())
         try:
             for name in (WORKLOADS, RECORDS, LOWERINGS):
                 self._salvage(self.folder / name)
@@ -215,10 +216,14 @@ class Database:
     def _salvage(self, path: Path) -> None:
         if not path.exists():
             return
-        data = path.read_bytes()
-        whole = _whole(data)
+        try:
+            data = path.read_bytes()
+            whole = _whole(data)
+            if whole < len(data):
+                os.truncate(path, whole)
+        except OSError as error:
+            raise RecordsError(f"{path}: cannot be written: {error.strerror}") from error
         if whole < len(data):
-            os.truncate(path, whole)
             self.tell(f"{path}: removed a torn last line of {len(data) - whole} bytes")
 
     def add(self, workload: str, module: str, records: list[Record]) -> None:
@@ -244,22 +249,30 @@ class Database:
         if self._lock is None:
             raise RecordsError(f"{self.folder}: not locked for writing")
         path, data = self.folder / name, text.encode()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            before = os.fstat(handle).st_size
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             try:
-                written = 0
-                while written < len(data):  # a disk that fills up takes a part first
-                    written += os.write(handle, data[written:])
-                os.fsync(handle)
-            except OSError as error:
-                os.ftruncate(handle, before)
-                raise RecordsError(
-                    f"{path}: cannot be written: {error.strerror}; what was measured before is "
-                    "kept: make room and run again with --continue"
-                ) from error
-        finally:
-            os.close(handle)
+                _write_whole(handle, data)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise RecordsError(
+                f"{path}: cannot be written: {error.strerror}; what was measured before is "
+                "kept: make room and run again with --continue"
+            ) from error
+
+
+def _write_whole(handle: int, data: bytes) -> None:
+    """Append all of ``data``, or nothing. Raises ``OSError``."""
+    before = os.fstat(handle).st_size
+    try:
+        written = 0
+        while written < len(data):  # a disk that fills up takes a part first
+            written += os.write(handle, data[written:])
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, before)
+        raise
 
 
 def _whole(data: bytes) -> int:

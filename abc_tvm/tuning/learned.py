@@ -9,7 +9,7 @@ then one at random, so that the model also learns where it would never look.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Learned:
         self._known[space] = dict(seen)
 
     def next(
-        self, space: Space, seen: Mapping[Choice, float], pending: frozenset[Choice] = frozenset()
+        self, space: Space, seen: Mapping[Choice, float], pending: Collection[Choice] = ()
     ) -> Choice | None:
         """The next choice to measure; ``None`` when there is none left."""
         self.learn(space, seen)

@@ -1,9 +1,9 @@
-"""Bits or floats, layer by layer, as measured: which layers are in doubt, and who won.
+"""Bits, bytes or floats, layer by layer, as measured: which are in doubt, and who won.
 
-A layer is in doubt where the target's costs put bits within a factor ``DOUBT`` of float. Its
-kernels are then tuned in both forms: as they are fused where every such layer runs on bits, and
-where every one runs in float. A network that mixes forms has other neighbours at the seams (levels
-in the place of bits); their cost is left out.
+The target's costs say what a layer takes in each kind of kernel. Kinds within a factor
+(:data:`abc_tvm.relay_passes.choose_lowering.DOUBT`) of the least are in doubt, and tuned: the
+layer's kernel as it is fused where every such layer is of this kind. A network that mixes kinds has
+other neighbours at the seams (levels in the place of bits); their cost is left out.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from abc_tvm.relay_passes.choose_lowering import BITS, FLOAT
-from abc_tvm.relay_passes.context import Measured, Rivals
+from abc_tvm.relay_passes.choose_lowering import BITS, BYTES, FLOAT, in_doubt
+from abc_tvm.relay_passes.context import Measured
 
 from .database import Database, Lowering
 from .records import best, typical
 from .task import Network, Task
 
-DOUBT = 3.0
-KINDS = (BITS, FLOAT)
+KINDS = (BITS, BYTES, FLOAT)
 
 
 class _Every:
@@ -52,24 +51,26 @@ def contest(network: Network) -> Contest:
     """What has to be measured before each layer in doubt has a lowering."""
     default, rivals = network.lowered(None)
     found = Contest(default)
-    doubtful = {layer: r.key for layer, r in rivals.items() if _in_doubt(r)}
+    doubtful = {
+        layer: (both.key, kinds)
+        for layer, both in rivals.items()
+        if len(kinds := in_doubt(both.costs)) > 1
+    }
     if network.lowering != "auto" or not doubtful:
         return found
     known: set[str] = set()
     for kind in KINDS:
-        for task in network.tasks(_Every(set(doubtful.values()), kind)):
-            keys = [doubtful[name] for name in task.names if name in doubtful]
-            for key in keys:
-                kinds = found.kernels.setdefault(key, {k: [] for k in KINDS})
-                kinds[kind].append(task.key)
-            if keys and task.key not in known:
+        wanted = {layer: key for layer, (key, kinds) in doubtful.items() if kind in kinds}
+        if not wanted:
+            continue
+        for task in network.tasks(_Every(set(wanted.values()), kind)):
+            layers = [wanted[name] for name in task.names if name in wanted]
+            for layer in layers:
+                found.kernels.setdefault(layer, {}).setdefault(kind, []).append(task.key)
+            if layers and task.key not in known:
                 known.add(task.key)
                 found.tasks.append(task)
     return found
-
-
-def _in_doubt(rivals: Rivals) -> bool:
-    return 1 / DOUBT < rivals.ratio < DOUBT
 
 
 def decide(found: Contest, database: Database) -> int:

@@ -111,12 +111,14 @@ class Network:
         *,
         batch: int | None = None,
         lowering: str = "auto",
+        allow_int8: float | None = None,
         threads: int = 1,
         progress: Progress | None = None,
     ) -> None:
         from abc_tvm import stages
 
         self.device, self.lowering, self.threads, self.tell = device, lowering, threads, progress
+        self.allow_int8 = allow_int8
         context = stages.make_context(device, lowering)
         self._imported = stages.import_model(model, batch)
         order = self._imported.passes(context)
@@ -133,7 +135,7 @@ class Network:
         """The distinct kernels, and what there was to choose between, by layer."""
         from abc_tvm import stages
 
-        context = stages.make_context(self.device, self.lowering)
+        context = stages.make_context(self.device, self.lowering, self.allow_int8)
         context.layers = {name: replace(layer) for name, layer in self._layers.items()}
         context.records = records
         order = self._imported.passes(context)
@@ -196,7 +198,10 @@ def save_layer(folder: Path, task: Task) -> None:
     path = _layer_file(folder, task.key)
     if path.exists():
         return
-    path.parent.mkdir(exist_ok=True)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RecordsError(f"{path.parent}: cannot be made: {error.strerror}") from error
     text = tvm.ir.save_json(task.workload.function)
     data = {
         "names": task.names,

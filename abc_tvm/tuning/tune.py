@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from abc_tvm import peaks
 from abc_tvm.errors import RecordsError, TargetError
-from abc_tvm.runtime.threads import use_threads
+from abc_tvm.remote import read_address
 from abc_tvm.schedules.space import has_space
 from abc_tvm.targets import Device
 
 from .database import Database
+from .fleet import FleetRunner
+from .local import LocalRunner
 from .lowerings import Contest, contest, decide
 from .manifest import Manifest, folder_name
 from .records import RecordSet
+from .runner import Runner, Work
 from .task import Network, Task
 from .tuner import Budget, Progress, Tuner
 
@@ -53,11 +56,13 @@ def tuner(
 ) -> Iterator[NetworkTuner]:
     """A tuner that holds its folder's lock; call ``run()`` on it.
 
-    ``settings``: ``trials``, ``seconds``, ``seed``, ``threads``, ``batch``, ``lowering``; they
+    ``settings``: ``trials``, ``seconds``, ``seed``, ``threads``, ``batch``, ``lowering``,
+    ``allow_int8``, and for devices ``rpc``, ``rpc_tracker``, ``rpc_key``, ``rpc_timeout``; they
     are stored for ``--continue``.
 
     Raises:
         TargetError: This machine does not run code for the target, or it has no search space.
+        DeviceError: There is no device at the address.
         RecordsError: The folder is damaged, or of another version.
     """
     if not has_space(device):
@@ -65,16 +70,20 @@ def tuner(
             f"target {device.name}: there is no search space for {device.triple} yet; its "
             "default schedules are used without tuning"
         )
-    if not device.runs_here():
+    address = read_address(*(settings.get(name) for name in ("rpc", "rpc_tracker", "rpc_key")))
+    if address is None and not device.runs_here():
         raise TargetError(
-            f"target {device.name}: this machine does not run its code; tune on the device itself"
+            f"target {device.name}: this machine does not run its code; tune on the device itself, "
+            "or through its RPC server (--rpc)"
         )
-    use_threads(int(settings["threads"]))
+    if not device.runtime:
+        raise TargetError(f"target {device.name}: TVM has no runtime for it to measure with")
     network = Network(
         model,
         device,
         batch=settings["batch"],
         lowering=settings["lowering"],
+        allow_int8=settings.get("allow_int8"),
         threads=int(settings["threads"]),
         progress=progress,
     )
@@ -82,13 +91,20 @@ def tuner(
     own = Path(folder) / folder_name(device)
     with Database(own, tell) as database:
         here = Manifest.here(device)
+        if address is not None:
+            here.machine = str(address)
         there = Manifest.read(own)
         if there is not None and (why := there.mismatch(here)):
             raise RecordsError(f"{own}: made for something else: {why}: give another folder")
         here.settings = dict(settings)
         here.write(own)
         budget = Budget(settings["trials"], settings["seconds"], seed=settings["seed"])
-        yield NetworkTuner(network, rivals, device, database, budget, watch)
+        work = Work(own, device, int(settings["threads"]))
+        runner: Runner = LocalRunner(work)
+        if address is not None:
+            runner = FleetRunner(work, address, float(settings["rpc_timeout"]), tell)
+        best = peaks.measure(device) if address is None else dict.fromkeys(peaks.KINDS)
+        yield NetworkTuner(network, rivals, device, database, budget, runner, best, watch)
 
 
 class NetworkTuner(Tuner):
@@ -101,13 +117,17 @@ class NetworkTuner(Tuner):
         device: Device,
         database: Database,
         budget: Budget,
+        runner: Runner,
+        best: dict[peaks.Kind, float | None],
         watch: Callable[[NetworkTuner], None],
     ) -> None:
         self.network, self.rivals = network, rivals
         tasks = {task.key: task for task in (*rivals.default, *rivals.tasks)}
-        super().__init__(list(tasks.values()), device, database, budget, lambda _: watch(self))
+        super().__init__(
+            list(tasks.values()), device, database, budget, runner, lambda _: watch(self)
+        )
         self.final: list[Task] = rivals.default
-        self.peaks = peaks.measure(device)
+        self.peaks = best
 
     def run(self) -> None:
         """As :meth:`Tuner.run`; then what the layers in doubt have become, if that is new."""

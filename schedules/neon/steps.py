@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tvm import s_tir, tirx
+from tvm import DataType, s_tir, tirx
 
 from abc_tvm.compute.accumulate import Tile
+from abc_tvm.compute.byte_products import DOT
 from abc_tvm.compute.byte_sums import STRIDES, WORDS
 from abc_tvm.compute.float_steps import STEP_CHANNELS
 from abc_tvm.schedules import blocks
@@ -51,15 +52,18 @@ def schedule_steps(
 ) -> Any:
     """Schedule a fused convolution whose reduction goes in steps. Returns a PrimFunc.
 
-    That is :func:`abc_tvm.compute.byte_sums.step_counts` or
-    :func:`abc_tvm.compute.float_steps.step_products`. ``cores`` only sets how finely the parallel
-    loop is cut. ``choice``: order and cut of a tuning record.
+    That is :func:`abc_tvm.compute.byte_sums.step_counts`,
+    :func:`abc_tvm.compute.float_steps.step_products` or
+    :func:`abc_tvm.compute.byte_products.step_byte_products`. ``cores`` only sets how finely the
+    parallel loop is cut. ``choice``: order and cut of a tuning record.
     """
     plan = choice or Choice(tile)
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
-    b, h, w, g, o, *planes, lane, kh, kw, c = sch.get_loops(acc)
+    loops = sch.get_loops(acc)
+    channels = [loops.pop()] if DOT in sch.get(acc).annotations else []
+    b, h, w, g, o, *planes, lane, kh, kw, c = loops
     sums = prod(blocks.extent(sch, loop) or 1 for loop in (*planes, lane))
     registers = (blocks.extent(sch, lane) or 1) // WORDS // tile.parts
     scratch = 4 * tile.rows * tile.columns * sums
@@ -67,7 +71,7 @@ def schedule_steps(
     w0, w1 = sch.split(w, [None, tile.columns])
     part, lane = sch.split(lane, [tile.parts, None])
     rows = [o, h0] if plan.order == "weights" else [h0, o]
-    sch.reorder(b, g, *rows, w0, *planes, part, kh, kw, c, h1, w1, lane)
+    sch.reorder(b, g, *rows, w0, *planes, part, kh, kw, c, h1, w1, lane, *channels)
     epilogue = [n for n in order[order.index("acc") + 1 :] if not n.startswith("crop_")]
     for name in epilogue:
         sch.reverse_compute_at(sch.get_sblock(name), w0, preserve_unit_loops=True)
@@ -88,11 +92,10 @@ def _kernel(block: Any, tile: Tile, registers: int, out: int, core: Core) -> Ker
 
     Activations are ``[B, H', W', ...]``, with those of a group side by side.
     """
-    _, _, width, *inner = (
-        int(n) if isinstance(n, tirx.IntImm) else n for n in _activations(block).source.shape
-    )
+    source = _activations(block).source
+    _, _, width, *inner = (int(n) if isinstance(n, tirx.IntImm) else n for n in source.shape)
     kh, kw, sh, sw, dh, dw, count = (int(n) for n in block.annotations[STRIDES])
-    column = 4 * prod(inner)
+    column = int(DataType(source.dtype).itemsize) * prod(inner)
     row = width * column
     steps = tuple(
         y * dh * row + x * dw * column + 4 * WORDS * c
@@ -105,7 +108,8 @@ def _kernel(block: Any, tile: Tile, registers: int, out: int, core: Core) -> Ker
     outputs = tuple(out * n for n in range(len(places)))
     if STEP_CHANNELS in block.annotations:
         channels = int(block.annotations[STEP_CHANNELS])
-        return FloatKernel(steps, pixels, outputs, registers, channels, core.in_order)
+        dot = DOT in block.annotations
+        return FloatKernel(steps, pixels, outputs, registers, channels, core.in_order, dot)
     return BitKernel(steps, pixels, outputs, registers, core.dot)
 
 

@@ -27,13 +27,14 @@ def reference(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> list[
 
 
 class Compiled:
-    """A network compiled for this machine (or a target whose code it runs)."""
+    """A network compiled for this machine (or a target whose code it runs or emulates)."""
 
     def __init__(self, model: Any, lowering: str = "bitserial", target: str = "native") -> None:
         self.context = Context(targets.load(target), lowering)
         imported = stages.import_model(model)
         module = stages.apply(imported, imported.passes(self.context))
-        self.machine = relax.VirtualMachine(stages.build(module, self.context.device), tvm.cpu())
+        self.place = tvm.cpu() if self.context.device.gpu is None else tvm.cuda()
+        self.machine = relax.VirtualMachine(stages.build(module, self.context.device), self.place)
         self.inputs = [str(n) for n in imported.module["main"].attrs["input_names"]]
 
     @property
@@ -42,7 +43,7 @@ class Compiled:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs in the graph's order."""
-        tensors = [tvm.runtime.tensor(inputs[name]) for name in self.inputs]
+        tensors = [tvm.runtime.tensor(inputs[name], self.place) for name in self.inputs]
         result = self.machine["main"](*tensors)
         return [result.numpy()] if hasattr(result, "numpy") else [r.numpy() for r in result]
 

@@ -43,10 +43,10 @@ def test_a_shipped_device_is_complete(name: str) -> None:
     assert 0 < shipped.cost.pair < 1, "bits must be cheaper than floats"
     assert shipped.l1d_kib < shipped.l2_kib
     assert shipped.l3_kib == 0 or shipped.l2_kib < shipped.l3_kib
-    target = shipped.tvm_target()
+    target = shipped.host_target()
     assert target.attrs["mcpu"] == shipped.cpu
     assert target.attrs["mtriple"] == shipped.triple
-    assert target.attrs["num-cores"] == shipped.cores
+    assert target.attrs["num-cores"] == (shipped.cores if shipped.gpu is None else 1)
     assert isinstance(shipped.runs_here(), bool)
 
 
@@ -69,7 +69,7 @@ def test_a_shipped_device_is_complete(name: str) -> None:
 def test_llvm_grants_what_the_instruction_set_family_needs(name: str, wanted: set[str]) -> None:
     from tvm.target import codegen
 
-    granted = {str(feature) for feature in codegen.llvm_get_cpu_features(load(name).tvm_target())}
+    granted = {str(feature) for feature in codegen.llvm_get_cpu_features(load(name).host_target())}
     assert wanted <= granted
 
 
@@ -77,7 +77,7 @@ def test_the_lesser_families_lack_what_the_better_ones_have() -> None:
     from tvm.target import codegen
 
     def granted(name: str) -> set[str]:
-        return {str(f) for f in codegen.llvm_get_cpu_features(load(name).tvm_target())}
+        return {str(f) for f in codegen.llvm_get_cpu_features(load(name).host_target())}
 
     assert "avx512vpopcntdq" not in granted("skylake-avx512")
     assert "avx512f" not in granted("zen3")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import abc_tvm
-from abc_tvm.errors import ArtifactError, InputError, ModelError
+from abc_tvm.errors import ArtifactError, InputError, ModelError, TargetError
 from tests.abc_tvm.small_networks import network
 
 
@@ -115,3 +115,61 @@ def test_a_binarized_network_refuses_what_is_not_finite(saved: Path, value: floa
     x.flat[3] = 3e38  # large, and the sum of two such overflows, but a number
     x.flat[4] = 3e38
     session.run(x)
+
+
+def test_tensors_of_other_libraries_come_back_as_such(saved: Path) -> None:
+    torch = pytest.importorskip("torch")
+    session = abc_tvm.load(saved, threads=1)
+    wanted = session.run(image(2))["output"]
+    for given in (torch.from_numpy(image(2)), {"input": torch.from_numpy(image(2))}):
+        found = session.run(given)["output"]
+        assert not isinstance(found, np.ndarray)
+        np.testing.assert_array_equal(torch.from_dlpack(found).numpy(), wanted)
+    kept = session.run(torch.from_numpy(image(2)))["output"]
+    session.run(-image(2))
+    np.testing.assert_array_equal(torch.from_dlpack(kept).numpy(), wanted)
+
+
+def test_a_tensor_is_checked_like_an_array(saved: Path) -> None:
+    torch = pytest.importorskip("torch")
+    session = abc_tvm.load(saved, threads=1)
+    for bad, message in (
+        (torch.zeros(1, 8, 6, 7), r"input 'input': shape \[1, 8, 6, 7\]"),
+        (torch.zeros(1, 8, 6, 6, dtype=torch.float64), "dtype float64 was given"),
+        (torch.full((1, 8, 6, 6), float("nan")), "288 values are NaN"),
+        (torch.zeros(1, 8, 6, 6, requires_grad=True), "DLPack does not take it"),
+        ([[1.0]], "expected a NumPy array or a tensor with __dlpack__, got list"),
+    ):
+        with pytest.raises(InputError, match=message):
+            session.run({"input": bad})
+    turned = torch.from_numpy(np.ascontiguousarray(image(1).transpose(0, 1, 3, 2))).transpose(2, 3)
+    found = session.run({"input": turned})["output"]
+    np.testing.assert_array_equal(torch.from_dlpack(found).numpy(), session.run(image(1))["output"])
+
+
+def test_an_artifact_for_a_gpu_says_what_is_missing(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any of its code is loaded."""
+    from dataclasses import replace
+
+    from abc_tvm.runtime import session as module
+    from abc_tvm.targets import cuda
+
+    info = abc_tvm.runtime.read_info(saved)
+    gpu = replace(info, target={**info.target, "gpu": {"arch": "sm_90"}})
+    monkeypatch.setattr(module, "read_info", lambda _: gpu)
+    monkeypatch.setattr(cuda, "capability", lambda: (8, 0, 108, "a card"))
+    with pytest.raises(TargetError, match=r"m\.so: compiled for sm_90, and a card is sm_80"):
+        abc_tvm.load(saved)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "read_info", lambda _: gpu)
+
+    def missing(_: str) -> None:
+        raise OSError
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    with pytest.raises(
+        TargetError, match=r"compiled for a GPU \(sm_90\): there is no NVIDIA driver"
+    ):
+        abc_tvm.load(saved)

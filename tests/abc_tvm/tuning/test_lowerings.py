@@ -11,7 +11,8 @@ import pytest
 import abc_tvm
 from abc_tvm.errors import RecordsError
 from abc_tvm.reference import weight_bases
-from abc_tvm.relay_passes.context import Measured, Rivals
+from abc_tvm.relay_passes.choose_lowering import in_doubt
+from abc_tvm.relay_passes.context import Measured
 from abc_tvm.targets import Device
 from abc_tvm.tuning import maintain
 from abc_tvm.tuning.database import LOWERINGS, Database, Lowering, Record
@@ -25,13 +26,13 @@ from tests.relay_passes.harness import Net
 def two(M: int, N: int) -> onnx.ModelProto:
     """Two convolutions of the paper's M bases on N steps."""
     net = Net((1, 32, 9, 9))
-    scales = 0.6 ** np.arange(M)
+    scales = 0.6137 ** np.arange(M)  # no multiples of a step: bytes are not exact
 
     def convolution(data: str) -> str:
         weight = weight_bases(net.rng.normal(size=(32, 32, 3, 3)), M)
         total = net.step(data, -0.5)
         for n in range(1, N):
-            scale = net.constant(1 + n / 4)
+            scale = net.constant(1 + n * 0.2371)
             total = net.op("Add", total, net.op("Mul", net.step(data, n / 2), scale))
         return net.conv(total, np.tensordot(scales, weight, 1).astype(np.float32))
 
@@ -122,8 +123,7 @@ def test_check_and_merge_know_lowerings(network: Network, device: Device, tmp_pa
     assert [(f.workload, f.problem) for f in problems] == [("x", "no record of its kernel 0")]
 
 
-def test_a_layer_is_in_doubt_within_a_factor() -> None:
-    from abc_tvm.tuning.lowerings import _in_doubt
-
-    ratios = [0.1, 0.4, 1.0, 2.9, 3.1]
-    assert [_in_doubt(Rivals("k", r)) for r in ratios] == [False, True, True, True, False]
+def test_kinds_are_in_doubt_within_a_factor_of_the_least() -> None:
+    assert in_doubt({"bits": 0.1, "float": 1.0}) == ["bits"]
+    assert in_doubt({"bits": 0.5, "float": 1.0}) == ["bits", "float"]
+    assert in_doubt({"bits": 2.9, "float": 1.0, "bytes": 0.45}) == ["bytes", "float"]

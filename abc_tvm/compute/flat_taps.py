@@ -1,0 +1,169 @@
+"""Reductions over one flat axis: kernel rows, columns and words of the input, in steps of 8 words.
+
+For processors whose matrix units take a run of the reduction at once (CUDA). The sums are those of
+:mod:`.accumulate`; weights are packed in the order in which a step reads them. Every reduction
+carries its geometry as the annotation ``GEOMETRY``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tvm import te, tirx
+
+from .accumulate import Tile, pad_spatial
+from .geometry import WORD, Window
+from .lanes import Blocking
+
+STEP = 8
+"""Words of the flat axis in one step."""
+
+GEOMETRY = "abc_geometry"
+"""Annotation of the reduction: see :func:`geometry`."""
+
+_QUAD = 4
+_NAMES = ("KH", "KW", "SH", "SW", "DH", "DW", "TOP", "LEFT", "H", "W", "OH", "OW", "G", "C", "NB")
+
+
+def geometry(window: Window, blocking: Blocking, words: int) -> list[int]:
+    """Kernel, stride, dilation, padding (top, left), image, output, groups, words, lane blocks."""
+    return [
+        *window.kernel,
+        *window.stride,
+        *window.dilation,
+        *window.padding[:2],
+        window.height,
+        window.width,
+        window.out_height,
+        window.out_width,
+        window.groups,
+        words,
+        blocking.blocks,
+    ]
+
+
+def named(values: list[int]) -> dict[str, int]:
+    """:func:`geometry` by name."""
+    return dict(zip(_NAMES, values, strict=True))
+
+
+def steps(taps: int, words: int) -> int:
+    """Steps of a reduction over ``taps`` of ``words`` each."""
+    return -(-taps * words // STEP)
+
+
+def pack_flat(weights: np.ndarray) -> np.ndarray:
+    """``[G*O, KH, KW, C, M, L]`` (or without M) to ``[G*O, 8 * steps, M, L]``, zeros at the end."""
+    shape = weights.shape
+    flat = weights.reshape(shape[0], -1, 1 if len(shape) == 5 else shape[4], shape[-1])
+    surplus = -flat.shape[1] % STEP
+    return np.pad(flat, [(0, 0), (0, surplus), (0, 0), (0, 0)])
+
+
+def pack_fragments(planes: np.ndarray) -> np.ndarray:
+    """Weights in the order of a warp's registers, then their ones.
+
+    ``planes`` uint32 ``[G*O, KH, KW, C, M, 32]``. Returns uint32
+    ``[G*O, steps * M * 256 + M * 32]``: for each step and plane 32 lanes x 4 products x 2
+    registers (:func:`_fragment` says which word is where), then the number of ones of each
+    channel of each plane.
+    """
+    flat = pack_flat(planes)
+    outer, depth, m, _ = flat.shape
+    ones = np.zeros((outer, m, WORD), np.uint32)
+    for shift in range(WORD):
+        ones += ((flat >> np.uint32(shift)) & 1).sum(1, dtype=np.uint32)
+    word, plane, lane = np.meshgrid(np.arange(depth), np.arange(m), np.arange(WORD), indexing="ij")
+    fragments = np.zeros((outer, depth * m * WORD), np.uint32)
+    fragments[:, _fragment(word, plane, lane, m)] = flat
+    return np.concatenate([fragments, ones.reshape(outer, -1)], 1)
+
+
+def _fragment(word: Any, plane: Any, lane: Any, planes: int) -> Any:
+    """Place of a word of a channel: works on arrays and on TE expressions alike.
+
+    PTX ISA, ``mma.m16n8k256``: lane ``4 * n + q`` of a warp holds, of column ``n``, words ``q`` and
+    ``q + 4``. Column ``2 * t + e`` of product ``j`` is channel ``8 * t + 2 * j + e``, so that a
+    lane gets sums of eight neighbouring channels.
+    """
+    step, inner = word // STEP, word % STEP
+    t, j, e = lane // 8, lane % 8 // 2, lane % 2
+    register = (2 * t + e) * _QUAD + inner % _QUAD
+    return ((step * planes + plane) * WORD + register) * 8 + j * 2 + inner // _QUAD
+
+
+def flat_counts(
+    bits: te.Tensor,
+    weights: te.Tensor,
+    planes: int,
+    window: Window,
+    blocking: Blocking,
+    attrs: dict[str, Any],
+) -> te.Tensor:
+    """The counts of :func:`.accumulate.popcounts`.
+
+    ``bits`` uint32 ``[B, H, W, P, G, C]``; ``weights`` from :func:`pack_flat` (four dimensions) or
+    from :func:`pack_fragments` (two), of ``planes`` weight planes. Returns int32
+    ``[B, OH, OW, G, O, M, P, L]``.
+    """
+    padded = pad_spatial(bits, window, Tile())
+    kh, kw, c = _axes(window, int(bits.shape[5]))
+    words = int(bits.shape[5])
+    (sh, sw), (dh, dw) = window.stride, window.dilation
+    shape = (
+        bits.shape[0],
+        window.out_height,
+        window.out_width,
+        blocking.groups,
+        blocking.blocks,
+        planes,
+        bits.shape[3],
+        blocking.lanes,
+    )
+
+    def value(b: Any, h: Any, w: Any, g: Any, o: Any, m: Any, p: Any, l: Any) -> Any:
+        a = padded[b, h * sh + kh * dh, w * sw + kw * dw, p, g, c]
+        outer, word = g * blocking.blocks + o, (kh * window.kernel[1] + kw) * words + c
+        if len(weights.shape) == 4:
+            v = weights[outer, word, m, l]
+        else:
+            v = weights[outer, _fragment(word, m, l, planes)]
+        return te.sum(tirx.popcount(a ^ v).astype("int32"), axis=[kh, kw, c])
+
+    found = {GEOMETRY: geometry(window, blocking, words), **attrs}
+    return te.compute(shape, value, name="acc", attrs=found)
+
+
+def flat_products(
+    data: te.Tensor,
+    weights: te.Tensor,
+    window: Window,
+    blocking: Blocking,
+    attrs: dict[str, Any],
+) -> te.Tensor:
+    """The sums of :func:`.accumulate.products`.
+
+    ``data`` float32 ``[B, H, W, G, C]``; ``weights`` float32 from :func:`pack_flat`. Returns
+    float32 ``[B, OH, OW, G, O, L]``.
+    """
+    padded = pad_spatial(data, window, Tile())
+    words = window.group_in
+    kh, kw, c = _axes(window, words)
+    (sh, sw), (dh, dw) = window.stride, window.dilation
+    shape = blocking.shape(data.shape[0], window.out_height, window.out_width)
+
+    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+        a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c]
+        word = (kh * window.kernel[1] + kw) * words + c
+        return te.sum(a * weights[g * blocking.blocks + o, word, 0, l], axis=[kh, kw, c])
+
+    found = {GEOMETRY: geometry(window, blocking, words), **attrs}
+    return te.compute(shape, value, name="acc", attrs=found)
+
+
+def _axes(window: Window, words: int) -> tuple[te.IterVar, te.IterVar, te.IterVar]:
+    kh, kw = window.kernel
+    extents = (("kh", kh), ("kw", kw), ("c", words))
+    a, b, c = (te.reduce_axis((0, extent), name=name) for name, extent in extents)
+    return a, b, c

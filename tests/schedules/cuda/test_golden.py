@@ -1,0 +1,132 @@
+"""The CUDA C of a few small kernels for each architecture, and that it compiles there.
+
+``ABC_TVM_UPDATE_GOLDEN=1`` writes the files anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tvm
+
+from abc_tvm import stages
+from abc_tvm.compute.accumulate import Tile
+from abc_tvm.deploy.cuda import device_code
+from abc_tvm.runtime.cuda_device import pip_libraries
+from abc_tvm.schedules.cuda.source import library
+from abc_tvm.schedules.cuda.tiles import BlockTile
+from tests.schedules.cuda.cases import counts_of, kernels
+from tests.schedules.window_cases import all_outputs, bit_case
+
+GOLDEN = Path(__file__).parent / "golden"
+UPDATE = "ABC_TVM_UPDATE_GOLDEN"
+ARCHITECTURES = ["sm75", "sm80", "sm86", "sm89", "sm90"]
+SMALL: dict[str, Any] = {"size": (5, 4), "channels": (33, 40), "kernel": (3, 3), "M": 2}
+TILES = {"cores": BlockTile(2, 1, 1, 1, "cores"), "tensor": BlockTile(2, 1, 1, 1, "tensor")}
+
+
+def source(name: str, tile: BlockTile | None) -> str:
+    """The CUDA C of one fused kernel, as TVM hands it to a compiler."""
+    case = bit_case(0, **SMALL, padding=(1, 1, 1, 1))
+    made = kernels(tile, f"cuda-{name}")
+    kernel = all_outputs(case, case.window, counts_of(made))
+    with stages.device_code_of(made.device):
+        built = tvm.compile(made.window(kernel.func(False), Tile()), made.device.tvm_target())
+    return str(built.mod.imports[0].inspect_source())
+
+
+def own_part(text: str) -> str:
+    """Without what is the same for every kernel."""
+    for name in ("ptx", "window", "slot"):
+        assert text.count(library(name)) == 1, name
+        text = text.replace(library(name), f"// {name}.cuh\n")
+    return text[text.index("// ptx.cuh") :]
+
+
+@pytest.mark.parametrize("unit", sorted(TILES))
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_source(name: str, unit: str, cuda_emulation: None) -> None:
+    text = own_part(source(name, TILES[unit]))
+    path = GOLDEN / f"{unit}-{name}.cu"
+    if os.environ.get(UPDATE) == "1":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path.name}: {UPDATE}=1 rewrites it"
+
+
+def test_turing_gets_the_other_instruction(cuda_emulation: None) -> None:
+    tensor = TILES["tensor"]
+    assert "AbcXor" in own_part(source("sm75", tensor))
+    assert all("AbcAnd" in own_part(source(name, tensor)) for name in ARCHITECTURES[1:])
+
+
+COMPILE = """
+import sys
+from pathlib import Path
+from abc_tvm.deploy.cuda import device_code
+source, compiler, arch = sys.argv[1:]
+code = Path(source).read_text(encoding="utf-8")
+if compiler == "nvrtc":
+    made = device_code.compile_source(code, arch)
+else:
+    made = device_code.by_nvcc(compiler, code, arch)
+Path(source).with_suffix(".cubin").write_bytes(made)
+"""
+
+
+@pytest.mark.parametrize("compiler", ["nvrtc", "nvcc"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_it_compiles(name: str, compiler: str, tmp_path: Path, cuda_emulation: None) -> None:
+    """Real device code: an ELF file whose architecture is the one that was asked for."""
+    program = shutil.which("nvcc") if compiler == "nvcc" else "nvrtc"
+    if program is None:
+        pytest.skip("needs nvcc of a CUDA 13 toolkit")
+    if compiler == "nvrtc" and not pip_libraries(device_code.NVRTC):
+        pytest.skip("needs NVRTC (pip install nvidia-cuda-nvrtc)")
+    path = tmp_path / "kernels.cu"
+    # One function of each kind, in one file.
+    first, second = (source(name, TILES[unit]) for unit in sorted(TILES))
+    second = second[second.index("struct abc_") :].replace("main_kernel", "other_kernel")
+    path.write_text(first + second, encoding="utf-8")
+    # Another process: NVRTC looks for a driver, and must not find the emulated one.
+    command = [sys.executable, "-c", COMPILE, str(path), program, f"sm_{name[2:]}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cubin = path.with_suffix(".cubin").read_bytes()
+    # ELF, of machine 190 (EM_CUDA); CUDA 13 keeps the architecture in bits 8 to 15 of e_flags.
+    assert cubin[:4] == b"\x7fELF" and cubin[18:20] == (190).to_bytes(2, "little")
+    assert cubin[48 + 1] == int(name[2:])
+    assert all(kernel in cubin for kernel in (b"main_kernel", b"other_kernel"))
+
+
+@pytest.mark.parametrize("architecture", ["sm80", "sm86", "sm89", "sm90"])
+def test_the_product_of_bits_is_one_instruction(architecture: str, tmp_path: Path) -> None:
+    """Tensor cores do it, where some later architectures call a function."""
+    disassembler, program = shutil.which("nvdisasm"), shutil.which("nvcc")
+    if disassembler is None or program is None:
+        pytest.skip("needs nvdisasm and nvcc of a CUDA 13 toolkit")
+    code = library("ptx") + (
+        'extern "C" __global__ void k(int* c, const unsigned* a) {\n'
+        "  abc_mma_m16n8k256_and(c, a, a + 4);\n}\n"
+    )
+    cubin = tmp_path / "k.cubin"
+    cubin.write_bytes(device_code.by_nvcc(program, code, f"sm_{architecture[2:]}"))
+    text = subprocess.run([disassembler, cubin], capture_output=True, text=True, check=True).stdout
+    assert text.count("BMMA.168256.AND.POPC") == 1
+
+
+def test_a_compiler_that_fails_gives_one_line(tmp_path: Path) -> None:
+    if not pip_libraries(device_code.NVRTC):
+        pytest.skip("needs NVRTC (pip install nvidia-cuda-nvrtc)")
+    path = tmp_path / "kernels.cu"
+    path.write_text('extern "C" __global__ void k() { no_such(); }', encoding="utf-8")
+    command = [sys.executable, "-c", COMPILE, str(path), "nvrtc", "sm_80"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert "MissingDependencyError: target cuda: NVRTC for sm_80 failed:" in last
+    assert "no_such" in last
