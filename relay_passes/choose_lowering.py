@@ -10,6 +10,8 @@ how much.
 Bytes are taken where they are exact, and with ``context.allow_int8`` also where scales and levels
 must be rounded, unless the bound of the error exceeds it. Then the layer gets the rounded scales
 and a step with the rounded levels; everything after this pass is exact for those.
+
+Where tuning records have the times of a layer in every form that is in doubt, those decide.
 """
 
 from __future__ import annotations
@@ -25,12 +27,18 @@ from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.schedules.codes import code_type
 
 from .byte_form import Rounded, byte_form, rounded
-from .context import Context, Layer
+from .context import Context, Layer, Measured, Rivals
 from .fold_thresholds import steps_of
 from .ops import conv_window
 from .planes_code import best_code
 from .recognise_activations import to_float
 from .rewrite import array_of, const, emit, hint, op_name, rebuild, shape_of, substitute
+
+BITS, FLOAT, BYTES = "bits", "float", "bytes"
+"""Kinds of kernels that a layer can run on, as tuning records name them."""
+
+DOUBT = 2.5
+"""Costs within this factor of the least may be wrong: tuning measures these kinds."""
 
 HINT = 0.8
 """A layer's row mentions bytes that are not allowed where they take less than this of the time."""
@@ -84,14 +92,24 @@ class ChooseLowering:
         found = self.bytes_of(call, window, compared)
         refused = "" if found is None else self.refusal(found)
         wanted = self.context.lowering
+        costs = {BITS: bits, FLOAT: 1.0}
         if found is not None and not refused:
-            faster = wanted != "bitserial" and found.cost < min(bits, 1.0)
-            if faster or wanted == "int8":
-                return self.to_bytes(builder, layer, call, window, pairs, found)
+            costs[BYTES] = found.cost
+        key = layer_key(window, pairs // planes, planes, thresholds)
+        self.context.rivals[layer.name] = Rivals(key, costs)
+        measured = self.measured(key, costs)
+        kind = min(costs, key=lambda k: costs[k]) if measured is None else measured.winner
+        takes = wanted == "int8" or (wanted != "bitserial" and kind == BYTES)
+        if found is not None and BYTES in costs and takes:
+            return self.to_bytes(builder, layer, call, window, pairs, found)
         note = ""
         if found is not None and refused and found.cost < HINT * min(bits, 1.0):
             note = f"; bytes would take {found.cost:.2f}x the time of float, but {refused}"
-        if bits > 1 and wanted != "bitserial":
+        if measured is not None and kind == FLOAT:
+            times = ", ".join(f"{k} {s * 1e6:.1f} µs" for k, s in measured.seconds.items())
+            layer.reason = f"measured on {self.context.device.name}: {times}"
+            return to_float(call)
+        if kind == FLOAT and wanted != "bitserial":
             why = f"{pairs} pairs of planes"
             if compared > 0.25:
                 why += f" behind {thresholds} thresholds"
@@ -108,6 +126,15 @@ class ChooseLowering:
         m = int(shape_of(call.args[1])[0])
         layer.weight_bytes = window.out_channels * window.taps * words(window.group_in) * 4 * m
         return call
+
+    def measured(self, key: str, costs: dict[str, float]) -> Measured | None:
+        """What tuning records say of the kinds in doubt; ``None`` where one was not measured."""
+        if self.context.records is None or self.context.lowering != "auto":
+            return None
+        found, kinds = self.context.records.lowering(key), in_doubt(costs)
+        if found is None or len(kinds) < 2 or not set(kinds) <= found.seconds.keys():
+            return None
+        return Measured({kind: found.seconds[kind] for kind in kinds})
 
     # ---- bytes ------------------------------------------------------------------------
 
@@ -163,3 +190,26 @@ class ChooseLowering:
                 new = relax.Call(call.op, [*call.args[:3], const(near.levels)], call.attrs)
             self.moved[key] = self.bind(builder, new, hint(data))
         return self.moved[key]
+
+
+def in_doubt(costs: dict[str, float]) -> list[str]:
+    """Kinds that may be the fastest, the one that costs least first."""
+    kinds = sorted(costs, key=lambda kind: costs[kind])
+    return [kind for kind in kinds if costs[kind] < DOUBT * costs[kinds[0]]]
+
+
+def layer_key(window: Window, bases: int, planes: int, thresholds: int) -> str:
+    """What decides how long a layer takes in any lowering; one word, the batch left out."""
+    facts = [
+        f"{window.height}x{window.width}x{window.in_channels}",
+        f"o{window.out_channels}",
+        "k{}x{}".format(*window.kernel),
+        "s{}x{}".format(*window.stride),
+        "p" + "x".join(map(str, window.padding)),
+        "d{}x{}".format(*window.dilation),
+        f"g{window.groups}",
+        f"M{bases}",
+        f"P{planes}",
+        f"T{thresholds}",
+    ]
+    return "-".join(facts)

@@ -10,11 +10,37 @@ if TYPE_CHECKING:
     from abc_tvm.targets import Device
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one layer was measured to take, lowered in each way: seconds, by ``kind`` of kernel."""
+
+    seconds: dict[str, float]
+
+    @property
+    def winner(self) -> str:
+        """The fastest kind."""
+        return min(self.seconds, key=lambda kind: self.seconds[kind])
+
+
 class Records(Protocol):
     """What passes need of a set of tuning records."""
 
     def choice(self, workload: Any) -> Choice | None:
         """The best choice for a plain PrimFunc, made by :mod:`.workload`; ``None``: default."""
+
+    def lowering(self, layer: str) -> Measured | None:
+        """What is recorded for a layer, by its key of :mod:`.choose_lowering`."""
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """A layer that can be lowered in several ways: its key, and what each kind of kernel costs.
+
+    A float multiply-accumulate costs 1.
+    """
+
+    key: str
+    costs: dict[str, float]
 
 
 @dataclass
@@ -51,7 +77,9 @@ class Context:
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     records: Records | None = None
-    """Tuning records to look kernels up in."""
+    """Tuning records to look kernels and lowerings up in."""
+    rivals: dict[str, Rivals] = field(default_factory=dict)
+    """By layer: what there was to choose between."""
 
     def layer(self, name: str) -> Layer:
         return self.layers[name]

@@ -194,7 +194,8 @@ class KernelBuilder:
         planes, alpha = array_of(call.args[1]), array_of(call.args[2])
         base = float(call.attrs["base"])
         weights = np.array([float(w) for w in call.attrs["weights"]])
-        tile = self.kernels.tile(window, self.blocking, len(planes) * len(weights), "bits")
+        pairs = len(planes) * len(weights)
+        tile = self.kernels.tile(window, self.blocking, pairs, "bits", len(planes))
         bits = self.inputs[call.args[0]]
         packed = pack_planes(planes, window, self.blocking)
         counts = self.kernels.counts(

@@ -22,32 +22,31 @@ from . import blocks, neon
 from .choice import Choice
 from .kernels import Kernels, Table
 from .tiles import Kind
-from .window import schedule_window
-from .x86.dot import instruction
-from .x86.nibbles import schedule_nibbles
 
 
 @dataclass
 class Layer:
-    """The convolution inside a kernel."""
+    """What a kernel computes in its lanes; of its ``pairs`` of planes ``bases`` are weights'."""
 
     window: Window
     blocking: Blocking
     pairs: int
     kind: Kind
+    bases: int = 1
 
 
 class PlainKernels(Kernels):
-    """No tile and no schedule: what a kernel computes, the same for every choice.
+    """No tile and no schedule: what a kernel computes, the same for every choice and device.
 
-    ``layer`` is the convolution of the kernel that was built last, ``None`` for kernels without
-    one, which have nothing to tune.
+    ``layer`` is that of the kernel that was built last, ``None`` where there is nothing to tune.
     """
 
     layer: Layer | None = None
 
-    def tile(self, window: Window, blocking: Blocking, pairs: int, kind: Kind) -> Tile:
-        self.layer = Layer(window, blocking, pairs, kind)
+    def tile(
+        self, window: Window, blocking: Blocking, pairs: int, kind: Kind, bases: int = 1
+    ) -> Tile:
+        self.layer = Layer(window, blocking, pairs, kind, bases)
         return Tile()
 
     def counts(
@@ -60,6 +59,17 @@ class PlainKernels(Kernels):
         table: Table,
     ) -> te.Tensor:
         return accumulate.popcounts(bits, table(planes, "plane"), window, blocking, tile)
+
+    def products(
+        self,
+        data: te.Tensor,
+        weights: np.ndarray,
+        window: Window,
+        blocking: Blocking,
+        tile: Tile,
+        table: Table,
+    ) -> te.Tensor:
+        return accumulate.products(data, table(weights, "weight"), window, blocking, tile)
 
     def dots(
         self,
@@ -74,13 +84,26 @@ class PlainKernels(Kernels):
         quads = table(byte_products.pack_quads(weights, blocking), "weight")
         return byte_products.byte_products(codes, quads, window, blocking, tile, zero)
 
-    def window(self, func: Any, tile: Tile) -> Any:
+    def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # nothing depends on the convolution
             self.layer = None
         return func
 
-    def lanes(self, func: Any) -> Any:
+    def lanes(self, func: Any, choice: Choice | None = None) -> Any:
+        self.layer = _lanes_layer(func)
         return func
+
+
+def _lanes_layer(func: Any) -> Layer | None:
+    """The layer of a kernel without a reduction: an image whose channels stay in their lanes."""
+    sch = s_tir.Schedule(func)
+    if "acc" not in blocks.names(sch):
+        return None
+    loops = sch.get_loops(sch.get_sblock("acc"))
+    batch, height, width, groups, count, lanes = (blocks.extent(sch, loop) or 1 for loop in loops)
+    channels = groups * count * lanes
+    window = Window(batch, height, width, channels, channels)
+    return Layer(window, Blocking(channels, groups, lanes), 1, "lanes")
 
 
 class ChosenKernels(Kernels):
@@ -90,7 +113,9 @@ class ChosenKernels(Kernels):
         super().__init__(device)
         self.choice = choice
 
-    def tile(self, window: Window, blocking: Blocking, pairs: int, kind: Kind) -> Tile:
+    def tile(
+        self, window: Window, blocking: Blocking, pairs: int, kind: Kind, bases: int = 1
+    ) -> Tile:
         return self.choice.tile
 
     def counts(
@@ -110,15 +135,8 @@ class ChosenKernels(Kernels):
             return nibble_counts(bits, nibbles, lookup, window, blocking, tile)
         return accumulate.popcounts(bits, table(planes, "plane"), window, blocking, tile)
 
-    def window(self, func: Any, tile: Tile) -> Any:
-        if neon.family(self.device) is not None:
-            return super().window(func, tile)
-        sch = s_tir.Schedule(func)
-        if "split" in blocks.names(sch):
-            sch.compute_inline(sch.get_sblock("split"))
-            func = sch.mod["main"]
-        cores = self.device.cores
-        if "byte_acc" in blocks.names(sch):
-            return schedule_nibbles(func, tile, cores=cores, choice=self.choice)
-        dot = instruction(self.device)
-        return schedule_window(func, tile, cores=cores, choice=self.choice, dot=dot)
+    def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
+        return super().window(func, tile, choice or self.choice)
+
+    def lanes(self, func: Any, choice: Choice | None = None) -> Any:
+        return super().lanes(func, choice or self.choice)

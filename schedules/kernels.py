@@ -17,6 +17,7 @@ from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
 from abc_tvm.targets import Device
 
 from . import blocks, neon
+from .choice import Choice
 from .generic import schedule_any
 from .intrinsics import INSTRUCTIONS
 from .lanes import schedule_lanes
@@ -40,15 +41,20 @@ class Kernels:
     def __init__(self, device: Device) -> None:
         self.device = device
 
-    def tile(self, window: Window, blocking: Blocking, pairs: int, kind: Kind) -> Tile:
-        """Register tile of a convolution; ``pairs`` planes (1 for floats and bytes)."""
+    def tile(
+        self, window: Window, blocking: Blocking, pairs: int, kind: Kind, bases: int = 1
+    ) -> Tile:
+        """Register tile of a convolution; ``pairs`` of planes (1 for floats and bytes).
+
+        ``bases`` of the planes are weights'.
+        """
         counted = neon.family(self.device)
         if kind == "bits" and counted is not None:
             return choose_bits(counted, window, blocking, pairs)
         if counted in neon.STEPS:
             choose = choose_dots if kind == "bytes" else choose_floats
             return choose(window, blocking, in_order=self.device.in_order)
-        return choose_tile(self.device, window, blocking, pairs, kind=kind)
+        return choose_tile(self.device, window, blocking, pairs, kind=kind, bases=bases)
 
     def counts(
         self,
@@ -105,8 +111,8 @@ class Kernels:
         quads = table(packed, "weight")
         return byte_products.byte_products(codes, quads, window, blocking, tile, zero)
 
-    def window(self, func: Any, tile: Tile) -> Any:
-        """Schedule a fused convolution."""
+    def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
+        """Schedule a fused convolution; ``choice`` is the rest of a tuning record."""
         sch = s_tir.Schedule(func)
         if "acc" not in blocks.names(sch):  # nothing depends on the convolution
             return schedule_any(func)
@@ -115,20 +121,21 @@ class Kernels:
             func = sch.mod["main"]
         cores, counted = self.device.cores, neon.family(self.device)
         if counted == "bytes32" and "byte_acc" in blocks.names(sch):
-            return schedule_bits(func, tile, cores=cores)
+            return schedule_bits(func, tile, cores=cores, choice=choice)
         if STRIDES in sch.get(sch.get_sblock("acc")).annotations:
             core = Core(dot=counted == "dot", in_order=self.device.in_order)
-            return schedule_steps(func, tile, core, cores=cores)
+            return schedule_steps(func, tile, core, cores=cores, choice=choice)
         if "byte_acc" in blocks.names(sch):
-            return schedule_nibbles(func, tile, cores=cores)
-        return schedule_window(func, tile, cores=cores, dot=instruction(self.device))
+            return schedule_nibbles(func, tile, cores=cores, choice=choice)
+        dot = instruction(self.device)
+        return schedule_window(func, tile, cores=cores, choice=choice, dot=dot)
 
-    def lanes(self, func: Any) -> Any:
+    def lanes(self, func: Any, choice: Choice | None = None) -> Any:
         """Schedule a fused kernel without a reduction."""
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # the result is constant
             return schedule_any(func)
         thirty_two = neon.family(self.device) == "bytes32"
-        return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS)
+        return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS, choice)
 
     def rest(self, func: Any) -> Any:
         """Schedule any other kernel: parallel outside, vectors inside."""

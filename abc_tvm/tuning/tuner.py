@@ -20,7 +20,7 @@ from .database import FAILED_S, Database, Record
 from .interrupt import ctrl_c_waits
 from .records import FINAL_ROUNDS, same_target, target_json, typical
 from .runner import Job, Outcome, Runner
-from .search import next_choice, settled
+from .search import make_search, settled
 from .task import Task, dump_module, save_layer
 
 ROUNDS = 4
@@ -70,7 +70,8 @@ class Progress:
         return 0 if self.done else max(0, self.trials - len(self.seen))
 
     def gmacs(self) -> float | None:
-        return None if self.best is None else self.task.macs / self.best / 1e9
+        """Billions of multiply-accumulates a second; ``None`` where there are none."""
+        return None if not self.best or not self.task.macs else self.task.macs / self.best / 1e9
 
 
 Watch = Callable[["Tuner"], None]
@@ -90,6 +91,7 @@ class Tuner:
     ) -> None:
         self.device, self.database, self.budget = device, database, budget
         self.runner, self.watch = runner, watch
+        self.search = make_search(budget.seed)
         self.rows = [self._progress(task) for task in tasks]
         self.started = time.monotonic()
         self.measured = 0
@@ -103,6 +105,7 @@ class Tuner:
                     row.done = True
                 row.seen[record.choice] = min(seconds, row.seen.get(record.choice, seconds))
                 row.history.append(seconds)
+        self.search.learn(task.space, row.seen)
         row.done = row.done and len(row.seen) >= self.budget.trials
         if row.done:
             self._recall(row)
@@ -195,8 +198,7 @@ class Tuner:
         if settled(row.history, self.budget.patience):
             row.note = "no gain any more"
             return None
-        known = {**row.seen, **dict.fromkeys(row.pending, float("inf"))}
-        choice = next_choice(row.task.space, known, self.budget.seed)
+        choice = self.search.next(row.task.space, row.seen, row.pending)
         if choice is None and not row.pending:
             row.note = "space exhausted"
         return choice
