@@ -42,6 +42,18 @@ def _shared() -> Path | None:
     return next((Path(c) for c in candidates if c and (Path(c) / "models").is_dir()), None)
 
 
+def _missing_gpu() -> str | None:
+    """Why there is no GPU to test on, before any test emulates one."""
+    from abc_tvm.errors import TargetError
+    from abc_tvm.targets import cuda
+
+    try:
+        cuda.capability()
+    except TargetError as error:
+        return f"needs a GPU ({str(error).split(': ')[1]})"
+    return None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if _full(config) else "short")
 
@@ -54,6 +66,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    missing = _missing_gpu() if on_gpu else None
+    if missing is not None:
+        for item in on_gpu:
+            item.add_marker(pytest.mark.skip(reason=missing))
     if _shared() is None:
         reason = "there is no folder ../shared with models and data (or ABC_TVM_SHARED)"
         for item in items:

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from abc_tvm.runtime import cuda_device
+
 HERE = Path(__file__).parent
 _FLAGS = ["-std=c++17", "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-ffp-contract=off", "-w"]
 _LIBRARIES = {"libcuda.so.1": [], "libcudart.so.13": ["-Wl,--version-script=versions.map"]}
@@ -36,6 +38,8 @@ def load() -> None:
     """Load the emulated driver and TVM's CUDA runtime into this process; skips without g++."""
     if shutil.which("g++") is None:
         pytest.skip("needs g++ (Debian: apt install g++)")
+    if cuda_device.is_loaded():
+        pytest.skip("this machine has NVIDIA's driver: pytest -m gpu runs on its GPU instead")
     for name, flags in _LIBRARIES.items():
         path = _folder() / name
         command = ["g++", "-O2", *_FLAGS, f"-Wl,-soname,{name}", *flags, "driver.cpp", "-ldl"]
