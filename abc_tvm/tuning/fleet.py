@@ -203,7 +203,7 @@ class FleetRunner:
         try:
             answer = member.helper.answer()
         except Silence as silence:
-            self._drop(member, str(silence) or f"not there within {START_S:g} s")
+            self._drop(member, str(silence) or self._no_step(member))
             return []
         except Death as death:
             self._drop(member, f"its process here ended ({death})")
@@ -240,6 +240,12 @@ class FleetRunner:
         member.machine.doing = ""
         member.machine.measured += 1
         return [Outcome(run.job, member.machine.name, tuple(answer.value))]
+
+    def _no_step(self, member: _Member) -> str:
+        """What to report of a process that has not come to its first step."""
+        if member.machine is None:
+            return f"this machine: a process does not start within {START_S:g} s"
+        return f"{member.machine.name}: silent within {self._seconds:g} s"
 
     def _drop(self, member: _Member, reason: str) -> None:
         """A device is gone; its candidate goes to another one."""
