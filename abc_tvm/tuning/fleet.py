@@ -28,7 +28,7 @@ from .local import WORKER
 from .package import Package
 from .runner import START_S, Job, Machine, Outcome, Work
 
-GRACE_S = 7.0
+GRACE_S = 5.0
 """Seconds that a run goes on waiting for a device when the last one has died."""
 
 RETRY_S = 1.0
@@ -203,7 +203,7 @@ class FleetRunner:
         try:
             answer = member.helper.answer()
         except Silence as silence:
-            self._drop(member, str(silence) or f"not there within {START_S:g} s")
+            self._drop(member, str(silence) or self._no_step(member))
             return []
         except Death as death:
             self._drop(member, f"its process here ended ({death})")
@@ -240,6 +240,12 @@ class FleetRunner:
         member.machine.doing = ""
         member.machine.measured += 1
         return [Outcome(run.job, member.machine.name, tuple(answer.value))]
+
+    def _no_step(self, member: _Member) -> str:
+        """What to report of a process that has not come to its first step."""
+        if member.machine is None:
+            return f"this machine: a process does not start within {START_S:g} s"
+        return f"{member.machine.name}: silent within {self._seconds:g} s"
 
     def _drop(self, member: _Member, reason: str) -> None:
         """A device is gone; its candidate goes to another one."""
@@ -279,7 +285,7 @@ class FleetRunner:
             self._alone_since = None
             return 3600.0
         now = time.monotonic()
-        if self._alone_since is None:
+        if self._alone_since is None or (not self._known and self._hopeful):
             self._alone_since = now
         left = self._alone_since + self._grace() - now
         if left > 0:
@@ -295,9 +301,14 @@ class FleetRunner:
             "kept: start the devices again and run with --continue"
         )
 
+    @property
+    def _hopeful(self) -> bool:
+        """Whether a process starts or connects, for which it has a time-out of its own."""
+        return any(m.machine is None and m.helper.left is not None for m in self._members)
+
     def _grace(self) -> float:
         if self._known:
             return GRACE_S
-        if any(m.machine is None and m.helper.left is not None for m in self._members):
-            return START_S + self._seconds  # it starts or connects, and has a time-out of its own
+        if self._hopeful:
+            return START_S
         return 0.0 if self._reason else self._seconds

@@ -99,6 +99,11 @@ class Tuner:
     def end(self, seconds: float) -> int:
         return self.process.wait(seconds)
 
+    def gives_up_in_time(self) -> None:
+        """The error is there in time; Python may need a moment to end on a busy machine."""
+        servers.wait_for(self.log, "no device is left", LIMIT_S + SLACK_S)
+        assert self.end(START_S) == 2, self.said
+
     @property
     def said(self) -> str:
         return self.log.read_text()
@@ -142,9 +147,7 @@ def test_devices_die_and_join_and_all_die(
 
     for place in [*fleet.groups]:
         fleet.kill(place)
-    start = time.monotonic()
-    assert run.end(LIMIT_S + SLACK_S) == 2, run.said
-    assert time.monotonic() - start < LIMIT_S + SLACK_S
+    run.gives_up_in_time()
     last = run.said.splitlines()[-1]
     assert "no device is left" in last and "--continue" in last and "Traceback" not in run.said
     kept = records(folder, device)
@@ -170,9 +173,7 @@ def test_a_silent_device_alone_is_an_error_in_time(
         run = Tuner(model, folder, tmp_path / "tune.log", "--trials", "100000", *options)
         until(lambda: len(records(folder, device)) >= 2)
         os.killpg(group, signal.SIGSTOP)
-        start = time.monotonic()
-        assert run.end(LIMIT_S + SLACK_S) == 2, run.said
-        assert time.monotonic() - start < LIMIT_S + SLACK_S
+        run.gives_up_in_time()
     assert f"within {LIMIT_S} s" in run.said and "no device is left" in run.said
     assert len(records(folder, device)) >= 2
 
@@ -188,7 +189,7 @@ def test_ctrl_c_ends_a_fleet_at_once(
     children = _children(run.process.pid)
     assert len(children) >= 3  # builders, the device's, and the one that waits for the next
     run.process.send_signal(signal.SIGINT)
-    assert run.end(LIMIT_S) == 130, run.said
+    assert run.end(START_S) == 130, run.said
     assert "--continue" in run.said and "Traceback" not in run.said
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     assert not any(record.failed for record in records(folder, device))
