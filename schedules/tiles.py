@@ -238,11 +238,12 @@ class Work:
         A single tile reads them once, wherever they are.
         """
         lane = 1 if self.kind == "bits" and self.family == "nibble" else 4
-        lanes = tile.blocks * self.blocking.lanes // tile.parts
-        size = self.steps * lanes * lane * self.bases_held(tile)
+        lanes = tile.blocks * self.blocking.lanes * self.bases_held(tile)
+        # A part of each row lies in a part of the cache's sets: it takes as much room as the whole.
+        size = self.steps * lanes * lane
         first, second = self.caches
         level = 0 if size < first // 2 or self.tiles(tile) == 1 else 1 if size < second // 2 else 2
-        return LINE[level] * lanes * lane * self.bases_held(tile) / 64
+        return LINE[level] * lanes * lane / tile.parts / 64
 
     def step(self, tile: Tile) -> float:
         """Cycles of one step of the reduction."""

@@ -45,11 +45,17 @@ class Learned:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._points: dict[Space, tuple[list[Choice], np.ndarray]] = {}
-        self._known: dict[Space, dict[Choice, float]] = {}
+        self._known: dict[Space, tuple[np.ndarray, np.ndarray]] = {}
 
     def learn(self, space: Space, seen: Mapping[Choice, float]) -> None:
         """Take in what was measured: seconds, infinite where a choice failed."""
-        self._known[space] = dict(seen)
+        times = np.array(list(seen.values()))
+        good = np.isfinite(times)
+        if not good.any():
+            return
+        slower = np.full(len(times), FAILED)
+        slower[good] = np.minimum(np.log(times[good] / times[good].min()), FAILED)
+        self._known[space] = (features(space, list(seen)), slower)
 
     def next(
         self, space: Space, seen: Mapping[Choice, float], pending: Collection[Choice] = ()
@@ -65,6 +71,8 @@ class Learned:
         fresh = [i for i, choice in enumerate(points) if choice not in taken]
         if not fresh:
             return None
+        if not self._known:  # everything is under way
+            return points[fresh[0]]
         if len(taken) % ASTRAY == 0:
             return points[random.Random(f"{self.seed} {len(taken)} {space}").choice(fresh)]
         guesses = self._model().predict(_matrix(described[fresh]))
@@ -79,17 +87,7 @@ class Learned:
     def _model(self) -> Any:
         import xgboost
 
-        rows, labels = [], []
-        for space, seen in self._known.items():
-            choices = list(seen)
-            times = np.array([seen[choice] for choice in choices])
-            good = np.isfinite(times)
-            if not good.any():
-                continue
-            relative = np.full(len(times), FAILED)
-            relative[good] = np.log(times[good] / times[good].min())
-            rows.append(features(space, choices))
-            labels.append(np.minimum(relative, FAILED))
+        rows, labels = zip(*self._known.values(), strict=True)
         data = _matrix(np.concatenate(rows), np.concatenate(labels))
         return xgboost.train({**TREES, "seed": self.seed}, data, ROUNDS)
 

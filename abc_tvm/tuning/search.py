@@ -2,7 +2,7 @@
 
 The default rule's count of cycles ranks the tiles, and from the best measured choice the search
 goes on to its neighbours, one knob at a time, until none is left or the budget is spent. It serves
-where XGBoost is not installed; :mod:`.learned` finds better choices in as many trials.
+where XGBoost, and with it :mod:`.learned`, is not installed.
 """
 
 from __future__ import annotations

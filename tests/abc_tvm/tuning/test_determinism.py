@@ -89,4 +89,6 @@ def test_another_seed_is_another_path(tasks: list[Task]) -> None:
         return list(seen)
 
     assert path(0) == path(0) != path(1)
+    pending = [learned for learned, _ in zip(task.space.points(), range(12), strict=False)]
+    assert Learned(0).next(task.space, {}, pending) not in pending
     assert next_choice(task.space, {}, 0) == path(0)[0] == task.default
