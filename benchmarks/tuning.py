@@ -40,7 +40,7 @@ from abc_tvm.timing import take_turns
 from abc_tvm.tuning import tune
 from abc_tvm.tuning.learned import Learned
 from abc_tvm.tuning.manifest import Manifest
-from abc_tvm.tuning.measure import Bench, WrongResult
+from abc_tvm.tuning.measure import Bench, WrongResult, in_turns
 from abc_tvm.tuning.records import typical
 from abc_tvm.tuning.search import next_choice
 from abc_tvm.tuning.task import tasks_of
@@ -78,7 +78,7 @@ def one(shape: Shape, device: Device, trials: int, searches: dict[str, Propose])
     def measured(choice: Choice) -> float:
         if choice not in known:
             try:
-                known[choice] = min(bench.seconds(bench.build(choice), ROUNDS))
+                known[choice] = min(bench.build(choice).seconds(ROUNDS))
             except (WrongResult, RuntimeError, ValueError):
                 known[choice] = float("inf")
         return known[choice]
@@ -93,11 +93,9 @@ def one(shape: Shape, device: Device, trials: int, searches: dict[str, Propose])
         found[name] = path
     default = task.default
     ranked = sorted(known, key=lambda choice: known[choice])[:3]
-    built = {choice: bench.build(choice) for choice in dict.fromkeys([default, *ranked])}
-    times: dict[Choice, list[float]] = {choice: [] for choice in built}
-    for _ in range(TURNS):
-        for choice, kernel in built.items():
-            times[choice].append(kernel.round())
+    finalists = list(dict.fromkeys([default, *ranked]))
+    taken = in_turns([bench.build(choice) for choice in finalists], TURNS)
+    times = dict(zip(finalists, taken, strict=True))
     tuned = min(times, key=lambda choice: typical(times[choice]))
     before, after = typical(times[default]), typical(times[tuned])
     return {

@@ -155,7 +155,7 @@ class Way:
 FLOAT = Way(cycles=0.5, latency=4, activation=1, store=2)
 DOT = Way(cycles=0.5, latency=5, activation=1, store=2)
 WAYS: dict[Family, Way] = {
-    "popcount": Way(cycles=1.5, latency=9, activation=1, store=2),
+    "popcount": Way(cycles=1.5, latency=9, activation=1, store=6),
     "nibble": Way(cycles=0.8, latency=2, activation=2, store=2),
 }
 LOAD = 0.5
@@ -249,15 +249,14 @@ class Work:
         """Cycles of one step of the reduction."""
         sums = self.room.accumulators(tile, self.pairs, self.bases)
         arithmetic = max(sums * self.way.cycles, self.way.latency)
-        loads = self.loads(tile) * LOAD
-        busy = max(arithmetic, loads) + min(arithmetic, loads) * OVERLAP
-        return busy + self.line(tile) + LOOP
+        loads = self.loads(tile) * LOAD + self.line(tile)
+        return max(arithmetic, loads) + min(arithmetic, loads) * OVERLAP + LOOP
 
     def cost(self, tile: Tile) -> float:
         """Cycles of the whole output, its epilogue aside."""
         # More lane blocks are more streams of weights. That pays where a block is one register;
         # else the block's own registers share the activation already (measured on Zen 4: 6 %).
-        several = self.room.registers(tile) > 1 and self.tiles(tile) > 1
+        several = self.room.per_block > 1 and self.tiles(tile) > 1
         streams = 0.06 * (tile.blocks - 1) if several else 0.0
         stored = tile.parts > 1 or tile.pairs(self.bases, self.pairs) < self.pairs
         sums = self.room.accumulators(tile, self.pairs, self.bases)

@@ -132,18 +132,20 @@ class NetworkTuner(Tuner):
     def run(self) -> None:
         """As :meth:`Tuner.run`; then what the layers in doubt have become, if that is new."""
         super().run()
-        if self.out_of_time() or not decide(self.rivals, self.database):
+        if not decide(self.rivals, self.database):
             return
         self.final = self.network.tasks(RecordSet(self.device, [self.database]))
         known = {row.task.key for row in self.rows}
         more = [task for task in self.final if task.key not in known]
-        if more:
+        if more and not self.out_of_time():
             self.rows += [self._progress(task) for task in more]
             super().run()
 
     def totals(self) -> tuple[float, float] | None:
         """Seconds of all kernels of the network, default and tuned; ``None`` before the end."""
         rows = {row.task.key: row for row in self.rows}
+        if any(task.key not in rows for task in self.final):
+            return None
         before = [(rows[task.key].before, task.count) for task in self.rivals.default]
         after = [(rows[task.key].after, task.count) for task in self.final]
         if any(seconds is None for seconds, _ in (*before, *after)):

@@ -158,7 +158,8 @@ def test_another_target_has_a_folder_of_its_own(
     assert run_command(words) == 2
     assert "nothing to continue" in capsys.readouterr().err
     words = [word for word in words if word != "--continue"]
-    assert answer(capsys, *words, "--trials", "1")["measured"] == 2
+    facts = answer(capsys, *words, "--trials", "1")
+    assert facts["measured"] == len(facts["tasks"]) >= 2
     assert {path: path.read_bytes() for path in own.glob("*.json")} == before
 
 
