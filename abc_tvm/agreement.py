@@ -23,10 +23,11 @@ from abc_tvm.open_batch import set_batch
 from abc_tvm.stages import Source
 from abc_tvm.verify import DRIFT, MOST_DRIFT, ROUNDING, difference, relative_error, scaled_error
 
-INT8_LIMIT = 0.2
+INT8_LIMIT = 0.35
 """Relative error (2-norm) of a quantised engine; outputs of unrelated networks are 1.4 apart.
 
-Measured on float networks with random weights: 0.02 (ResNet-8), 0.04 (ResNet-18).
+Measured on float networks with random weights: 0.02 (ResNet-8), 0.04 (ResNet-18), and on images of
+64 pixels, 0.09 (ResNet-18) and 0.19 (ResNet-34).
 """
 
 CRITERION = (
