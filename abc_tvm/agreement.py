@@ -9,7 +9,7 @@ quantised engine is an approximation by intent, and has a limit of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,18 +23,23 @@ from abc_tvm.open_batch import set_batch
 from abc_tvm.stages import Source
 from abc_tvm.verify import DRIFT, MOST_DRIFT, ROUNDING, difference, relative_error, scaled_error
 
-INT8_LIMIT = 0.2
+INT8_LIMIT = 0.35
 """Relative error (2-norm) of a quantised engine; outputs of unrelated networks are 1.4 apart.
 
-Measured on float networks with random weights: 0.02 (ResNet-8), 0.04 (ResNet-18).
+Measured on float networks with random weights: 0.02 (ResNet-8), 0.04 (ResNet-18), and on images of
+64 pixels, 0.09 (ResNet-18) and 0.19 (ResNet-34).
 """
+
+MOVES = 4
+"""Ways to move the inputs, of which the drift is the most."""
 
 CRITERION = (
     f"against onnxruntime without graph optimisations, on the same inputs: float32 and compiled "
     f"engines, every output within {ROUNDING:g} of the largest value; where the network has "
     f"thresholds, or a relative error (2-norm) of at most {DRIFT:g} or the drift of the reference "
-    f"when inputs move to the next float32, but below {MOST_DRIFT:g}; int8 engines, a relative "
-    f"error of at most {INT8_LIMIT:g}, or {MOST_DRIFT:g} where the network has thresholds"
+    f"(inputs moved to neighbouring float32 numbers, or its optimisations on), but below "
+    f"{MOST_DRIFT:g}; int8 engines, a "
+    f"relative error of at most {INT8_LIMIT:g}, or {MOST_DRIFT:g} where the network has thresholds"
 )
 
 MODEL = "model"
@@ -74,12 +79,18 @@ class Reference:
         engine: onnxruntime without graph optimisations.
         inputs: One input.
         thresholds: Whether the network is known to compare values with thresholds.
+        optimised: Makes onnxruntime with its optimisations: another order of the same sums.
     """
 
     def __init__(
-        self, network: str, engine: OnnxEngine, inputs: dict[str, np.ndarray], thresholds: bool
+        self,
+        network: str,
+        engine: OnnxEngine,
+        inputs: dict[str, np.ndarray],
+        thresholds: bool,
+        optimised: Callable[[], OnnxEngine] | None = None,
     ) -> None:
-        self.network, self.thresholds = network, thresholds
+        self.network, self.thresholds, self._optimised = network, thresholds, optimised
         self._engine, self._inputs = engine, inputs
         self.outputs = engine.run(inputs)
         self._drift: float | None = None
@@ -102,10 +113,19 @@ class Reference:
         return Agreement(engine, self.network, error, largest, limit, error <= limit)
 
     def drift(self) -> float:
-        """How far the reference's own outputs move when inputs move to the next float32."""
+        """How far onnxruntime is from itself: what rounding does to the outputs.
+
+        The most of ``MOVES`` ways to move the inputs to neighbouring float32 numbers, and of a run
+        with graph optimisations: which bits flip is chance. (Tried on ABC ResNet-34, M = N = 3,
+        64 pixels: no move changes anything, and its optimisations move the outputs by 0.47.)
+        """
         if self._drift is None:
-            moved = self._engine.run({n: _next(a) for n, a in self._inputs.items()})
-            self._drift = max(relative_error(moved[n], self.outputs[n]) for n in self.outputs)
+            moves = [_moved(self._inputs, seed) for seed in range(MOVES)]
+            runs = [self._engine.run(inputs) for inputs in moves]
+            if self._optimised is not None:
+                runs.append(self._optimised().run(self._inputs))
+            wanted = self.outputs
+            self._drift = max(relative_error(run[n], wanted[n]) for run in runs for n in wanted)
         return self._drift
 
 
@@ -159,11 +179,24 @@ class References:
                 )
             reference = OnnxEngine(standard, threads=self.threads, optimise=False)
             known = self.thresholds and network == MODEL
-            self._found[network] = Reference(network, reference, inputs, known)
+            self._found[network] = Reference(
+                network,
+                reference,
+                inputs,
+                known,
+                lambda: OnnxEngine(standard, threads=self.threads),
+            )
         return self._found[network].judge(engine, outputs, int8=int8)
 
 
-def _next(array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.float32:
-        return array
-    return np.nextafter(array, np.float32(np.inf))
+def _moved(inputs: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Every float32 moved to one of its neighbours, at random."""
+    rng = np.random.default_rng(seed)
+
+    def neighbour(array: np.ndarray) -> np.ndarray:
+        if array.dtype != np.float32:
+            return array
+        ends = rng.choice(np.array([-np.inf, np.inf], np.float32), array.shape)
+        return np.nextafter(array, ends)
+
+    return {name: neighbour(array) for name, array in inputs.items()}

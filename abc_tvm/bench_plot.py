@@ -35,6 +35,8 @@ def save_plot(comparison: Comparison, path: str | os.PathLike[str], title: str) 
         upper, lower = figure.subplots(2, 1, height_ratios=[height, below])
         draw_speedups(upper, comparison)
         draw_layers(lower, comparison)
+        known = lower.get_legend_handles_labels()
+        figure.legend(*known, loc="outside lower center", ncols=4, fontsize=8)
     machine = comparison.device or comparison.json()["machine"]
     figure.suptitle(f"{title}\n{machine}, {comparison.threads} thread(s)", fontsize=11)
     save_figure(figure, path)
@@ -55,7 +57,7 @@ def draw_speedups(axes: Any, comparison: Comparison) -> None:
         labels.append(f"{result.times.median_ms:.3f} ms{against}")
     axes.bar_label(bars, labels, padding=4, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(ratios, default=1.0) * 1.35)
+    axes.set_xlim(0, max(ratios, default=1.0) * 1.6)
     axes.set_xlabel("times as fast as the slowest engine (medians)")
 
 
@@ -89,16 +91,27 @@ def draw_layers(axes: Any, comparison: Comparison) -> None:
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.set_xlabel("median µs inside a run")
-    axes.legend(loc="lower right", fontsize=8)
 
 
 def same_layers(ours: Sequence[Row], others: Sequence[Row]) -> dict[int, Row]:
     """Place in ``ours`` to the row of the same convolution in ``others``.
 
-    Convolutions are the same in order, where both networks have as many, of the same shapes.
+    Convolutions of a shape are the same in order (a shortcut may come before or after its branch);
+    nothing is the same where one network has more of a shape.
     """
-    left = [(place, row) for place, row in enumerate(ours) if row.kernel.shape]
-    right = [row for row in others if row.kernel.shape]
-    if [row.kernel.shape for _, row in left] != [row.kernel.shape for row in right]:
+    left, right = _by_shape(ours), _by_shape(others)
+    if {s: len(found) for s, found in left.items()} != {s: len(f) for s, f in right.items()}:
         return {}
-    return {place: row for (place, _), row in zip(left, right, strict=True)}
+    return {
+        place: others[other]
+        for shape, places in left.items()
+        for place, other in zip(places, right[shape], strict=True)
+    }
+
+
+def _by_shape(rows: Sequence[Row]) -> dict[tuple[int, ...], list[int]]:
+    found: dict[tuple[int, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.kernel.shape:
+            found.setdefault(row.kernel.shape, []).append(place)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -108,7 +109,7 @@ def bench(
     if plot is not None and outcome.results:
         from abc_tvm.bench_plot import save_plot
 
-        save_plot(outcome, plot, model)
+        save_plot(outcome, plot, Path(model).name)
     console = tables(as_json)
     for refusal in outcome.refused:
         console.print(refusal.reason, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -54,7 +55,7 @@ def profile(
     if plot is not None:
         from abc_tvm.profile_plot import save_profile
 
-        save_profile(outcome, plot, model)
+        save_profile(outcome, plot, Path(model).name)
     console = tables(as_json)
     console.print(kernel_table(outcome))
     console.print(limits_line(outcome), soft_wrap=True)

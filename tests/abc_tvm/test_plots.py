@@ -27,6 +27,8 @@ def test_the_same_convolutions_stand_side_by_side() -> None:
     theirs = [row("a", 8, 3, 3, 4), row("relu"), row("b", 8, 1, 1, 8)]
     found = same_layers(ours, theirs)
     assert {place: other.kernel.name for place, other in found.items()} == {1: "a", 3: "b"}
+    turned = same_layers(ours, theirs[::-1])
+    assert {place: other.kernel.name for place, other in turned.items()} == {1: "a", 3: "b"}
     assert same_layers(ours, theirs[:1]) == {}
     assert same_layers(ours, [row("a", 8, 3, 3, 4), row("b", 8, 3, 3, 8)]) == {}
 
