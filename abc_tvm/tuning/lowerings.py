@@ -64,6 +64,8 @@ def contest(network: Network) -> Contest:
         if not wanted:
             continue
         for task in network.tasks(_Every(set(wanted.values()), kind)):
+            if task.workload.layer.kind != kind:
+                continue  # a kernel in front of the layer, or behind it, may have its name
             layers = [wanted[name] for name in task.names if name in wanted]
             for layer in layers:
                 found.kernels.setdefault(layer, {}).setdefault(kind, []).append(task.key)
