@@ -4,9 +4,9 @@
 
 On this machine: 3x3 convolutions of ResNet-18 on bits for growing M·N, in turns with the float32
 kernel of the same shape, one thread; the break-even is where the line from one measured M·N to the
-next meets the float time. Beside it the bound that int8 dot products set: their peak is what no
-int8 kernel passes. On Arm: cycles of the inner loops by llvm-mca, as ``benchmarks/arm_static.py``
-has them, float over bits; no cache, no epilogue, no measurement. ``cost.pair`` of each target, by
+next meets the float time, and where it meets that of the kernel on bytes. On Arm: cycles of the
+inner loops by llvm-mca, as ``benchmarks/arm_static.py`` has them, float over bits; no cache, no
+epilogue, no measurement. ``cost.pair`` of each target, by
 which the compiler chooses, should be the inverse of the least of its break-evens.
 """
 
@@ -22,9 +22,8 @@ if hasattr(os, "sched_setaffinity"):
 
 import arm_static
 from _report import Report, figure, run
-from layers import SHAPES, Layer, bit_layer, float_layer
+from layers import SHAPES, Layer, bit_layer, byte_layer, float_layer
 
-from abc_tvm import peaks
 from abc_tvm.targets import Device, load
 
 BASES = ((1, 1), (2, 1), (2, 2), (3, 2), (3, 3), (4, 3), (4, 4), (5, 5))
@@ -44,7 +43,7 @@ def main() -> None:
     static = [] if mca is None else _static(arm_static.measure(mca))
     if mca is None:
         report.console.print("no llvm-mca (Debian: apt install llvm-22): Arm is left out")
-    columns = ["target", "shape", "bits win up to M·N", "against int8, at most", "1 / cost.pair"]
+    columns = ["target", "shape", "bits win up to M·N", "against bytes", "1 / cost.pair"]
     report.table("break-even", columns, [_cells(row) for row in measured + static])
     report.write(measured + static, _plot(measured, static, report))
 
@@ -52,18 +51,17 @@ def main() -> None:
 def _measure(device: Device, report: Report) -> list[dict[str, Any]]:
     """One record for each shape, every kernel checked against NumPy before it is timed."""
     bases = QUICK if report.quick else BASES
-    rates = peaks.measure(device)
     rows = []
     for width, channels in SHAPES[::3] if report.quick else SHAPES:
         made: dict[str, Layer] = {"float": float_layer(device, width, channels)}
         made |= {f"{m},{n}": bit_layer(device, width, channels, m, n) for m, n in bases}
+        on_bytes = byte_layer(device, width, channels)
+        if on_bytes is not None:
+            made["bytes"] = on_bytes
         best = _turns(made, 5 if report.quick else 20)
-        floats = best.pop("float")
+        floats, int8 = best.pop("float"), best.pop("bytes", None)
         pairs = [m * n for m, n in bases]
         times = list(best.values())
-        macs = made["float"].macs
-        dot = rates["dot"]
-        int8 = None if dot is None else macs / dot / 1e9
         rows.append(
             {
                 "target": device.name if device.name != "native" else f"native: {device.cpu}",
@@ -74,8 +72,9 @@ def _measure(device: Device, report: Report) -> list[dict[str, Any]]:
                 "bits_ms": {f"{m},{n}": best[f"{m},{n}"] * 1e3 for m, n in bases},
                 "pairs": pairs,
                 "break_even": crossing(pairs, times, floats),
-                "int8_bound_ms": None if int8 is None else int8 * 1e3,
-                "break_even_int8": None if int8 is None else crossing(pairs, times, int8),
+                "bytes_ms": None if int8 is None else int8 * 1e3,
+                "has_bytes": int8 is not None,
+                "break_even_bytes": None if int8 is None else crossing(pairs, times, int8),
                 "cost_pair": device.cost.pair,
             }
         )
@@ -117,7 +116,9 @@ def _static(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "float_cycles_per_mac": r["float_cycles_per_mac"],
             "bits_cycles_per_pair": r["cycles_per_mac"],
             "break_even": r["float_cycles_per_mac"] / r["cycles_per_mac"],
-            "break_even_int8": None,
+            "has_bytes": r["byte_cycles_per_mac"] is not None,
+            "break_even_bytes": r["byte_cycles_per_mac"]
+            and r["byte_cycles_per_mac"] / r["cycles_per_mac"],
             "cost_pair": devices[r["core"]].cost.pair,
         }
         for r in records
@@ -129,7 +130,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['target']} ({row['kind']})",
         f"{row['width']}²x{row['channels']}",
         _number(row["break_even"], row),
-        "" if row.get("int8_bound_ms") is None else _number(row["break_even_int8"], row),
+        _number(row["break_even_bytes"], row) if row["has_bytes"] else "",
         f"{1 / row['cost_pair']:.1f}",
     ]
 
@@ -150,10 +151,10 @@ def _plot(measured: list[dict[str, Any]], static: list[dict[str, Any]], report: 
     most = max(shown[0]["pairs"])
     left.axhline(1, color="#2166ac", linewidth=1)
     left.annotate("float32", (most, 1), ha="right", va="bottom", color="#2166ac")
-    bounds = [r["int8_bound_ms"] / r["float_ms"] for r in shown if r["int8_bound_ms"]]
+    bounds = [r["bytes_ms"] / r["float_ms"] for r in shown if r["bytes_ms"]]
     if bounds:
         left.axhline(min(bounds), color="#762a83", linewidth=1)
-        text = "int8 dot products at their peak"
+        text = "levels coded as bytes"
         left.annotate(text, (most, min(bounds)), ha="right", va="bottom", color="#762a83")
     left.set(xlabel="M·N", ylabel="time, as a multiple of float32", ylim=(0, None))
     left.set_title(f"{first}, one thread", fontsize=10)

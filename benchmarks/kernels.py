@@ -19,9 +19,9 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 from _report import Report, figure, run
-from layers import SHAPES, Layer, Timer, bit_layer, float_layer
+from layers import SHAPES, Layer, Timer, bit_layer, byte_layer, float_layer
 
-from abc_tvm.peaks import BITS_512, FMA_256, FMA_512, SHUFFLE_256, Peak, loops
+from abc_tvm.peaks import BITS_512, DOT_256, DOT_512, FMA_256, FMA_512, SHUFFLE_256, Peak, loops
 from abc_tvm.schedules.x86 import family
 from abc_tvm.targets import load
 
@@ -75,6 +75,9 @@ def layer_rows() -> list[Measured]:
             (bit_layer(native, width, channels, 3, 3), bits),
             (float_layer(native, width, channels), FMA_512 if wide else FMA_256),
         ]
+        on_bytes = byte_layer(native, width, channels)
+        if on_bytes is not None:
+            made.append((on_bytes, DOT_512 if wide else DOT_256))
         if haswell.runs_here():
             made.append((bit_layer(haswell, width, channels), SHUFFLE_256))
             made.append((float_layer(haswell, width, channels), FMA_256))

@@ -11,6 +11,7 @@ import tvm
 from tvm import te
 
 from abc_tvm.compute.accumulate import Tile, combine, popcounts, products
+from abc_tvm.compute.byte_products import byte_products, pack_quads
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
@@ -18,9 +19,11 @@ from abc_tvm.compute.outputs import bit_output, float_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
 from abc_tvm.relay_passes.bit_layout import pack_planes, pack_weights
+from abc_tvm.schedules.codes import code_type
 from abc_tvm.schedules.tiles import choose_tile
 from abc_tvm.schedules.window import schedule_window
 from abc_tvm.schedules.x86 import family
+from abc_tvm.schedules.x86.dot import instruction
 from abc_tvm.schedules.x86.nibbles import schedule_nibbles
 from abc_tvm.targets import Device
 
@@ -154,3 +157,38 @@ def float_layer(device: Device, width: int, channels: int) -> Layer:
         result.reshape(width, width, channels), expected[0].transpose(1, 2, 0), rtol=1e-3, atol=1e-2
     )
     return Layer(f"float32 ({device.cpu})", width, channels, window.macs, tile, timer)
+
+
+def byte_layer(device: Device, width: int, channels: int) -> Layer | None:
+    """The same convolution on levels coded as bytes, bytes in, float32 out.
+
+    ``None`` where the device has no dot products.
+    """
+    dtype = code_type(device)
+    if dtype != "uint8":
+        return None
+    rng = np.random.default_rng(width)
+    window, blocking = _window(width, channels)
+    tile = choose_tile(device, window, blocking, 1, kind="bytes")
+    zero = 5
+    codes = rng.integers(0, 11, (1, width, width, 1, channels)).astype(np.uint8)
+    weight = rng.integers(-127, 128, (channels, 3, 3, channels)).astype(np.int8)
+    operands = [codes, pack_quads(weight, blocking)]
+    inputs = _places(operands)
+    acc = byte_products(*inputs, window, blocking, tile, zero)
+    out = float_output("y", 1, width, width, blocking, lambda at: acc[at].astype("float32"))
+    func = schedule_window(
+        te.create_prim_func([*inputs, out]), tile, cores=device.cores, dot=instruction(device)
+    )
+    shape = tuple(int(n) for n in out.shape)
+    timer, result = _compile(func, device, operands, shape, "float32")
+    image = np.pad(
+        codes[:, :, :, 0].astype(np.float32).transpose(0, 3, 1, 2),
+        ((0, 0), (0, 0), (1, 1), (1, 1)),
+        constant_values=zero,
+    )
+    expected = conv2d(image, weight.transpose(0, 3, 1, 2).astype(np.float32))
+    np.testing.assert_array_equal(
+        result.reshape(width, width, channels), expected[0].transpose(1, 2, 0)
+    )
+    return Layer(f"bytes ({device.cpu})", width, channels, window.macs, tile, timer)

@@ -21,20 +21,23 @@ from abc_tvm.bench import bench
 
 OPPONENTS = ("tvm-float", "onnxruntime", "onnxruntime-int8")
 NETWORKS = (
-    ("lenet", 1, 1),
-    ("lenet", 3, 3),
-    ("lenet", 5, 5),
-    ("resnet18", 1, 1),
-    ("resnet18", 1, 3),
-    ("resnet18", 3, 3),
-    ("resnet18", 5, 5),
-    ("resnet34", 1, 1),
-    ("resnet34", 3, 3),
-    ("resnet50", 1, 1),
-    ("resnet50", 3, 3),
-    ("bireal18", 1, 1),
+    ("lenet", 1, 1, False),
+    ("lenet", 3, 3, False),
+    ("lenet", 5, 5, True),
+    ("resnet18", 1, 1, False),
+    ("resnet18", 1, 3, False),
+    ("resnet18", 3, 3, False),
+    ("resnet18", 3, 3, True),
+    ("resnet18", 5, 5, True),
+    ("resnet34", 1, 1, False),
+    ("resnet34", 3, 3, True),
+    ("resnet50", 1, 1, False),
+    ("resnet50", 3, 3, True),
+    ("bireal18", 1, 1, False),
 )
-QUICK = (("lenet", 1, 1), ("lenet", 3, 3), ("resnet18", 1, 1), ("resnet18", 3, 3))
+"""Name, M, N, and whether the scales are on a grid, so that layers may run on bytes exactly."""
+
+QUICK = (NETWORKS[0], NETWORKS[1], NETWORKS[3], NETWORKS[7])
 TWINS = {"bireal18": "resnet18"}
 """Float twins that have another name."""
 
@@ -43,18 +46,24 @@ def main() -> None:
     """Measure, print a table, write JSON and a plot."""
     report = Report("networks", __doc__)
     rows: list[dict[str, Any]] = []
-    for name, m, n in QUICK if report.quick else NETWORKS:
-        label = f"{name} ({m},{n})"
+    for name, m, n, grid in QUICK if report.quick else NETWORKS:
+        label = f"{name} ({m},{n}{', grid' if grid else ''})"
         with report.console.status(label):
             found = bench(
-                zoo.build(name, m, n, batch=1),
+                zoo.build(name, m, n, batch=1, grid=grid),
                 against=OPPONENTS,
                 float_model=zoo.build_float(TWINS.get(name, name), batch=1),
                 repeat=8 if report.quick else 25,
             ).json()
         rows.append({"network": label, **found})
         report.console.print(f"{label}: {_ratios(rows[-1])}")
-    columns = ["network", "layers on bits", "abc-tvm ms", *(f"{name} ms" for name in OPPONENTS)]
+    columns = [
+        "network",
+        "on bits",
+        "on bytes",
+        "abc-tvm ms",
+        *(f"{name} ms" for name in OPPONENTS),
+    ]
     columns += [f"x {name}" for name in OPPONENTS]
     report.table("batch 1, one thread, medians", columns, [_cells(row) for row in rows])
     report.write(rows, _plot(rows, report))
@@ -72,7 +81,7 @@ def _ratios(row: dict[str, Any]) -> str:
 def _cells(row: dict[str, Any]) -> list[str]:
     times = _medians(row)
     engines = ("abc-tvm", *OPPONENTS)
-    cells = [row["network"], str(row["bitserial_layers"])]
+    cells = [row["network"], str(row["bitserial_layers"]), str(row["int8_layers"])]
     cells += [f"{times[name]:.3f}" if name in times else "" for name in engines]
     ratios = row["speedup"]
     return cells + [f"{ratios[name]:.2f}" if name in ratios else "" for name in OPPONENTS]
