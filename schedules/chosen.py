@@ -104,3 +104,13 @@ class ChosenKernels(Kernels):
             func = sch.mod["main"]
         schedule = schedule_nibbles if "byte_acc" in blocks.names(sch) else schedule_window
         return schedule(func, tile, cores=self.device.cores, choice=self.choice)
+
+
+def chosen_kernels(device: Device, choice: Choice) -> Kernels:
+    """The kernels of ``device`` with one kernel as ``choice`` says."""
+    from .cuda.kernels import CudaKernels
+    from .cuda.space import CudaChoice
+
+    if isinstance(choice, CudaChoice):
+        return CudaKernels(device, choice.block)
+    return ChosenKernels(device, choice)

@@ -7,7 +7,7 @@ second, where a worker process would import for longer than that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,13 +38,12 @@ class Built:
 
     run: Any
     tensors: list[Any]
+    place: Any
     number: int = 1
 
     def round(self) -> float:
         """Seconds of one call, the mean of ``number``."""
-        import tvm
-
-        timer = self.run.time_evaluator("main", tvm.cpu(), number=self.number, repeat=1)
+        timer = self.run.time_evaluator("main", self.place, number=self.number, repeat=1)
         return float(timer(*self.tensors).results[0])
 
 
@@ -58,14 +57,15 @@ class Bench:
     def expected(self) -> list[np.ndarray]:
         """Results of the plain loops, compiled without any schedule."""
         if self._expected is None:
-            built, inputs = self._compile(self.task.workload.plain)
+            host = replace(self.device, gpu=None)
+            built, inputs = self._compile(self.task.workload.plain, host)
             self._expected = self._results(built, inputs, self.task.workload.plain)
         return self._expected
 
     def build(self, choice: Choice) -> Built:
         """Compile and check. Raises ``WrongResult``."""
         lowered = self.task.workload.lowered(self.device, choice)
-        built, inputs = self._compile(lowered)
+        built, inputs = self._compile(lowered, self.device)
         found = self._results(built, inputs, lowered)
         for number, (a, b) in enumerate(zip(found, self.expected(), strict=True)):
             if a.shape != b.shape or a.tobytes() != b.tobytes():
@@ -78,13 +78,17 @@ class Bench:
     def seconds(self, built: Built, rounds: int) -> tuple[float, ...]:
         return tuple(built.round() for _ in range(rounds))
 
-    def _compile(self, lowered: Lowered) -> tuple[Built, list[np.ndarray]]:
+    def _compile(self, lowered: Lowered, device: Device) -> tuple[Built, list[np.ndarray]]:
         import tvm
 
+        from abc_tvm.stages import device_code_of
+
         func = lowered.func.with_attr("global_symbol", "main")
-        run = tvm.compile(func, self.device.tvm_target()).jit()
+        with device_code_of(device):
+            run = tvm.compile(func, device.tvm_target()).jit()
         inputs = operands(lowered, self.task.workload.layer.window)
-        return Built(run, [tvm.runtime.tensor(a) for a in inputs]), inputs
+        place = tvm.cpu() if device.gpu is None else tvm.cuda()
+        return Built(run, [tvm.runtime.tensor(a, place) for a in inputs], place), inputs
 
     def _results(
         self, built: Built, inputs: list[np.ndarray], lowered: Lowered

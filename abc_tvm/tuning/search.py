@@ -12,21 +12,20 @@ import random
 from collections.abc import Iterator, Mapping
 
 from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.cuda.space import CudaSpace
 from abc_tvm.schedules.space import Space
 
 BEST_TILES = 6
 """Tiles that are measured by rank before the search follows what it has measured."""
 
 
-def next_choice(space: Space, seen: Mapping[Choice, float], seed: int) -> Choice | None:
+def next_choice(space: Space | CudaSpace, seen: Mapping[Choice, float], seed: int) -> Choice | None:
     """The next choice to measure; ``None`` when the space is exhausted near its best points.
 
     ``seen`` maps measured choices to seconds (infinite where they failed). The answer depends on
     the arguments alone, which lets an interrupted search go on where it was.
     """
-    default = space.default()
-    first = [default]
-    first += [Choice(tile, default.count) for tile in space.tiles()[:BEST_TILES]]
+    first = [space.default(), *space.first(BEST_TILES)]
     for choice in first:
         if choice not in seen:
             return choice
@@ -39,7 +38,7 @@ def next_choice(space: Space, seen: Mapping[Choice, float], seed: int) -> Choice
     return None
 
 
-def _neighbours(space: Space, centre: Choice, seed: int) -> Iterator[Choice]:
+def _neighbours(space: Space | CudaSpace, centre: Choice, seed: int) -> Iterator[Choice]:
     found = list(space.neighbours(centre))
     random.Random(f"{seed} {centre}").shuffle(found)
     yield from found

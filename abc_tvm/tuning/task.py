@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from abc_tvm.errors import RecordsError
 from abc_tvm.files import write_atomically
 from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.cuda.space import CudaSpace, problem_of
 from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device
 
@@ -31,7 +32,7 @@ class Task:
     key: str
     module: Any
     workload: Workload
-    space: Space
+    space: Space | CudaSpace
     names: list[str] = field(default_factory=list)
 
     @property
@@ -91,7 +92,12 @@ def make_task(function: Any, device: Device, threads: int) -> Task | None:
     if workload is None:
         return None
     layer = workload.layer
-    space = Space(device, layer.window, layer.blocking, layer.pairs, layer.kind, threads)
+    space: Space | CudaSpace
+    if device.gpu is not None:
+        asked = problem_of(workload.func, layer.window, layer.blocking, layer.kind)
+        space = CudaSpace(device, asked)
+    else:
+        space = Space(device, layer.window, layer.blocking, layer.pairs, layer.kind, threads)
     module = module_of(workload.func)
     return Task(workload_key(module), module, workload, space)
 
