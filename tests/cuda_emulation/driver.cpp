@@ -21,19 +21,6 @@
 
 #include "include/emulated.h"
 
-using Launch = void (*)(void**);
-
-// A launch that a graph repeats, with arguments of its own.
-struct Captured {
-  Launch launch;
-  void** arguments;
-  Dim3 grid, block;
-};
-
-// Of all copies of this file in a process: what the graph that is being captured holds so far.
-extern "C" std::vector<Captured>* abc_capture;
-std::vector<Captured>* abc_capture = nullptr;
-
 namespace {
 
 constexpr int INVALID = 1, NO_MEMORY = 2, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719;
@@ -49,6 +36,8 @@ struct Fiber {
   bool begun = false;
   State state = State::ready;
 };
+
+using Launch = void (*)(void**);
 
 Launch entry;
 void** arguments;
@@ -176,12 +165,6 @@ int launch(Dim3 grid, Dim3 block) {
   return status;
 }
 
-int run(const Captured& one) {
-  entry = one.launch;
-  arguments = one.arguments;
-  return launch(one.grid, one.block);
-}
-
 struct LaunchConfig {  // CUlaunchConfig
   unsigned grid[3], block[3], shared;
   void* stream;
@@ -205,12 +188,6 @@ void abc_wait_for_warp() { pause(State::at_warp); }
 
 // ---- driver ------------------------------------------------------------------------------------
 
-// A kernel of a loaded module, and what copies its arguments.
-struct Function {
-  Launch launch;
-  void** (*keep)(void**);
-};
-
 // A module's image is the path of a shared library, after a line that says so.
 int cuModuleLoadData(void** module, const void* image) {
   const char* text = static_cast<const char*>(image);
@@ -222,22 +199,14 @@ int cuModuleLoadData(void** module, const void* image) {
 }
 int cuModuleUnload(void*) { return 0; }
 int cuModuleGetFunction(void** function, void* module, const char* name) {
-  auto find = [&](const char* prefix) { return dlsym(module, (prefix + std::string(name)).c_str()); };
-  void *launch = find("abc_launch_"), *keep = find("abc_keep_");
-  if (!launch || !keep) return NOT_FOUND;
-  *function = new Function{reinterpret_cast<Launch>(launch),
-                           reinterpret_cast<void** (*)(void**)>(keep)};
-  return 0;
+  *function = dlsym(module, (std::string("abc_launch_") + name).c_str());
+  return *function ? 0 : NOT_FOUND;
 }
 int cuLaunchKernelEx(const LaunchConfig* config, void* function, void** params, void**) {
-  const auto* kernel = static_cast<Function*>(function);
+  entry = reinterpret_cast<Launch>(function);
+  arguments = params;
   const unsigned *g = config->grid, *b = config->block;
-  Dim3 grid{g[0], g[1], g[2]}, block{b[0], b[1], b[2]};
-  if (abc_capture) {
-    abc_capture->push_back({kernel->launch, kernel->keep(params), grid, block});
-    return 0;
-  }
-  return run({kernel->launch, params, grid, block});
+  return launch({g[0], g[1], g[2]}, {b[0], b[1], b[2]});
 }
 int cuFuncSetAttribute(void*, int, int) { return 0; }
 int cuGetErrorName(int, const char** text) { *text = "emulated"; return 0; }
@@ -312,27 +281,11 @@ int cudaEventDestroy(void*) { return 0; }
 int cudaEventRecord(void*, void*) { return 0; }
 int cudaEventSynchronize(void*) { return 0; }
 int cudaEventElapsedTime(float* ms, void*, void*) { *ms = 1; return 0; }
-// Graphs: launches between begin and end are kept, and do not run before the graph is launched.
-int cudaStreamBeginCapture(void*, int) {
-  if (abc_capture) return INVALID;
-  abc_capture = new std::vector<Captured>;
-  return 0;
-}
-int cudaStreamEndCapture(void*, void** graph) {
-  if (!abc_capture) return INVALID;
-  *graph = abc_capture;
-  abc_capture = nullptr;
-  return 0;
-}
-int cudaGraphInstantiate(void** launchable, void* graph, unsigned long long) {
-  *launchable = graph;
-  return 0;
-}
-int cudaGraphLaunch(void* launchable, void*) {
-  for (const Captured& one : *static_cast<std::vector<Captured>*>(launchable))
-    if (int status = run(one)) return status;
-  return 0;
-}
+// Graphs: what is captured runs at once, and launching it again is refused.
+int cudaStreamBeginCapture(void*, int) { return 801; }
+int cudaStreamEndCapture(void*, void**) { return 801; }
+int cudaGraphInstantiate(void**, void*, unsigned long long) { return 801; }
+int cudaGraphLaunch(void*, void*) { return 801; }
 int cudaGraphDestroy(void*) { return 0; }
 int cudaGraphExecDestroy(void*) { return 0; }
 }

@@ -52,8 +52,13 @@ def load() -> None:
 
 def compile_source(code: str, arch: str) -> bytes:
     """What stands for a cubin: the path of the kernels as a shared library."""
-    pattern = r'extern "C" __global__ void[^;{]*?(\w+)\(([^()]*)\);'
-    source = code + "".join(_launcher(*found) for found in re.findall(pattern, code))
+    launchers = [
+        f'extern "C" void abc_launch_{name}(void** p) {{ {name}({_arguments(parameters)}); }}'
+        for name, parameters in re.findall(
+            r'extern "C" __global__ void[^;{]*?(\w+)\(([^()]*)\);', code
+        )
+    ]
+    source = code + "\n".join(launchers)
     digest = hashlib.sha256(source.encode()).hexdigest()[:24]
     library = _folder() / f"{digest}.so"
     if not library.exists():
@@ -65,16 +70,9 @@ def compile_source(code: str, arch: str) -> bytes:
     return f"ABC-EMULATED\n{library}\0".encode()
 
 
-def _launcher(name: str, parameters: str) -> str:
-    """Functions that call a kernel with arguments at addresses, and that copy such arguments."""
+def _arguments(parameters: str) -> str:
     types = [re.sub(r"__restrict__|\b\w+$", "", p.strip()) for p in parameters.split(",")]
-    values = [f"*({kind}*)p[{n}]" for n, kind in enumerate(types)]
-    copies = [f"new auto({value})" for value in values]
-    return (
-        f'extern "C" void abc_launch_{name}(void** p) {{ {name}({", ".join(values)}); }}\n'
-        f'extern "C" void** abc_keep_{name}(void** p) '
-        f"{{ return new void*[]{{ {', '.join(copies)} }}; }}\n"
-    )
+    return ", ".join(f"*({kind}*)p[{n}]" for n, kind in enumerate(types))
 
 
 def call(func: Any, arguments: list[np.ndarray], target: Any) -> list[np.ndarray]:

@@ -158,14 +158,10 @@ def compiled_for(arch: str) -> Iterator[None]:
         return cubin
 
     # Unrolling is left to the device's compiler: written out, a network is megabytes of source.
-    # Of a network whose batch is fixed the launches between its ends become one CUDA graph.
-    options = {
-        "tirx.UnrollLoop": {"explicit_unroll": False},
-        "relax.backend.use_cuda_graph": True,
-    }
+    unroll = {"tirx.UnrollLoop": {"explicit_unroll": False}}
     tvm_ffi.register_global_func(CALLBACK, callback, override=True)
     try:
-        with tvm.transform.PassContext(config=options):
+        with tvm.transform.PassContext(config=unroll):
             yield
     except MissingDependencyError:
         raise
