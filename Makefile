@@ -4,6 +4,8 @@ VENV   ?= .venv
 JOBS   ?= 2
 PYTEST_ARGS ?=
 ACCURACY_ARGS ?=
+BENCH_OUT ?= build/bench
+BENCHMARKS := kernels networks scaling break_even compile_time size
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -17,7 +19,7 @@ help:
 	@echo 'make demo    compile a small binarized network, check it, time it against the float build'
 	@echo 'make test    the whole test-suite (PYTEST_ARGS=--full: its sweeps at full length)'
 	@echo 'make lint    ruff and mypy'
-	@echo 'make bench   the measurements that the README quotes'
+	@echo 'make bench   the measurements that the README quotes, in short form, to $(BENCH_OUT)'
 	@echo 'make accuracy  train ABC networks on MNIST and Fashion-MNIST (ACCURACY_ARGS)'
 	@echo 'make clean   remove $(VENV) and all caches'
 
@@ -43,10 +45,13 @@ typecheck: $(VENV)/.dev
 	@rm -rf $(TYPECHECK)/source
 	MYPYPATH=$(TYPECHECK)/wheel $(BIN)/mypy --config-file pyproject.toml -p abc_tvm
 
-# A script that misses a tool (an emulator, llvm-mca) says so with exit code 2; the others go on.
+# The short form of every measurement, about a quarter of an hour; the long forms, one command each,
+# write to benchmarks/results. A script that misses a tool (an emulator, llvm-mca) says so with
+# exit code 2; the others go on.
 bench: compiler $(VENV)/.bench
-	@for script in $(filter-out benchmarks/accuracy%,$(wildcard benchmarks/[!_]*.py)); do \
-	    echo "== $$script"; $(BIN)/python "$$script" || [ $$? -eq 2 ] || exit 1; \
+	@for name in $(BENCHMARKS); do \
+	    echo "== benchmarks/$$name.py --quick"; \
+	    $(BIN)/python "benchmarks/$$name.py" --quick --out $(BENCH_OUT) || [ $$? -eq 2 ] || exit 1; \
 	done
 
 # Trains: 20 minutes on two cores. --preset long or gpu trains longer.

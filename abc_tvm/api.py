@@ -25,21 +25,29 @@ BEFORE_KERNELS = "encode"
 """The last pass that decides how a layer is lowered."""
 
 
-def inspect(model: Model, target: str | Device = "native", *, lowering: str = "auto") -> Report:
+def inspect(
+    model: Model,
+    target: str | Device = "native",
+    *,
+    lowering: str = "auto",
+    allow_int8: bool | float | None = None,
+) -> Report:
     """Say of every convolution and dense layer how it would be compiled, and why.
 
     Args:
         model: Path of an ONNX file, an ``onnx.ModelProto``, or a ``torch.export.ExportedProgram``.
         target: Name of a device, path of its ``.toml`` file, or a device.
-        lowering: ``"auto"`` (bits where they are faster), ``"bitserial"`` (wherever possible),
-            or ``"float"`` (nowhere).
+        lowering: ``"auto"`` (for each layer what is fastest and exact), ``"bitserial"`` (bits
+            wherever possible), ``"int8"`` (bytes wherever possible), or ``"float"``.
+        allow_int8: Runs layers on bytes also where that needs rounding and is faster: ``True``,
+            or the most that rounding may change a sum by, relative to its largest value.
 
     Raises:
         ModelError: The model cannot be read or is not valid.
         UnsupportedError: Valid, but outside what can be compiled.
         TargetError: The target is unknown.
     """
-    context = stages.make_context(device_of(target), lowering)
+    context = stages.make_context(device_of(target), lowering, allow_int8)
     imported = stages.import_model(model)
     if lowering != "float":
         order = imported.passes(context)
@@ -54,6 +62,7 @@ def compile(
     *,
     batch: int | None = None,
     lowering: str = "auto",
+    allow_int8: bool | float | None = None,
     debug_dump: str | os.PathLike[str] | None = None,
     records: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -65,6 +74,7 @@ def compile(
         target: Name of a device, path of its ``.toml`` file, or a device.
         batch: Fixes a symbolic batch dimension; ``None`` leaves it symbolic.
         lowering: As in :func:`inspect`.
+        allow_int8: As in :func:`inspect`.
         debug_dump: Folder that gets the graph after each pass, as ``NN_pass.py``.
         records: Folder of tuning records, as ``abc-tvm tune`` writes it. It goes before the
             records that ship. A record holds for its shape, target and version only.
@@ -85,7 +95,7 @@ def compile(
             f"target {device.name}: TVM has no runtime for it, so no shared library can run there; "
             "compile with --format c, for a C library that needs none"
         )
-    context = stages.make_context(device, lowering)
+    context = stages.make_context(device, lowering, allow_int8)
     context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
     tell("import")
     imported = stages.import_model(model, batch)
@@ -101,6 +111,7 @@ def compile_c(
     name: str | None = None,
     batch: int | None = None,
     lowering: str = "auto",
+    allow_int8: bool | float | None = None,
     debug_dump: str | os.PathLike[str] | None = None,
     records: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -115,6 +126,7 @@ def compile_c(
         name: Beginning of all symbols and file names; by default the model's file name.
         batch: Fixes a symbolic batch dimension; ``None`` makes it 1.
         lowering: As in :func:`inspect`.
+        allow_int8: As in :func:`inspect`.
         debug_dump: As in :func:`compile`.
         records: As in :func:`compile`.
         progress: As in :func:`compile`.
@@ -135,7 +147,7 @@ def compile_c(
         raise TargetError(
             f"target {device.name}: a C library runs on processors alone; leave --format c out"
         )
-    context = stages.make_context(device, lowering)
+    context = stages.make_context(device, lowering, allow_int8)
     context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
     tell("import")
     imported = stages.import_model(model, batch)
@@ -187,14 +199,15 @@ def describe(imported: stages.Imported, context: Context) -> Info:
     return Info(
         inputs=inputs,
         outputs=outputs,
-        target=_target(context.device),
+        target=target_facts(context.device),
         tvm=metadata.version("apache-tvm"),
         lowering=context.lowering,
         layers=stages.report_of(context, imported).rows,
     )
 
 
-def _target(device: Device) -> dict[str, Any]:
+def target_facts(device: Device) -> dict[str, Any]:
+    """What an artifact says about the machine it is for: see ``runtime.container.Info``."""
     from tvm.target import codegen
 
     from abc_tvm.targets.native import INSTRUCTION_SETS

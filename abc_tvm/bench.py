@@ -4,37 +4,32 @@ Against whom. An ABC network spells every convolution out as M·N convolutions, 
 engine joins again, so timing that graph there flatters this compiler: ``straw_man`` in the result
 says so. The honest opponent is a float network of the same architecture: pass it as
 ``float_model``, and the other engines run that instead.
+
+Before anything is timed, every engine's outputs are compared (:mod:`abc_tvm.agreement`); one that
+computes something else, or cannot run the network, is refused with the reason and not timed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import platform
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-
-from abc_tvm import frontend, stages
-from abc_tvm.api import compile as compile_network
-from abc_tvm.artifact import Artifact
+from abc_tvm import facts, stages
+from abc_tvm.agreement import CRITERION, Agreement
+from abc_tvm.engines import FLOAT, OPPONENTS, OURS, Engines, Refusal
 from abc_tvm.errors import UserError
-from abc_tvm.int8_twin import quantise
-from abc_tvm.onnx_engine import OnnxEngine, random_inputs
+from abc_tvm.machine_limits import measure_limits
+from abc_tvm.profile import Profile, profile_plan
 from abc_tvm.report import Report
-from abc_tvm.runtime import Session, load
-from abc_tvm.stages import Model, Progress, Source
+from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
-from abc_tvm.timing import Times, pinned, take_turns
+from abc_tvm.timing import PAUSE_S, WARM_S, Times, check_threads, clock_loop, pinned, take_turns
 
-OURS = "abc-tvm"
-OPPONENTS = ("tvm-float", "onnxruntime", "onnxruntime-int8")
+CLOCK = "clock"
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Outcome of :func:`bench`; ``device`` is the address of the one that it ran on, if remote."""
+    """Outcome of :func:`bench`; ``device`` is the address of the one that it ran on, if remote.
+
+    ``agreements`` has a finding for every engine whose outputs could be compared, ``refused`` what
+    was not timed, and why. Our own result is the first; nothing is timed where it is refused.
+    ``clock`` are the times of a fixed loop that took turns with the engines. ``profiles`` go by
+    engine, ``tuned`` counts the kernels of an engine that were built from tuning records.
+    """
 
     results: tuple[Result, ...]
     threads: int
@@ -57,36 +58,54 @@ class Comparison:
     straw_man: bool
     report: Report
     device: str | None = None
+    agreements: tuple[Agreement, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    clock: Times | None = None
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    tuned: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def speedup(self) -> dict[str, float]:
         """Median time of each opponent over ours."""
+        if not self.results:
+            return {}
         ours = self.results[0].times.median_ms
         return {r.engine: r.times.median_ms / ours for r in self.results[1:]}
 
     def json(self) -> dict[str, Any]:
         """The object that ``abc-tvm bench --json`` prints."""
+        here = facts.here()
+        if self.device is not None:
+            here["machine"] = self.device
+        clock = None
+        if self.clock is not None:
+            clock = {**self.clock.json(), "spread": self.clock.spread}
         return {
             "results": [
-                {
-                    "engine": r.engine,
-                    "network": r.network,
-                    "median_ms": r.times.median_ms,
-                    "min_ms": r.times.min_ms,
-                    "repeat": r.times.repeat,
-                }
-                for r in self.results
+                {"engine": r.engine, "network": r.network, **r.times.json()} for r in self.results
             ],
             "speedup": self.speedup,
+            "agreement": [finding.json() for finding in self.agreements],
+            "criterion": CRITERION,
+            "refused": [refusal.json() for refusal in self.refused],
+            "clock": clock,
+            "layers": {
+                engine: [row.json() for row in profile.rows]
+                for engine, profile in self.profiles.items()
+            },
+            "peaks": next((p.limits.json() for p in self.profiles.values()), None),
+            "tuned_kernels": self.tuned,
             "threads": self.threads,
             "processors": list(self.processors),
             "inputs": self.shapes,
             "straw_man": self.straw_man,
-            "bitserial_layers": len(self.report.binarized),
+            "bitserial_layers": sum(row.lowering == "bitserial" for row in self.report),
+            "int8_layers": sum(row.lowering == "int8" for row in self.report),
             "target": self.report.target,
-            "machine": machine_name() if self.device is None else self.device,
             "device": self.device,
-            "versions": _versions(),
+            "settings": self.settings,
+            **here,
         }
 
 
@@ -100,6 +119,9 @@ def bench(
     threads: int = 1,
     repeat: int = 20,
     lowering: str = "auto",
+    allow_int8: bool | float | None = None,
+    records: str | os.PathLike[str] | None = None,
+    layers: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compile a network and time it beside other engines.
@@ -109,128 +131,83 @@ def bench(
         target: A device whose code runs on this machine.
         against: Names from ``OPPONENTS``. ``tvm-float`` is this compiler with every layer left
             in float; ``onnxruntime`` has all its graph optimisations on; ``onnxruntime-int8``
-            runs a statically quantised form.
+            runs a statically quantised form; ``torch`` is traced and optimised for inference.
         float_model: What the opponents run instead of ``model``; its inputs must be the same.
         batch: Images of one run, where the model leaves the batch open.
         threads: Of every engine; the process is confined to as many processors.
         repeat: Measurements of each engine.
         lowering: As for ``abc_tvm.compile``.
+        allow_int8: As for ``abc_tvm.compile``.
+        records: Folder of tuning records, for ``tvm-float`` as well as for us.
+        layers: Time each kernel of ours, and of ``tvm-float``. The latter are timed in any case.
         progress: Called with the name of each stage as it begins.
 
     Raises:
-        UserError: An unknown engine, or whatever compiling and running raise.
+        UserError: An unknown engine, or whatever compiling and running the model raise.
     """
     tell = progress or (lambda _: None)
     for name in against:
         if name not in OPPONENTS:
             raise UserError(f"against: unknown engine {name!r}; choose from {', '.join(OPPONENTS)}")
-    available = len(os.sched_getaffinity(0))
-    if not 1 <= threads <= available:
-        raise UserError(f"threads: {threads} is not possible here; give 1 to {available}")
+    check_threads(threads)
     source = stages.checked_source(model)
-    opponent = source if float_model is None else stages.checked_source(float_model)
-    network = "model" if float_model is None else "float model"
-    standard = frontend.standard_onnx(opponent) if _any_onnx(against) else None
-    fixed = fixed_batch(source, batch)
-    artifact = compile_network(source, target, batch=fixed, lowering=lowering, progress=tell)
-    arrays = random_inputs(artifact.info.inputs, batch)
-    if standard is not None:
-        set_batch(standard, batch)
+    other = None if float_model is None else stages.checked_source(float_model)
     with pinned(threads) as processors, tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
-        ours = open_session(artifact, Path(folder, "network.so"), threads)
-        calls: dict[str, Callable[[], object]] = {OURS: lambda: ours.run(arrays)}
+        engines = Engines(
+            source, other, target, batch, threads, lowering, allow_int8, records, Path(folder), tell
+        )
+        engines.add(OURS)
         for name in against:
             tell(name)
-            calls[name] = _call(
-                name, opponent, standard, target, arrays, threads, Path(folder), batch
-            )
-        tell("measure")
-        times = take_turns(calls, repeat)
+            engines.add(name)
+        calls: dict[str, Callable[[], object]] = dict(engines.calls)
+        times: dict[str, Times] = {}
+        profiles: dict[str, Profile] = {}
+        if OURS in calls:
+            tell("measure")
+            times = take_turns({**calls, CLOCK: clock_loop}, repeat)
+            watched = [n for n in calls if n in engines.plans] if layers else []
+            watched += [FLOAT] if FLOAT in calls and FLOAT not in watched else []
+            if watched:
+                tell("measure layers")
+                limits = measure_limits(engines.plans[OURS].device, threads)
+                for name in watched:
+                    plan, file = engines.plans[name], Path(folder, f"{name}-layers.so")
+                    profiles[name] = profile_plan(
+                        plan, file, limits, batch, threads, processors, repeat
+                    )
+    clock = times.pop(CLOCK, None)
+    report = engines.plans[OURS].artifact.report
     return Comparison(
-        results=tuple(
-            Result(name, "model" if name == OURS else network, t) for name, t in times.items()
-        ),
+        results=tuple(Result(name, engines.network(name), t) for name, t in times.items()),
         threads=threads,
         processors=processors,
-        shapes={name: list(array.shape) for name, array in arrays.items()},
-        straw_man=float_model is None and _any_onnx(against) and _spelled_out(artifact.report),
-        report=artifact.report,
+        shapes={name: list(array.shape) for name, array in engines.inputs.items()},
+        straw_man=other is None and _spelled_out(report) and _any_other(against),
+        report=report,
+        agreements=tuple(engines.agreements),
+        refused=tuple(engines.refused),
+        clock=clock,
+        profiles=profiles,
+        tuned={name: plan.tuned for name, plan in engines.plans.items()},
+        settings={
+            "against": list(against),
+            "batch": batch,
+            "repeat": repeat,
+            "lowering": lowering,
+            "allow_int8": allow_int8,
+            "records": None if records is None else os.fspath(records),
+            "records_settings": engines.records_settings(),
+            "order": "in turns; each turn after a pause and untimed calls",
+            "pause_s": PAUSE_S,
+            "warm_s": WARM_S,
+        },
     )
 
 
-def _any_onnx(against: Sequence[str]) -> bool:
-    return any(name.startswith("onnxruntime") for name in against)
+def _any_other(against: Sequence[str]) -> bool:
+    return any(name != FLOAT for name in against)
 
 
 def _spelled_out(report: Report) -> bool:
     return any((layer.M or 1) * (layer.N or 1) > 1 for layer in report.binarized)
-
-
-def _call(
-    name: str,
-    opponent: Source,
-    standard: onnx.ModelProto | None,
-    target: str | Device,
-    arrays: dict[str, np.ndarray],
-    threads: int,
-    folder: Path,
-    batch: int,
-) -> Callable[[], object]:
-    """What one run of an opponent is."""
-    if name == "tvm-float":
-        artifact = compile_network(
-            opponent, target, batch=fixed_batch(opponent, batch), lowering="float"
-        )
-        session = open_session(artifact, folder / "float.so", threads)
-        return lambda: session.run(arrays)
-    if standard is None:
-        raise UserError(f"against: {name} has no model to run")
-    network = quantise(standard, arrays) if name == "onnxruntime-int8" else standard
-    engine = OnnxEngine(network, threads=threads)
-    return lambda: engine.run(arrays)
-
-
-def open_session(artifact: Artifact, path: Path, threads: int) -> Session:
-    """Save an artifact and load it, as a user would."""
-    artifact.save(path)
-    return load(path, threads)
-
-
-def fixed_batch(model: Source, batch: int) -> int | None:
-    """``batch`` where a model leaves the batch open, ``None`` where it fixes it."""
-    source = model if isinstance(model, onnx.ModelProto) else frontend.load_onnx(model)
-    parameters = {tensor.name for tensor in source.graph.initializer}
-    for value in source.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        if value.name not in parameters and dims and dims[0].dim_value <= 0:
-            return batch
-    return None
-
-
-def set_batch(model: onnx.ModelProto, batch: int) -> None:
-    """Fix a symbolic first dimension of the inputs, in place."""
-    for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        if dims and dims[0].dim_value <= 0:
-            dims[0].dim_value = batch
-
-
-def machine_name() -> str:
-    """The processor as Linux names it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.machine()
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
-    return platform.machine()
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("abc-tvm", "apache-tvm", "numpy", "onnx", "onnxruntime"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found

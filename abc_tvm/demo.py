@@ -18,11 +18,13 @@ from rich.table import Table
 
 from abc_tvm import demo_trained, zoo
 from abc_tvm.artifact import Artifact
-from abc_tvm.bench import machine_name, open_session, set_batch
 from abc_tvm.cli.console import errors, progress, size, tables
+from abc_tvm.engines import open_session
 from abc_tvm.errors import UserError
+from abc_tvm.facts import machine_name
 from abc_tvm.int8_twin import quantise
 from abc_tvm.onnx_engine import OnnxEngine, random_inputs
+from abc_tvm.open_batch import set_batch
 from abc_tvm.timing import Times, pinned, take_turns
 from abc_tvm.verify import verify
 

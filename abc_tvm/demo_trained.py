@@ -18,9 +18,11 @@ from rich.table import Table
 
 from abc_tvm import pretrained
 from abc_tvm.api import compile as compile_network
-from abc_tvm.bench import machine_name, open_session, set_batch
 from abc_tvm.cli.console import size
+from abc_tvm.engines import open_session
+from abc_tvm.facts import machine_name
 from abc_tvm.onnx_engine import OnnxEngine
+from abc_tvm.open_batch import set_batch
 from abc_tvm.timing import pinned, take_turns
 
 NETWORK = "resnet-fashion"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,6 +51,11 @@ class OnnxEngine:
             return dict(zip(self._names, self._session.run(None, dict(inputs)), strict=True))
         except self._errors as error:
             raise UnsupportedError(f"onnxruntime cannot run the model: {_line(error)}") from error
+
+
+def has_onnxruntime() -> bool:
+    """Whether onnxruntime is installed."""
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def require_onnxruntime() -> Any:

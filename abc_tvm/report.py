@@ -14,9 +14,10 @@ class Layer:
     ``shape`` is the weights' [out channels, kernel height, kernel width, in channels of a
     group]. ``macs`` are multiply-accumulates of one image. ``M`` and ``N`` are the numbers of
     weight and activation bases, ``None`` where they were not recognised. ``lowering`` is
-    ``"bitserial"`` or ``"float"``; ``reason`` says why not bits, or what is special.
+    ``"bitserial"``, ``"int8"`` or ``"float"``; ``reason`` says why not bits, or what is special.
     ``weight_bytes`` is what the layer's weights take as compiled, ``float_weight_bytes`` what
-    they take as float32.
+    they take as float32. ``error_bound``, of an int8 layer: what rounding to bytes may change a sum
+    by, relative to the largest that it can be; 0 where nothing is rounded.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Layer:
     reason: str
     weight_bytes: int
     float_weight_bytes: int
+    error_bound: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,17 @@ class Report:
 
     @property
     def binarized(self) -> tuple[Layer, ...]:
-        """The layers that run on bits."""
-        return tuple(layer for layer in self.layers if layer.lowering == "bitserial")
+        """The layers that run on bits, or on levels coded as bytes."""
+        return tuple(layer for layer in self.layers if layer.lowering != "float")
+
+    @property
+    def rounded(self) -> tuple[Layer, ...]:
+        """The layers whose levels or scales were moved to be multiples of a step."""
+        return tuple(layer for layer in self.layers if layer.error_bound)
+
+    def _count(self, lowering: str) -> dict[str, int]:
+        macs = [layer.macs for layer in self.layers if layer.lowering == lowering]
+        return {f"{lowering}_layers": len(macs), f"{lowering}_macs": sum(macs)}
 
     def json(self) -> dict[str, Any]:
         """The object that ``abc-tvm inspect --json`` prints."""
@@ -62,8 +73,8 @@ class Report:
             "lowering": self.lowering,
             "layers": self.rows,
             "macs": sum(layer.macs for layer in self.layers),
-            "bitserial_layers": len(self.binarized),
-            "bitserial_macs": sum(layer.macs for layer in self.binarized),
+            **self._count("bitserial"),
+            **self._count("int8"),
             "weight_bytes": sum(layer.weight_bytes for layer in self.layers),
             "float_weight_bytes": sum(layer.float_weight_bytes for layer in self.layers),
         }

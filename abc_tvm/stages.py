@@ -34,7 +34,10 @@ Model = Union[Source, "ExportedProgram"]
 Progress = Callable[[str], None]
 Pass = Callable[["tvm.IRModule"], "tvm.IRModule"]
 
-LOWERINGS = ("auto", "bitserial", "float")
+LOWERINGS = ("auto", "bitserial", "int8", "float")
+MOST_ERROR = 0.02
+"""What rounding to bytes may change a sum by, where it is allowed without a number."""
+
 _RECOGNITION = (
     "recognise_weights",
     "recognise_activations",
@@ -97,17 +100,20 @@ def checked_source(model: object) -> Source:
     )
 
 
-def make_context(device: Device, lowering: str) -> Context:
+def make_context(device: Device, lowering: str, allow_int8: bool | float | None = None) -> Context:
     """Settings for the passes.
 
     Raises:
-        UserError: ``lowering`` is no known way.
+        UserError: ``lowering`` is no known way, or ``allow_int8`` no share of 1.
     """
     from abc_tvm.relay_passes.context import Context
 
     if lowering not in LOWERINGS:
         raise UserError(f"lowering: {lowering!r} is unknown; choose one of {', '.join(LOWERINGS)}")
-    return Context(device, lowering)
+    most = MOST_ERROR if allow_int8 is True else allow_int8 or None
+    if most is not None and not 0 < most < 1:
+        raise UserError(f"allow_int8: {allow_int8!r} is no error between 0 and 1")
+    return Context(device, lowering, allow_int8=most)
 
 
 def apply(

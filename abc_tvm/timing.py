@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 
+from abc_tvm.errors import UserError
+
 PAUSE_S = 0.01
+WARM_S = 0.02
+CLOCK_STEPS = 2_000
 
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one call: the median and the least of ``repeat`` measurements."""
+    """Milliseconds of one call, of ``repeat`` measurements: median, least, 90th percentile."""
 
     median_ms: float
     min_ms: float
+    p90_ms: float
     repeat: int
+
+    @staticmethod
+    def of(taken: Sequence[float]) -> Times:
+        """The summary of measurements in milliseconds, at least one."""
+        at = math.ceil(0.9 * len(taken)) - 1
+        return Times(median(taken), min(taken), sorted(taken)[at], len(taken))
+
+    @property
+    def spread(self) -> float:
+        """How far the 90th percentile lies above the least, as a share of the least."""
+        return self.p90_ms / self.min_ms - 1
+
+    def json(self) -> dict[str, float]:
+        """The summary as JSON."""
+        return asdict(self)
 
 
 def take_turns(
     calls: Mapping[str, Callable[[], object]], repeat: int, number: int = 1
 ) -> dict[str, Times]:
-    """Time ``calls`` in turns (A B A B …), each turn after a pause and an untimed call.
+    """Time ``calls`` in turns (A B A B …), each turn after a pause and untimed calls.
 
     The pause lets the threads of the engine before go to sleep (they spin for a while, on the
-    processors that the next engine needs); the untimed call brings caches and clock back.
+    processors that the next engine needs); untimed calls for ``WARM_S`` bring caches and clock
+    back. (One call would do for a slow engine; a fast one ran 5 % slower after 4 ms of them.)
 
     Args:
         calls: What to time, by name.
@@ -38,7 +61,7 @@ def take_turns(
     """
 
     def measured(call: Callable[[], object]) -> float:
-        call()
+        warm_up(call)
         start = time.perf_counter()
         for _ in range(number):
             call()
@@ -47,6 +70,14 @@ def take_turns(
     for call in calls.values():
         call()
     return alternate({name: partial(measured, call) for name, call in calls.items()}, repeat)
+
+
+def warm_up(call: Callable[[], object]) -> None:
+    """Call for ``WARM_S`` seconds, at least once."""
+    end = time.perf_counter() + WARM_S
+    call()
+    while time.perf_counter() < end:
+        call()
 
 
 def alternate(measures: Mapping[str, Callable[[], float]], repeat: int) -> dict[str, Times]:
@@ -61,7 +92,27 @@ def alternate(measures: Mapping[str, Callable[[], float]], repeat: int) -> dict[
         for name, measure in measures.items():
             time.sleep(PAUSE_S)
             taken[name].append(measure())
-    return {name: Times(median(ms), min(ms), repeat) for name, ms in taken.items()}
+    return {name: Times.of(ms) for name, ms in taken.items()}
+
+
+def clock_loop() -> None:
+    """About a millisecond of one processor's registers: what changes its time is the clock.
+
+    It takes turns with what is timed, and shows how far the processor's frequency drifts, or how
+    much of it others take.
+    """
+    hashlib.pbkdf2_hmac("sha256", b"clock", b"loop", CLOCK_STEPS)
+
+
+def check_threads(threads: int) -> None:
+    """Refuse more threads than this process has processors, or none.
+
+    Raises:
+        UserError: It is not possible here.
+    """
+    available = len(os.sched_getaffinity(0))
+    if not 1 <= threads <= available:
+        raise UserError(f"threads: {threads} is not possible here; give 1 to {available}")
 
 
 @contextlib.contextmanager

@@ -49,6 +49,8 @@ ROUNDING = 1e-4
 FLIP_RATE = 1e-4
 FEW_FLIPS = 2
 DRIFT = 0.1
+ROUNDED = 0.05
+ROUNDED_FLIPS = 0.01
 MOST_DRIFT = 0.7
 """Outputs of unrelated networks are about 1.4 apart: nothing near that passes."""
 
@@ -56,7 +58,10 @@ CRITERION = (
     f"every output within {ROUNDING:g} of the largest value; or, for each binarized layer, at most "
     f"{FLIP_RATE:g} of the bits flipped (or {FEW_FLIPS}), outputs within {ROUNDING:g} when all "
     f"layers read the same bits, and end to end the same argmax everywhere or a relative error "
-    f"(2-norm) of at most {DRIFT:g} or reference_drift, but below {MOST_DRIFT:g}"
+    f"(2-norm) of at most {DRIFT:g} or reference_drift, but below {MOST_DRIFT:g}. Where layers are "
+    f"rounded to bytes (error_bound above 0): at most {ROUNDED_FLIPS:g} of a layer's bits flipped, "
+    f"outputs within {ROUNDED:g} when all layers read the same bits, and end to end below "
+    f"{MOST_DRIFT:g}"
 )
 
 
@@ -90,7 +95,9 @@ class Verification:
         return {
             **kept,
             "target": self.report.target,
-            "bitserial_layers": len(self.report.binarized),
+            "bitserial_layers": sum(row.lowering == "bitserial" for row in self.report),
+            "int8_layers": sum(row.lowering == "int8" for row in self.report),
+            "error_bound": max((row.error_bound or 0.0 for row in self.report), default=0.0),
             "layers": [asdict(row) for row in self.layers],
             "criterion": CRITERION,
         }
@@ -103,6 +110,7 @@ def verify(
     inputs: Mapping[str, np.ndarray] | None = None,
     batch: int | None = None,
     lowering: str = "auto",
+    allow_int8: bool | float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Verification:
@@ -114,6 +122,7 @@ def verify(
         inputs: ONNX input name to array; by default random ones, from ``seed``.
         batch: Fixes a symbolic batch dimension in the compiled network.
         lowering: As for ``abc_tvm.compile``.
+        allow_int8: As for ``abc_tvm.compile``.
         seed: Of the random inputs.
         progress: Called with the name of each stage as it begins.
 
@@ -123,7 +132,7 @@ def verify(
     """
     tell = progress or (lambda _: None)
     device = device_of(target)
-    context = stages.make_context(device, lowering)
+    context = stages.make_context(device, lowering, allow_int8)
     source = stages.checked_source(model)
     standard = frontend.standard_onnx(source)
     reference = OnnxEngine(standard, optimise=False)
@@ -166,11 +175,11 @@ def verify(
                 for item, level, bits in zip(found, levels, got[count:], strict=True)
             )
             pairs = zip(got[:count], plain[:count], strict=True)
-            forced_error = max(_scaled(a, b) for a, b in pairs)
+            forced_error = max(scaled_error(a, b) for a, b in pairs)
     drift = 0.0
-    if any(_scaled(outputs[name], wanted[name]) > ROUNDING for name in wanted):
+    if any(scaled_error(outputs[name], wanted[name]) > ROUNDING for name in wanted):
         moved = reference.run({name: _next(array) for name, array in arrays.items()})
-        drift = max(_relative(moved[name], wanted[name]) for name in wanted)
+        drift = max(relative_error(moved[name], wanted[name]) for name in wanted)
     return _judge(artifact, outputs, wanted, rows, forced_error, drift)
 
 
@@ -184,15 +193,19 @@ def _judge(
 ) -> Verification:
     names = [port.name for port in artifact.info.outputs]
     same_shapes = all(outputs[n].shape == wanted[n].shape for n in names)
-    error = max(float(_difference(outputs[n], wanted[n]).max(initial=0)) for n in names)
-    scaled = max(_scaled(outputs[n], wanted[n]) for n in names)
-    relative = max(_relative(outputs[n], wanted[n]) for n in names)
+    error = max(float(difference(outputs[n], wanted[n]).max(initial=0)) for n in names)
+    scaled = max(scaled_error(outputs[n], wanted[n]) for n in names)
+    relative = max(relative_error(outputs[n], wanted[n]) for n in names)
     first = names[0]
     agreement = _agreement(outputs[first], wanted[first])
     few = all(r.flipped_bits <= max(FEW_FLIPS, FLIP_RATE * r.checked_bits) for r in rows)
     allowed = min(max(DRIFT, drift), MOST_DRIFT)
     close = agreement == 1.0 or relative <= allowed
-    by_bits = bool(rows) and few and forced_error <= ROUNDING and close
+    if artifact.report.rounded:
+        few = all(r.flipped_bits <= ROUNDED_FLIPS * r.checked_bits for r in rows)
+        by_bits = few and forced_error <= ROUNDED and relative < MOST_DRIFT
+    else:
+        by_bits = bool(rows) and few and forced_error <= ROUNDING and close
     return Verification(
         passed=same_shapes and (scaled <= ROUNDING or by_bits),
         max_abs_error=error,
@@ -242,7 +255,7 @@ def _next(array: np.ndarray) -> np.ndarray:
     return np.nextafter(array, np.float32(np.inf))
 
 
-def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Absolute differences float64; 0 where both are the same infinity or NaN."""
     if a.shape != b.shape:
         return np.array([np.inf])
@@ -252,14 +265,16 @@ def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
 
 
-def _scaled(a: np.ndarray, b: np.ndarray) -> float:
+def scaled_error(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest difference relative to the largest value of ``b``."""
     largest = float(np.abs(b[np.isfinite(b)].astype(np.float64)).max(initial=0))
-    worst = float(_difference(a, b).max(initial=0))
+    worst = float(difference(a, b).max(initial=0))
     return 0.0 if worst == 0 else worst / max(largest, 1e-30)
 
 
-def _relative(a: np.ndarray, b: np.ndarray) -> float:
-    worst = float(np.linalg.norm(_difference(a, b)))
+def relative_error(a: np.ndarray, b: np.ndarray) -> float:
+    """2-norm of the difference over that of ``b``."""
+    worst = float(np.linalg.norm(difference(a, b)))
     finite = b[np.isfinite(b)].astype(np.float64)
     return 0.0 if worst == 0 else worst / max(float(np.linalg.norm(finite)), 1e-30)
 

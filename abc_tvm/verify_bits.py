@@ -20,17 +20,21 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
+from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import WORD, words
 from abc_tvm.relay_passes.rewrite import (
     array_of,
     bindings,
     definitions,
     drop_dead,
+    dtype_of,
     emit,
     hint,
     op_name,
     substitute,
 )
+
+CONVOLUTIONS = ("abc.bitconv2d", "abc.dotconv2d")
 
 LEVEL_ERROR = 1e-5
 """Relative to the largest level: two float32 ways to sum the same few terms."""
@@ -49,6 +53,8 @@ class Bits:
     base: float
     weights: np.ndarray
     patterns: np.ndarray
+    tolerance: float = LEVEL_ERROR
+    """How far, relative to the largest level, a value may be from its level."""
 
     def levels(self, bits: np.ndarray) -> np.ndarray:
         """float64 ``[...]`` of bits uint8 ``[..., P]``."""
@@ -63,7 +69,7 @@ class Bits:
         order = np.argsort(levels, kind="stable")
         ordered = levels[order]
         index = order[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, values, side="right")]
-        exact = np.abs(levels[index] - values) <= LEVEL_ERROR * np.abs(levels).max()
+        exact = np.abs(levels[index] - values) <= self.tolerance * np.abs(levels).max()
         return self.patterns[index], exact
 
     def pack(self, bits: np.ndarray) -> np.ndarray:
@@ -84,8 +90,36 @@ class Bits:
 
 
 @dataclass(frozen=True)
+class ByteCodes(Bits):
+    """Levels coded as bytes ``[B, H, W, groups, S]``; as bits, a code is its index in thermometer
+    form.
+
+    ``codes`` are those of the levels, in their order; ``dtype`` is "uint8" or "int8".
+    """
+
+    codes: tuple[int, ...] = ()
+    dtype: str = "uint8"
+
+    def pack(self, bits: np.ndarray) -> np.ndarray:
+        """uint8 ``[B, H, W, C, P]`` as the kernels read it."""
+        codes = np.array(self.codes, self.dtype)[bits.sum(-1)]
+        b, h, w, _ = codes.shape
+        group = self.channels // self.groups
+        wide = np.zeros((b, h, w, self.groups, code_slots(group)), self.dtype)
+        wide[..., :group] = codes.reshape(b, h, w, self.groups, group)
+        return wide
+
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """Inverse of :meth:`pack`."""
+        codes = packed[..., : self.channels // self.groups]
+        codes = codes.reshape(*codes.shape[:3], self.channels)
+        index = np.searchsorted(np.array(self.codes), codes)
+        return (np.arange(len(self.codes) - 1) < index[..., None]).astype(np.uint8)
+
+
+@dataclass(frozen=True)
 class BitInput:
-    """The activation bits that one binarized layer, or several, read."""
+    """The activation bits, or codes, that one binarized layer, or several, read."""
 
     layer: str
     var: Any
@@ -111,10 +145,15 @@ def bit_inputs(encoded: Any, canonical: Any) -> list[BitInput]:
     defined = definitions(encoded["main"])
     found: list[BitInput] = []
     for var, value in defined.items():
-        if op_name(value) != "abc.bitconv2d" or any(f.var.same_as(value.args[0]) for f in found):
+        if op_name(value) not in CONVOLUTIONS or any(f.var.same_as(value.args[0]) for f in found):
             continue
         attrs = value.attrs
-        scale = _level_scale(value, plain[hint(var)])
+        if op_name(value) == "abc.dotconv2d":
+            found.append(BitInput(hint(var), value.args[0], _codes(value, plain[hint(var)])))
+            continue
+        planes, alpha = (array_of(value.args[i]).astype(np.float64) for i in (1, 2))
+        coded = np.einsum("mo,mohwi->ohwi", alpha, planes)
+        scale = _level_scale(coded, plain[hint(var)], LEVEL_ERROR)
         weights = scale * np.array([float(w) for w in attrs["weights"]])
         source = defined[value.args[0]]
         bits = Bits(
@@ -126,6 +165,28 @@ def bit_inputs(encoded: Any, canonical: Any) -> list[BitInput]:
         )
         found.append(BitInput(hint(var), value.args[0], bits))
     return found
+
+
+def _codes(call: Any, plain: Any) -> ByteCodes:
+    """Codes of an ``abc.dotconv2d``; their levels are those of the float form, unrounded."""
+    attrs = call.attrs
+    codes = np.array([int(n) for n in attrs["codes"]])
+    weights = array_of(call.args[1]).astype(np.float64)
+    coded = array_of(call.args[2]).astype(np.float64)[:, None, None, None] * weights
+    error = float(attrs["error"])
+    scale = _level_scale(coded, plain, LEVEL_ERROR + 2 * error)
+    order = np.argsort(codes, kind="stable")
+    levels = scale * (codes - int(attrs["zero"]))[order].astype(np.float64)
+    return ByteCodes(
+        int(attrs["in_channels"]),
+        int(attrs["groups"]),
+        float(levels[0]),
+        np.diff(levels),
+        _patterns("thermometer", len(codes) - 1),
+        LEVEL_ERROR + error,
+        tuple(int(n) for n in codes[order]),
+        dtype_of(call.args[0]),
+    )
 
 
 def float_form(canonical: Any, layers: list[str]) -> Any:
@@ -166,17 +227,16 @@ def _convolutions(canonical: Any) -> dict[str, Any]:
     return {hint(var): call for var, call in found if op_name(call) == "nn.conv2d"}
 
 
-def _level_scale(bit_call: Any, plain: Any) -> float:
+def _level_scale(coded: np.ndarray, plain: Any, tolerance: float) -> float:
     """Levels of the float form over those of the bits.
 
-    Recognition may move a factor from the levels into alpha. The convolution is the same, so the
-    weights that the planes stand for tell that factor; 1 where they are no multiple.
+    Recognition may move a factor from the levels into alpha. The convolution is the same, so
+    ``coded``, the weights that the planes stand for, tell that factor; 1 where they are no
+    multiple.
     """
-    planes, alpha = (array_of(bit_call.args[i]).astype(np.float64) for i in (1, 2))
-    coded = np.einsum("mo,mohwi->ohwi", alpha, planes)
     weight = array_of(plain.args[1]).astype(np.float64)
     scale = float((coded * weight).sum() / max((weight * weight).sum(), 1e-300))
-    same = np.abs(coded - scale * weight).max() <= LEVEL_ERROR * np.abs(coded).max()
+    same = np.abs(coded - scale * weight).max() <= tolerance * np.abs(coded).max()
     return scale if same and scale != 0 else 1.0
 
 
@@ -199,7 +259,7 @@ def _rewired(module: Any, inputs: dict[Any, Any], outputs: list[Any]) -> Any:
             for var, value in bindings(func):
                 if isinstance(value, relax.Tuple):
                     continue
-                known = {**env, **inputs} if op_name(value) == "abc.bitconv2d" else env
+                known = {**env, **inputs} if op_name(value) in CONVOLUTIONS else env
                 env[var] = emit(builder, substitute(value, known), hint(var))
             fields = [substitute(v, env) for v in (*results, *outputs)]
             result = builder.emit_output(relax.Tuple(fields))

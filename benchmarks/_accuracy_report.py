@@ -19,7 +19,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import abc_tvm
-from abc_tvm.bench import machine_name, open_session
+from abc_tvm.engines import open_session
+from abc_tvm.facts import machine_name
 from abc_tvm.files import write_atomically
 from abc_tvm.frontend.torch_program import export_to_onnx
 from abc_tvm.nn import export_onnx

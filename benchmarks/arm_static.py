@@ -35,6 +35,7 @@ from tvm import te
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import bit_output, float_output
+from abc_tvm.schedules.codes import code_type
 from abc_tvm.schedules.kernels import Kernels
 from abc_tvm.schedules.neon.microkernel import BEGIN, END
 from abc_tvm.targets import Device, load
@@ -144,6 +145,23 @@ def float_loop(device: Device, width: int, channels: int) -> Loop:
     return Loop(body, 4 * _count(body, "fmla"))
 
 
+def byte_loop(device: Device, width: int, channels: int) -> Loop | None:
+    """The inner loop of the same convolution on bytes; ``None`` without dot products."""
+    code = code_type(device)
+    if code is None:
+        return None
+    window, blocking, kernels = _frame(device, width, channels)
+    tile = kernels.tile(window, blocking, 1, "bytes")
+    codes = te.placeholder((1, width, width, 1, channels), code, name="codes")
+    tables: list[te.Tensor] = []
+    weights = np.zeros((channels, 3, 3, channels), np.int8)
+    acc = kernels.dots(codes, weights, 0, window, blocking, tile, _collect(tables))
+    out = float_output("y", 1, width, width, blocking, lambda at: acc[at].astype("float32"))
+    func = te.create_prim_func([codes, *tables, out])
+    body = _inner(device, kernels.window(func, tile))
+    return Loop(body, 16 * _count(body, "sdot"))
+
+
 def _frame(device: Device, width: int, channels: int) -> tuple[Window, Blocking, Kernels]:
     window = Window(1, width, width, channels, channels, (3, 3), (1, 1), (1, 1, 1, 1))
     return window, Blocking(channels), Kernels(device)
@@ -177,6 +195,7 @@ def measure(mca: str) -> list[dict[str, Any]]:
         bound = 3 / core.pipes / PAIRS_PER_VECTOR
         for width, channels in SHAPES:
             bits, floats = (make(device, width, channels) for make in (bit_loop, float_loop))
+            on_bytes = byte_loop(device, width, channels)
             taken, theirs = bits.cycles(mca, core.model), lce.cycles(mca, core.model)
             records.append(
                 {
@@ -193,6 +212,7 @@ def measure(mca: str) -> list[dict[str, Any]]:
                     "lce_of_bound": theirs / bound,
                     "float_cycles_per_mac": floats.cycles(mca, core.model),
                     "float_instructions_per_mac": floats.instructions,
+                    "byte_cycles_per_mac": on_bytes and on_bytes.cycles(mca, core.model),
                 }
             )
     return records
@@ -218,7 +238,8 @@ def misses(records: list[dict[str, Any]]) -> list[str]:
 
 def show(records: list[dict[str, Any]], console: Console) -> None:
     names = ("cycles", "instr", "of bound", "LCE of bound", "LCE instr", "float cycles")
-    table = Table("core", "shape", *names, "float / bits", title="per 1000 multiply-adds")
+    ratios = ("float / bits", "float / bytes")
+    table = Table("core", "shape", *names, *ratios, title="per 1000 multiply-adds")
     for r in records:
         table.add_row(
             r["core"],
@@ -230,6 +251,9 @@ def show(records: list[dict[str, Any]], console: Console) -> None:
             f"{1e3 * r['lce_instructions_per_mac']:.1f}",
             f"{1e3 * r['float_cycles_per_mac']:.0f}",
             f"{r['float_cycles_per_mac'] / r['cycles_per_mac']:.1f}",
+            f"{r['float_cycles_per_mac'] / r['byte_cycles_per_mac']:.1f}"
+            if r["byte_cycles_per_mac"]
+            else "",
         )
     console.print(table)
 

@@ -1,6 +1,6 @@
 """Speed of the kernels as a share of what one core can do, all in one run.
 
-    python benchmarks/kernels.py [--json OUT] [--quick]
+    python benchmarks/kernels.py [--quick] [--out DIR]
 
 Runs in one thread on one CPU. The peaks of the machine (loops on registers only) and the kernels
 take turns, because machines are noisy: each round times everything once. Reported are the best
@@ -9,23 +9,19 @@ and the median round; a share of the peak compares best with best.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 os.environ["TVM_NUM_THREADS"] = "1"
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
+from _report import Report, figure, run
 from layers import SHAPES, Layer, Timer, bit_layer, float_layer
-from peaks import BITS_512, FMA_256, FMA_512, SHUFFLE_256, Peak
-from rich.console import Console
-from rich.table import Table
 
+from abc_tvm.peaks import BITS_512, FMA_256, FMA_512, SHUFFLE_256, Peak, loops
 from abc_tvm.schedules.x86 import family
 from abc_tvm.targets import load
 
@@ -61,14 +57,10 @@ class Measured:
 def peak_rows() -> list[Measured]:
     """The peaks that this machine has."""
     native, haswell = load("native"), load("haswell")
-    found: list[Peak] = []
-    if family(native) == "popcount" and native.vector_bits == 512:
-        found.append(BITS_512)
-    if native.vector_bits == 512:
-        found.append(FMA_512)
+    found: dict[Peak, Any] = dict.fromkeys(loops(native), native)
     if haswell.runs_here():
-        found += [FMA_256, SHUFFLE_256]
-    return [Measured(peak.name, peak.macs, peak.build()) for peak in found]
+        found |= dict.fromkeys(loops(haswell), haswell)
+    return [Measured(peak.name, peak.macs, peak.build(device)) for peak, device in found.items()]
 
 
 def layer_rows() -> list[Measured]:
@@ -116,43 +108,60 @@ def report(rows: list[Measured]) -> list[dict[str, Any]]:
     return records
 
 
-def show(records: list[dict[str, Any]], console: Console) -> None:
-    table = Table(
-        "kernel", "shape", "tile", "min ms", "median ms", "GMAC/s", "of peak", "x FMA 256"
-    )
-    for r in records:
-        share, ratio = r.get("of_peak"), r.get("times_fma_256")
-        table.add_row(
-            r["name"],
-            f"{r['width']}x{r['width']}x{r['channels']}" if "width" in r else "peak",
-            "x".join(map(str, r.get("tile", []))),
-            f"{r['min_ms']:.4f}",
-            f"{r['median_ms']:.4f}",
-            f"{r['gmacs']:.1f}",
-            f"{share:.1%}" if share else "",
-            f"{ratio:.1f}" if ratio else "",
-        )
-    console.print(table)
+def cells(r: dict[str, Any]) -> list[str]:
+    share, ratio = r.get("of_peak"), r.get("times_fma_256")
+    return [
+        r["name"],
+        f"{r['width']}x{r['width']}x{r['channels']}" if "width" in r else "peak",
+        "x".join(map(str, r.get("tile", []))),
+        f"{r['min_ms']:.4f}",
+        f"{r['median_ms']:.4f}",
+        f"{r['gmacs']:.1f}",
+        f"{share:.1%}" if share else "",
+        f"{ratio:.1f}" if ratio else "",
+    ]
+
+
+def plot(records: list[dict[str, Any]], made: Report) -> Any:
+    """Share of its peak of each kernel at each shape."""
+    shares = [r for r in records if r.get("of_peak")]
+    names = list(dict.fromkeys(r["name"] for r in shares))
+    peaks = {r["name"]: r["gmacs"] for r in records}
+    drawn = figure(10, 0.55 * len(names) * len(SHAPES) / 2 + 1.5)
+    axes = drawn.subplots()
+    for number, (width, channels) in enumerate(SHAPES):
+        own = {r["name"]: r for r in shares if r["width"] == width}
+        places = [place + 0.2 * (number - 1.5) for place in range(len(names))]
+        heights = [own[name]["of_peak"] * 100 for name in names]
+        bars = axes.barh(places, heights, 0.19, label=f"{width}²x{channels}")
+        texts = [f"{own[n]['of_peak']:.0%}, {own[n]['gmacs']:.0f} GMAC/s" for n in names]
+        axes.bar_label(bars, texts, padding=2, fontsize=7)
+    own_peak = {r["name"]: r["peak"] for r in shares}
+    labels = [f"{n}\npeak: {own_peak[n]}, {peaks[own_peak[n]]:.0f} GMAC/s" for n in names]
+    axes.set_yticks(range(len(names)), labels, fontsize=8)
+    axes.axvline(100, color="black", linewidth=1)
+    axes.set_xlim(0, 125)
+    axes.invert_yaxis()
+    axes.set_xlabel("% of the peak of its instructions, best rounds")
+    axes.set_title(made.title("3x3 convolutions with zero padding"), fontsize=10)
+    axes.legend(title="image x channels", fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return drawn
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the records to this file")
-    parser.add_argument("--quick", action="store_true", help="few rounds: a rough look")
-    arguments = parser.parse_args()
-    console = Console(stderr=True, width=140)
-    console.print("compiling, and checking results against NumPy ...")
+    made = Report("kernels", __doc__)
+    made.console.print("compiling, and checking results against NumPy ...")
     rows = peak_rows() + layer_rows()
     for row in rows:
         row.warm_up()
-    for _ in range(10 if arguments.quick else 60):
+    for _ in range(10 if made.quick else 60):
         for row in rows:
             row.sample()
     records = report(rows)
-    show(records, console)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"results": records}, indent=1) + "\n")
+    columns = ["kernel", "shape", "tile", "min ms", "median ms", "GMAC/s", "of peak", "x FMA 256"]
+    made.table("one thread", columns, [cells(r) for r in records])
+    made.write(records, plot(records, made))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

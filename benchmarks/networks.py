@@ -1,74 +1,102 @@
-"""Whole networks beside onnxruntime's float32 and int8 builds of the same architecture.
+"""Whole networks beside the float and int8 builds of the same architecture.
 
-    python benchmarks/networks.py [--quick] [--json OUT.json] [--threads 1,2]
+    python benchmarks/networks.py [--quick] [--out DIR]
 
 Every network takes turns with its opponents in one process, pinned to as many processors as it
-has threads. The opponents run an ordinary float network of the same architecture (Conv, BN, ReLU;
-``abc_tvm.zoo.build_float``): float32 with all of onnxruntime's optimisations, and int8 quantised
-statically, per channel (QDQ). The ABC graph itself, whose M·N convolutions no other engine joins,
-would be a straw man. Weights are random; times do not depend on them.
+has threads, and only after its outputs and theirs were found right. The opponents run an ordinary
+float network of the same architecture (Conv, BN, ReLU; ``abc_tvm.zoo.build_float``): this
+compiler's own float build, onnxruntime with all its optimisations, and onnxruntime's int8
+(statically quantised, QDQ, per channel). The ABC graph itself, whose M·N convolutions no other
+engine joins, would be a straw man. Weights are random; times do not depend on them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from _report import Report, figure, run
 
 from abc_tvm import zoo
 from abc_tvm.bench import bench
 
-NETWORKS = (("resnet18", 1, 1), ("resnet18", 3, 3), ("resnet18", 5, 5), ("bireal18", 1, 1))
+OPPONENTS = ("tvm-float", "onnxruntime", "onnxruntime-int8")
+NETWORKS = (
+    ("lenet", 1, 1),
+    ("lenet", 3, 3),
+    ("lenet", 5, 5),
+    ("resnet18", 1, 1),
+    ("resnet18", 1, 3),
+    ("resnet18", 3, 3),
+    ("resnet18", 5, 5),
+    ("resnet34", 1, 1),
+    ("resnet34", 3, 3),
+    ("resnet50", 1, 1),
+    ("resnet50", 3, 3),
+    ("bireal18", 1, 1),
+)
+QUICK = (("lenet", 1, 1), ("lenet", 3, 3), ("resnet18", 1, 1), ("resnet18", 3, 3))
+TWINS = {"bireal18": "resnet18"}
+"""Float twins that have another name."""
 
 
-def main() -> int:
-    """Measure, print a table on stderr, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, one thread")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--threads", default="1,2", help="thread counts, with commas")
-    arguments = parser.parse_args()
-    counts = [1] if arguments.quick else [int(t) for t in arguments.threads.split(",")]
-    repeat = 8 if arguments.quick else 40
-    float_model = zoo.build_float("resnet18", batch=1)
-    console = Console(stderr=True)
-    rows = []
-    for threads in counts:
-        for name, m, n in NETWORKS:
-            label = f"{name} ({m},{n})"
-            with console.status(f"{label}, {threads} thread(s)"):
-                result = bench(
-                    zoo.build(name, m, n, batch=1),
-                    against=("onnxruntime", "onnxruntime-int8"),
-                    float_model=float_model,
-                    threads=threads,
-                    repeat=repeat,
-                ).json()
-            rows.append({"network": label, **result})
-    _show(console, rows)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return 0
+def main() -> None:
+    """Measure, print a table, write JSON and a plot."""
+    report = Report("networks", __doc__)
+    rows: list[dict[str, Any]] = []
+    for name, m, n in QUICK if report.quick else NETWORKS:
+        label = f"{name} ({m},{n})"
+        with report.console.status(label):
+            found = bench(
+                zoo.build(name, m, n, batch=1),
+                against=OPPONENTS,
+                float_model=zoo.build_float(TWINS.get(name, name), batch=1),
+                repeat=8 if report.quick else 25,
+            ).json()
+        rows.append({"network": label, **found})
+        report.console.print(f"{label}: {_ratios(rows[-1])}")
+    columns = ["network", "layers on bits", "abc-tvm ms", *(f"{name} ms" for name in OPPONENTS)]
+    columns += [f"x {name}" for name in OPPONENTS]
+    report.table("batch 1, one thread, medians", columns, [_cells(row) for row in rows])
+    report.write(rows, _plot(rows, report))
 
 
-def _show(console: Console, rows: list[dict]) -> None:  # type: ignore[type-arg]
-    table = Table(title=f"224x224, batch 1, ms (minimum / median): {rows[0]['machine']}")
-    for column in ("network", "threads", "abc-tvm", "float32", "int8", "x float32", "x int8"):
-        table.add_column(column, justify="left" if column == "network" else "right")
-    for row in rows:
-        times = {r["engine"]: r for r in row["results"]}
-        cells = [f"{t['min_ms']:.2f} / {t['median_ms']:.2f}" for t in times.values()]
-        ours = times["abc-tvm"]["min_ms"]
-        ratios = [times[e]["min_ms"] / ours for e in ("onnxruntime", "onnxruntime-int8")]
-        table.add_row(
-            row["network"], str(row["threads"]), *cells, *(f"{ratio:.2f}" for ratio in ratios)
-        )
-    console.print(table)
+def _medians(row: dict[str, Any]) -> dict[str, float]:
+    return {result["engine"]: result["median_ms"] for result in row["results"]}
+
+
+def _ratios(row: dict[str, Any]) -> str:
+    refused = [refusal["reason"] for refusal in row["refused"]]
+    return ", ".join([f"{x:.2f} x {name}" for name, x in row["speedup"].items()] + refused)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    times = _medians(row)
+    engines = ("abc-tvm", *OPPONENTS)
+    cells = [row["network"], str(row["bitserial_layers"])]
+    cells += [f"{times[name]:.3f}" if name in times else "" for name in engines]
+    ratios = row["speedup"]
+    return cells + [f"{ratios[name]:.2f}" if name in ratios else "" for name in OPPONENTS]
+
+
+def _plot(rows: list[dict[str, Any]], report: Report) -> Any:
+    made = figure(9, 0.5 * len(rows) + 1.8)
+    axes = made.subplots()
+    colours = {"tvm-float": "#92c5de", "onnxruntime": "#2166ac", "onnxruntime-int8": "#762a83"}
+    for number, name in enumerate(OPPONENTS):
+        places = [place + 0.27 * (number - 1) for place in range(len(rows))]
+        ratios = [row["speedup"].get(name, 0.0) for row in rows]
+        bars = axes.barh(places, ratios, height=0.25, color=colours[name], label=f"against {name}")
+        axes.bar_label(bars, [f"{x:.1f}" if x else "" for x in ratios], padding=3, fontsize=7)
+    labels = [f"{row['network']}: {_medians(row)['abc-tvm']:.2f} ms" for row in rows]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel("abc-tvm is so many times as fast")
+    axes.set_title(report.title("Networks (M, N), batch 1"), fontsize=10)
+    axes.legend(loc="lower right", fontsize=8)
+    return made
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -3,7 +3,7 @@
 With weights ``a_oc * z_m`` and levels ``u * z_q`` (``z`` integers) the convolution is
 ``f32(a_oc * u) * D`` with an integer ``D``: accumulation is exact, and thresholds on it are
 integers. Every network with one weight base and one activation base is of this kind, and so are
-k-bit networks.
+k-bit networks, and ABC networks trained on a grid.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import numpy as np
 
 MAX_MULTIPLE = 256
 
+MAX_SUM = 2**29
+"""Sums are 32-bit, and so are their parts and the limits that they are compared with."""
+
 
 @dataclass(frozen=True)
 class Accumulator:
     """``value = scale[oc] * D``.
 
-    ``scale`` float32 ``[OC]``; ``weight`` int ``[M]`` and ``level`` int ``[N + 1]`` are the
+    ``scale`` float32 ``[OC]``; ``weight`` int ``[M, OC]`` and ``level`` int ``[N + 1]`` are the
     integer multiples; ``bound`` int64 ``[OC]`` is the largest ``|D|``; ``even`` says that all
     reachable ``D`` have the parity of ``bound``.
     """
@@ -64,7 +67,19 @@ def integer_multiples(values: np.ndarray) -> tuple[float, np.ndarray] | None:
         near = np.abs(whole * unit - values).max() <= 2.0**-21 * size.max()
         if near and np.abs(whole).max() <= MAX_MULTIPLE:
             return unit, whole.astype(np.int64)
-    return None
+    return _finest_multiples(values)
+
+
+def _finest_multiples(values: np.ndarray) -> tuple[float, np.ndarray] | None:
+    """Where the unit is no difference of two values: the largest value is ``k`` units."""
+    largest = float(np.abs(values).max())
+    unit = largest / np.arange(1, MAX_MULTIPLE + 1)[:, None]
+    whole = np.rint(values[None] / unit)
+    near = np.abs(whole * unit - values[None]).max(1) <= 2.0**-23 * largest
+    if not near.any():
+        return None
+    k = int(near.argmax())
+    return float(unit[k, 0]), whole[k].astype(np.int64)
 
 
 def accumulator(
@@ -76,20 +91,39 @@ def accumulator(
         return None
     unit, level = found
     if len(alpha) == 1:
-        weight, base = np.ones(1, np.int64), alpha[0].astype(np.float64)
+        weight, base = np.ones(alpha.shape, np.int64), alpha[0].astype(np.float64)
     else:
-        column = integer_multiples(alpha[:, 0])
-        if column is None:
+        scales = _channel_multiples(alpha)
+        if scales is None:
             return None
-        weight = column[1]
-        base = alpha[0].astype(np.float64) / weight[0] if weight[0] else None
-        if base is None or np.any(base < 0):
-            return None
-        close = np.abs(weight[:, None] * base - alpha) <= 2.0**-21 * np.abs(alpha).max()
-        if not close.all():
-            return None
+        base, weight = scales
     taps = int(np.prod(planes.shape[2:]))
-    bound = np.full(planes.shape[1], taps * int(np.abs(weight).sum()) * int(np.abs(level).max()))
+    bound = taps * np.abs(weight).sum(0) * int(np.abs(level).max())
+    if bound.max(initial=0) > MAX_SUM:
+        return None
     odd = bool(np.all(level % 2 != 0)) and len(weight) == 1 and not padded
     scale = (base * unit).astype(np.float32)
     return Accumulator(scale, weight, level, bound.astype(np.int64), odd)
+
+
+def _channel_multiples(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """``(unit [OC], integers [M, OC])`` of scales ``alpha [M, OC]``, each channel by itself.
+
+    Channels whose scales are in one proportion get the same integers.
+    """
+    sizes = np.abs(alpha).max(0).astype(np.float64)
+    shapes = alpha.astype(np.float64) / np.where(sizes > 0, sizes, 1)
+    unit, whole = np.empty(alpha.shape[1]), np.zeros(alpha.shape, np.int64)
+    left = np.arange(alpha.shape[1])
+    while len(left):
+        first = alpha[:, left[0]]
+        found = integer_multiples(first)
+        if found is None and np.any(first):
+            return None
+        alike = np.abs(shapes[:, left] - shapes[:, left[:1]]).max(0) <= 2.0**-21
+        same = left[alike]
+        one = 1 / np.abs(found[1]).max() if found else 1.0
+        unit[same] = sizes[same] * one
+        whole[:, same] = found[1][:, None] if found else 0
+        left = left[~alike]
+    return unit, whole

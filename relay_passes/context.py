@@ -10,11 +10,37 @@ if TYPE_CHECKING:
     from abc_tvm.targets import Device
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one layer was measured to take, lowered in each way: seconds, by ``kind`` of kernel."""
+
+    seconds: dict[str, float]
+
+    @property
+    def winner(self) -> str:
+        """The fastest kind."""
+        return min(self.seconds, key=lambda kind: self.seconds[kind])
+
+
 class Records(Protocol):
     """What passes need of a set of tuning records."""
 
     def choice(self, workload: Any) -> Choice | None:
         """The best choice for a plain PrimFunc, made by :mod:`.workload`; ``None``: default."""
+
+    def lowering(self, layer: str) -> Measured | None:
+        """What is recorded for a layer, by its key of :mod:`.choose_lowering`."""
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """A layer that can be lowered in several ways: its key, and what each kind of kernel costs.
+
+    A float multiply-accumulate costs 1.
+    """
+
+    key: str
+    costs: dict[str, float]
 
 
 @dataclass
@@ -31,6 +57,7 @@ class Layer:
     reason: str = ""
     weight_bytes: int = 0
     float_weight_bytes: int = 0
+    error_bound: float | None = None
 
     def row(self) -> dict[str, Any]:
         """The layer as JSON."""
@@ -43,11 +70,16 @@ class Context:
 
     device: Device
     lowering: str = "auto"
-    """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible."""
+    """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible; ``int8``:
+    bytes wherever they are possible, else as ``auto``."""
+    allow_int8: float | None = None
+    """Bytes also where scales and levels must be rounded, if their error stays within this."""
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     records: Records | None = None
-    """Tuning records to look kernels up in."""
+    """Tuning records to look kernels and lowerings up in."""
+    rivals: dict[str, Rivals] = field(default_factory=dict)
+    """By layer: what there was to choose between."""
 
     def layer(self, name: str) -> Layer:
         return self.layers[name]

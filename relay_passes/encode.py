@@ -4,6 +4,9 @@
 ``bitconv2d(pool_bits(encode(x)))``, pooling by OR on thermometer bits, which are re-coded to the
 planes that the convolution wants (and turned round where a negative scale follows the pooling).
 
+Layers that the chooser runs on bytes read codes instead: ``dotconv2d(encode_bytes(x))``, and
+``dotconv2d(pool_codes(encode_bytes(x)))`` with the maximum of codes, which rise with the level.
+
 Steps whose levels are read by float operators as well stay, beside the bits.
 """
 
@@ -15,9 +18,11 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from abc_tvm.compute.geometry import pair
+from abc_tvm.compute.geometry import Window, pair
+from abc_tvm.schedules.codes import code_type
 
-from .context import Context
+from .byte_form import ByteForm, byte_form
+from .context import Context, Layer
 from .fold_thresholds import steps_of
 from .ops import conv_window, make, window_attrs
 from .planes_code import Code, best_code, thermometer
@@ -50,9 +55,11 @@ class Encode:
 
     def convolution(self, builder: Any, name: str, call: Any, defined: dict[Any, Any]) -> Any:
         window = conv_window(call)
+        layer = self.context.layers[name]
+        if layer.lowering == "int8":
+            return self.on_bytes(builder, layer, call, window, defined)
         found = self.bits(builder, call.args[0], window.groups, defined)
         if found is None:
-            layer = self.context.layers[name]
             layer.lowering, layer.reason = "float", "pooling between activations of two kinds"
             return to_float(call)
         bits, code = found
@@ -66,6 +73,87 @@ class Encode:
             base=code.base,
             weights=list(code.weights),
         )
+
+    def on_bytes(
+        self, builder: Any, layer: Layer, call: Any, window: Window, defined: dict[Any, Any]
+    ) -> Any:
+        steps = steps_of(self.step_behind(call.args[0], defined))
+        code = code_type(self.context.device)
+        form = None
+        if code is not None:
+            planes, alpha = array_of(call.args[1]), array_of(call.args[2])
+            form = byte_form(planes, alpha, steps.levels, code)
+        if form is None:
+            raise TypeError("a layer that was chosen to run on bytes has no byte form")
+        codes = self.codes(builder, call.args[0], window.groups, defined, form, str(code))
+        return make(
+            "dotconv2d",
+            [codes, const(form.weights), const(form.scale)],
+            codes=list(form.codes),
+            error=float(layer.error_bound or 0.0),
+            **window_attrs(window),
+            kernel=list(window.kernel),
+            in_channels=window.in_channels,
+            out_channels=window.out_channels,
+            zero=form.zero,
+        )
+
+    def step_behind(self, data: Any, defined: dict[Any, Any]) -> Any:
+        call = defined[data]
+        return defined[call.args[0]] if op_name(call) == "nn.max_pool2d" else call
+
+    def codes(
+        self,
+        builder: Any,
+        data: Any,
+        groups: int,
+        defined: dict[Any, Any],
+        form: ByteForm,
+        dtype: str,
+    ) -> Any:
+        call = defined[data]
+        if op_name(call) == "nn.max_pool2d":
+            raw = self.encode_bytes(builder, defined[call.args[0]], form.codes, groups, dtype)
+            return self.pool_codes(builder, call, raw, (), None)
+        pool: Any = defined.get(call.args[0])
+        inner: Any = defined.get(pool.args[0]) if op_name(pool) == "nn.max_pool2d" else None
+        turned = _turned(steps_of(call), steps_of(inner)) if op_name(inner) in STEPS else None
+        if turned is None:
+            return self.encode_bytes(builder, call, form.codes, groups, dtype)
+        index = tuple(range(len(form.codes)))
+        raw = self.encode_bytes(builder, inner, index, groups, dtype)
+        return self.pool_codes(builder, pool, raw, form.codes, turned)
+
+    def encode_bytes(
+        self, builder: Any, step: Any, codes: tuple[int, ...], groups: int, dtype: str
+    ) -> Any:
+        count = op_name(step) == "abc.count_step"
+        key = (step.args[0], step.args[1], codes, groups)
+        if key not in self.emitted:
+            call = make(
+                "encode_bytes",
+                list(step.args[:3]) + ([step.args[4]] if count else []),
+                codes=list(codes),
+                dtype=dtype,
+                layout_groups=groups,
+                count=int(count),
+            )
+            self.emitted[key] = builder.emit(call, "codes")
+        return self.emitted[key]
+
+    def pool_codes(
+        self, builder: Any, pool: Any, raw: Any, codes: tuple[int, ...], turned: Any
+    ) -> Any:
+        """``codes``: of the indices that are pooled; none where codes themselves are."""
+        channels = int(shape_of(pool.args[0])[3])
+        if turned is None:
+            turned = np.zeros(channels, bool)
+        key = (raw, pool.args[0], codes, turned.tobytes())
+        if key not in self.emitted:
+            args = [raw, const(turned.astype(np.int8))]
+            call = make("pool_codes", args, **_pool_attrs(pool, channels), codes=list(codes))
+            self.emitted[key] = builder.emit(call, "pooled_codes")
+        return self.emitted[key]
 
     def bits(
         self, builder: Any, data: Any, groups: int, defined: dict[Any, Any]
@@ -107,24 +195,30 @@ class Encode:
         channels = int(shape_of(pool.args[0])[3])
         key = (raw, pool.args[0], code.kind, None if turned is None else turned.tobytes())
         if key not in self.emitted:
-            a = pool.attrs
             if turned is None:
                 turned = np.zeros(channels, bool)
             call = make(
                 "pool_bits",
                 [raw, const(turned.astype(np.int8))],
-                kernel=list(pair(a.pool_size)),
-                strides=list(pair(a.strides)),
-                padding=_padding(pool),
-                dilation=list(pair(a.dilation)),
-                groups=1,
-                in_channels=channels,
-                out_channels=channels,
+                **_pool_attrs(pool, channels),
                 code=code.kind,
                 planes=code.planes,
             )
             self.emitted[key] = builder.emit(call, "pooled_bits")
         return self.emitted[key]
+
+
+def _pool_attrs(pool: Any, channels: int) -> dict[str, Any]:
+    a = pool.attrs
+    return {
+        "kernel": list(pair(a.pool_size)),
+        "strides": list(pair(a.strides)),
+        "padding": _padding(pool),
+        "dilation": list(pair(a.dilation)),
+        "groups": 1,
+        "in_channels": channels,
+        "out_channels": channels,
+    }
 
 
 def _padding(pool: Any) -> list[int]:
@@ -159,5 +253,5 @@ def _turned(outer: StepFunction, inner: StepFunction) -> np.ndarray | None:
 
 
 def turned_channels(call: Any) -> np.ndarray:
-    """Boolean ``[C]`` of an ``abc.pool_bits``."""
+    """Boolean ``[C]`` of an ``abc.pool_bits`` or ``abc.pool_codes``."""
     return array_of(call.args[1]).astype(bool)

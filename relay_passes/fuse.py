@@ -1,11 +1,11 @@
 """Group operators into kernels.
 
-A kernel is an anchor (``abc.bitconv2d``, NHWC ``nn.conv2d``, NHWC ``nn.max_pool2d``, or nothing)
-and the element-wise operators, steps and encodings behind it. An operator joins the kernel of the
-latest of its inputs, so that everything else it reads has been computed; a residual addition thus
-joins the branch that finishes last. A kernel may have several results (the floats that a residual
-needs, and the bits that the next convolution reads). Each becomes a private function
-``fused_<layer>``; operators with a kernel of their own stay in ``main``.
+A kernel is an anchor (``abc.bitconv2d``, ``abc.dotconv2d``, NHWC ``nn.conv2d``, NHWC
+``nn.max_pool2d``, or nothing) and the element-wise operators, steps and encodings behind it. An
+operator joins the kernel of the latest of its inputs, so that everything else it reads has been
+computed; a residual addition thus joins the branch that finishes last. A kernel may have several
+results (the floats that a residual needs, and the bits that the next convolution reads). Each
+becomes a private function ``fused_<layer>``; operators with a kernel of their own stay in ``main``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from . import pointwise
 from .rewrite import bindings, constant, dtype_of, hint, op_name, operands, shape_of, substitute
 
 GROUP = "abc_group"
-ANCHORS = ("abc.bitconv2d", "nn.conv2d", "nn.max_pool2d")
-JOINING = ("abc.step", "abc.count_step", "abc.encode")
+ANCHORS = ("abc.bitconv2d", "abc.dotconv2d", "nn.conv2d", "nn.max_pool2d")
+ENCODINGS = ("abc.encode", "abc.encode_bytes")
+JOINING = ("abc.step", "abc.count_step", *ENCODINGS)
 
 
 @dataclass
@@ -88,7 +89,7 @@ def _groups(func: Any) -> list[Group]:
                 continue
             owner[var] = latest
             group.members.append((var, value))
-            if name == "abc.encode" and group.layout is None:
+            if name in ENCODINGS and group.layout is None:
                 group.layout = int(value.attrs["layout_groups"])
         else:
             start(var, value, False)
@@ -116,7 +117,7 @@ def _joins(name: str | None, var: Any, value: Any) -> bool:
 
 def _image(var: Any, value: Any) -> tuple[Any, ...]:
     """NHWC shape that a member computes over."""
-    return shape_of(value.args[0] if op_name(value) == "abc.encode" else var)
+    return shape_of(value.args[0] if op_name(value) in ENCODINGS else var)
 
 
 def _same_image(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
@@ -125,11 +126,11 @@ def _same_image(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 def _layout(call: Any) -> int | None:
     name = op_name(call)
-    if name == "abc.bitconv2d":
+    if name in ("abc.bitconv2d", "abc.dotconv2d"):
         return int(call.attrs["groups"])
     if name == "nn.conv2d":
         return int(call.attrs.groups)
-    if name == "abc.encode":
+    if name in ENCODINGS:
         return int(call.attrs["layout_groups"])
     return None
 
@@ -138,7 +139,7 @@ def _takes(group: Group, image: tuple[Any, ...], call: Any) -> bool:
     """Whether a kernel can compute one more operator: same image, channels in the same lanes."""
     if not group.fused or not _same_image(group.shape, image):
         return False
-    if op_name(call) != "abc.encode" or group.layout is None:
+    if op_name(call) not in ENCODINGS or group.layout is None:
         return True
     return same_slots(int(group.shape[3]), group.layout, int(call.attrs["layout_groups"]))
 

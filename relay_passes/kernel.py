@@ -13,13 +13,16 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from abc_tvm.compute import outputs
+from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.compute.lanes import Blocking, Index, Scalar, stage
 from abc_tvm.schedules.kernels import Kernels
 
 from . import pointwise
 from .bit_layout import pack_channels, pack_planes, pack_weights
+from .byte_sums import ByteSums
 from .fold_thresholds import steps_of
+from .fuse import ANCHORS, ENCODINGS
 from .ops import bit_window, conv_window
 from .rewrite import array_of, bindings, dtype_of, op_name, operands, shape_of
 from .sums import Sums
@@ -54,7 +57,7 @@ class KernelBuilder:
         self.inputs: dict[Any, te.Tensor] = {}
         self.values: dict[Any, Scalar] = {}
         self.stages = 0
-        self.sums: dict[Any, Sums] = {}
+        self.sums: dict[Any, Sums | ByteSums] = {}
 
     def build(self) -> Lowered:
         results = self.results()
@@ -64,28 +67,28 @@ class KernelBuilder:
         self.symbolic()
         if name == "abc.bitconv2d":
             tile = self.bit_convolution(first_var, first)
+        elif name == "abc.dotconv2d":
+            tile = self.byte_convolution(first_var, first)
         elif name == "nn.conv2d":
             tile = self.float_convolution(first_var, first)
         elif name == "nn.max_pool2d":
             tile = self.max_pool(first_var, first)
         else:
             tile = self.nothing()
-        rest = (
-            self.members[1:]
-            if name in ("abc.bitconv2d", "nn.conv2d", "nn.max_pool2d")
-            else (self.members)
-        )
+        rest = self.members[1:] if name in ANCHORS else self.members
         produced: dict[Any, tuple[te.Tensor, tuple[Any, ...]]] = {}
         for var, call in rest:
             if op_name(call) == "abc.encode":
                 produced[var] = self.encode(var, call)
+            elif op_name(call) == "abc.encode_bytes":
+                produced[var] = self.encode_bytes(var, call)
             elif not isinstance(call, (relax.Var, relax.Tuple)):
                 self.values[var] = self.keep(var, self.pointwise(var, call))
         outs, types, shapes = [], [], []
         for number, var in enumerate(results):
             if var in produced:
                 tensor, shape = produced[var]
-                types.append((tuple(tensor.shape), "uint32"))
+                types.append((tuple(tensor.shape), str(tensor.dtype)))
             else:
                 tensor = outputs.float_output(
                     str(number),
@@ -175,7 +178,7 @@ class KernelBuilder:
 
     def layout(self, default: int) -> int:
         for _, call in self.members:
-            if op_name(call) == "abc.encode":
+            if op_name(call) in ENCODINGS:
                 return int(call.attrs["layout_groups"])
         return default
 
@@ -191,24 +194,45 @@ class KernelBuilder:
         planes, alpha = array_of(call.args[1]), array_of(call.args[2])
         base = float(call.attrs["base"])
         weights = np.array([float(w) for w in call.attrs["weights"]])
-        tile = self.kernels.tile(window, self.blocking, len(planes) * len(weights), "bits")
+        pairs = len(planes) * len(weights)
+        tile = self.kernels.tile(window, self.blocking, pairs, "bits", len(planes))
         bits = self.inputs[call.args[0]]
         packed = pack_planes(planes, window, self.blocking)
         counts = self.kernels.counts(
             bits, packed, window, self.blocking, tile, lambda a, n: self.table(a, n)
         )
         sums = Sums(self, window, planes, alpha, base, weights, counts)
+        self.keep_sums(var, sums)
+        return tile
+
+    def byte_convolution(self, var: Any, call: Any) -> Any:
+        window = bit_window(call)
+        self.frame(
+            window.out_height,
+            window.out_width,
+            self.lanes_for(window.out_channels, window.groups),
+        )
+        weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
+        tile = self.kernels.tile(window, self.blocking, 1, "bytes")
+        codes = self.inputs[call.args[0]]
+        acc = self.kernels.dots(
+            codes, weights, zero, window, self.blocking, tile, lambda a, n: self.table(a, n)
+        )
+        self.keep_sums(var, ByteSums(self, weights, array_of(call.args[2]), zero, acc))
+        return tile
+
+    def keep_sums(self, var: Any, sums: Sums | ByteSums) -> None:
+        """Integer sums for what compares them, float values where anything reads those."""
         self.sums = {var: sums}
         if any(
             a is var or a.same_as(var)
             for _, v in self.members[1:]
             for a in operands(v)
-            if op_name(v) != "abc.encode" or not int(v.attrs["count"])
+            if op_name(v) not in ENCODINGS or not int(v.attrs["count"])
         ) or any(r.same_as(var) for r in self.results()):
             self.values[var] = self.keep_float(sums)
-        return tile
 
-    def keep_float(self, sums: Sums) -> Scalar:
+    def keep_float(self, sums: Sums | ByteSums) -> Scalar:
         self.stages += 1
         shape = self.blocking.shape(self.batch, self.height, self.width)
         tensor = stage(f"stage_{self.stages}", shape, sums.value)
@@ -275,7 +299,7 @@ class KernelBuilder:
 
     def nothing(self) -> Any:
         var, first = self.members[0]
-        image = shape_of(first.args[0]) if op_name(first) == "abc.encode" else shape_of(var)
+        image = shape_of(first.args[0]) if op_name(first) in ENCODINGS else shape_of(var)
         blocking = self.lanes_for(int(image[3]), self.layout(1))
         self.frame(int(image[1]), int(image[2]), blocking)
         source = next(a for a in operands(first) if a in self.inputs)
@@ -368,6 +392,46 @@ class KernelBuilder:
         per_group = words(self.blocking.channels // groups)
         shape = (self.batch, self.height, self.width, planes, groups, per_group)
         return tensor, shape
+
+    def encode_bytes(self, var: Any, call: Any) -> tuple[te.Tensor, tuple[Any, ...]]:
+        """The code of the level: from the first level on, a difference a threshold passed."""
+        thresholds, turned = array_of(call.args[1]), array_of(call.args[2]) < 0
+        counted = bool(int(call.attrs["count"])) and call.args[0] in self.sums
+        if int(call.attrs["count"]) and not counted:
+            thresholds = array_of(call.args[3])
+        passes = (
+            self.sums[call.args[0]].passes(thresholds)
+            if counted
+            else self.passes(self.operand(call.args[0]), thresholds)
+        )
+        codes = np.array([int(n) for n in call.attrs["codes"]], np.int32)
+        steps = np.diff(codes)
+        first: Any = tirx.const(int(codes[0]), "int32")
+        rising = [tirx.const(int(n), "int32") for n in steps]
+        table = start = None
+        if turned.any():
+            start = self.per_slot(np.where(turned, codes[-1], codes[0]).astype(np.int32), "start")
+            both = np.where(turned[None], -steps[::-1, None], steps[:, None]).astype(np.int32)
+            table = self.table(self.blocking.spread(both), "rise")
+        zero = tirx.const(0, "int32")
+
+        def code(index: Index) -> Any:
+            total = first if start is None else start(index)
+            for p, rise in enumerate(rising):
+                by = rise if table is None else table[p, self.blocking.slot(index)]
+                total = total + tirx.Select(passes(p, index), by, zero)
+            return total
+
+        self.stages += 1
+        shape = self.blocking.shape(self.batch, self.height, self.width)
+        kept = stage(f"stage_{self.stages}", shape, code)
+        dtype = str(call.attrs["dtype"])
+        tensor = outputs.code_output(
+            str(len(self.tables)), self.batch, self.height, self.width, self.blocking, kept, dtype
+        )
+        groups = int(call.attrs["layout_groups"])
+        slots = code_slots(self.blocking.channels // groups)
+        return tensor, (self.batch, self.height, self.width, groups, slots)
 
     def passes(self, data: Scalar, thresholds: np.ndarray) -> Any:
         table = self.table(self.blocking.spread(thresholds.astype(np.float32), np.inf), "t")

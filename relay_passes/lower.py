@@ -1,7 +1,8 @@
 """Kernels in the place of fused groups.
 
 Every private function made by :mod:`.fuse` becomes a scheduled PrimFunc, called with its tensor
-arguments and its packed constants. ``abc.pool_bits`` has a small kernel of its own.
+arguments and its packed constants. ``abc.pool_bits`` and ``abc.pool_codes`` have small kernels
+of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .encode import turned_channels
 from .fuse import GROUP
 from .kernel import KernelBuilder, Lowered
 from .ops import bit_window
-from .rewrite import bindings, const, emit, hint, op_name, shape_of, substitute
+from .rewrite import bindings, const, dtype_of, emit, hint, op_name, shape_of, substitute
 from .workload import workload_of
 
 
@@ -50,7 +51,7 @@ class Lower:
                     new = substitute(value, env)
                     if isinstance(new, tvm.ir.Call) and new.op in groups:
                         new = self.group(builder, new, groups[new.op], str(new.op.name_hint))
-                    elif op_name(new) == "abc.pool_bits":
+                    elif op_name(new) in POOLS:
                         new = self.pool(builder, new)
                     env[var] = (
                         new if isinstance(new, relax.Tuple) else emit(builder, new, hint(var))
@@ -82,8 +83,10 @@ class Lower:
         return next((shape_of(a)[0] for a in args if not _is_one(shape_of(a)[0])), 1)
 
     def pool(self, builder: Any, call: Any) -> Any:
-        lowered = pool_kernel(call, self.kernels)
-        return call_kernel(builder, lowered, [call.args[0]], "pool_bits", shape_of(call.args[0])[0])
+        name = str(op_name(call))
+        lowered = POOLS[name](call, self.kernels)
+        batch = shape_of(call.args[0])[0]
+        return call_kernel(builder, lowered, [call.args[0]], name.removeprefix("abc."), batch)
 
 
 def _is_one(dim: Any) -> bool:
@@ -169,3 +172,54 @@ def pool_kernel(call: Any, kernels: Kernels) -> Lowered:
     shape = (*head, planes, groups, blocks)
     constants: list[np.ndarray] = [pack_channels(turned, blocking)]
     return Lowered(kernels.rest(func), constants, [(shape, "uint32")], [shape])
+
+
+def pool_codes_kernel(call: Any, kernels: Kernels) -> Lowered:
+    """The largest code of the window; of indices, then the code of that."""
+    dims = shape_of(call.args[0])
+    window, dtype = bit_window(call), dtype_of(call.args[0])
+    groups, slots = dims[3], dims[4]
+    batch = dims[0] if isinstance(dims[0], int) else tirx.Var("batch", "int32")
+    data = te.placeholder((batch, *dims[1:]), dtype, name="codes")
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
+    top, left, _, _ = window.padding
+    padded = any(window.padding)
+    lowest = tirx.const(0 if dtype == "uint8" else -128, dtype)
+    shape = (batch, window.out_height, window.out_width, groups, slots)
+
+    def largest(b: Any, h: Any, w: Any, g: Any, s: Any) -> Any:
+        best = None
+        for i in range(kh):
+            for j in range(kw):
+                y, x = h * sh + i * dh - top, w * sw + j * dw - left
+                item = data[b, y, x, g, s]
+                if padded:
+                    inside = tirx.all(y >= 0, y < dims[1], x >= 0, x < dims[2])
+                    item = tirx.if_then_else(inside, item, lowest)
+                best = item if best is None else tirx.max(best, item)
+        return best
+
+    pooled = te.compute(shape, largest, name="pooled")
+    codes = [int(n) for n in call.attrs["codes"]]
+    if not codes:
+        func = te.create_prim_func([data, pooled])
+        return Lowered(kernels.rest(func), [], [(shape, dtype)], [shape])
+    turned = turned_channels(call)
+    blocking = Blocking(len(turned), groups, WORD)
+    rows = np.where(turned[None], np.array(codes)[::-1, None], np.array(codes)[:, None])
+    spread = blocking.spread(rows.astype(dtype)).reshape(len(codes), groups, slots)
+    table = te.placeholder(spread.shape, dtype, name="table")
+
+    def coded(b: Any, h: Any, w: Any, g: Any, s: Any) -> Any:
+        code = table[0, g, s]
+        for k in range(1, len(codes)):
+            reached = pooled[b, h, w, g, s] >= tirx.const(k, dtype)
+            code = tirx.Select(reached, table[k, g, s], code)
+        return code
+
+    out = te.compute(shape, coded, name="coded")
+    func = te.create_prim_func([data, table, out])
+    return Lowered(kernels.rest(func), [spread], [(shape, dtype)], [shape])
+
+
+POOLS = {"abc.pool_bits": pool_kernel, "abc.pool_codes": pool_codes_kernel}

@@ -11,6 +11,10 @@
                      bits uint32 ``[B, H, W, P, G, words]``
 ``abc.pool_bits``    ``(bits, flip)``: max-pooling of thermometer bits by OR
 ``abc.bitconv2d``    ``abc.bconv2d`` on packed bits
+``abc.encode_bytes`` ``(x, thresholds [N, C], sense [C])``: the code of ``abc.step``'s level, one
+                     byte a channel, ``[B, H, W, G, S]``
+``abc.pool_codes``   ``(codes, turned)``: max-pooling of indices, then their codes
+``abc.dotconv2d``    ``(codes, weights int8 OHWI, scale [OC])``: ``abc.bconv2d`` on codes
 ===================  ==========================================================================
 """
 
@@ -23,9 +27,10 @@ import tvm
 from tvm import relax
 from tvm.ir import Op, make_node, register_op_attr
 
+from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window, pair, words
 
-from .rewrite import shape_of
+from .rewrite import dtype_of, shape_of
 
 
 def _window_of(x_shape: tuple[Any, ...], attrs: Any, kernel: tuple[int, int], oc: int) -> Window:
@@ -72,7 +77,7 @@ def conv_window(call: Any) -> Window:
 
 
 def bit_window(call: Any) -> Window:
-    """Window of ``abc.bitconv2d`` or ``abc.pool_bits``."""
+    """Window of ``abc.bitconv2d``, ``abc.pool_bits``, ``abc.dotconv2d`` or ``abc.pool_codes``."""
     dims = shape_of(call.args[0])
     attrs = call.attrs
     kernel = pair(attrs["kernel"])
@@ -106,6 +111,18 @@ def _infer_pool_bits(call: Any, _: Any) -> Any:
     return _tensor((b, w.out_height, w.out_width, int(call.attrs["planes"]), g, c), "uint32")
 
 
+def _infer_encode_bytes(call: Any, _: Any) -> Any:
+    b, h, w, c = shape_of(call.args[0])
+    groups = int(call.attrs["layout_groups"])
+    return _tensor((b, h, w, groups, code_slots(c // groups)), str(call.attrs["dtype"]))
+
+
+def _infer_pool_codes(call: Any, _: Any) -> Any:
+    b, _, _, g, s = shape_of(call.args[0])
+    w = bit_window(call)
+    return _tensor((b, w.out_height, w.out_width, g, s), dtype_of(call.args[0]))
+
+
 def _infer_bitconv(call: Any, _: Any) -> Any:
     w = bit_window(call)
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
@@ -121,6 +138,9 @@ def register() -> bool:
         "encode": _infer_encode,
         "pool_bits": _infer_pool_bits,
         "bitconv2d": _infer_bitconv,
+        "encode_bytes": _infer_encode_bytes,
+        "pool_codes": _infer_pool_codes,
+        "dotconv2d": _infer_bitconv,
     }.items():
         register_op_attr(f"relax.abc.{name}", "FInferType", infer)
         register_op_attr(f"relax.abc.{name}", "FPurity", True)

@@ -50,15 +50,15 @@ class Sums:
             inside = inside[:1, :1]
         self.classes = inside.shape[:2]
         if self.exact is not None:
-            z = self.exact.weight
+            z = self.exact.weight  # [M, OC]
             unit = _unit(levels, self.exact.level)
             steps = np.rint(weights / unit).astype(np.int64)
             level0 = int(np.rint(base / unit))
-            self.factors = z[:, None] * steps[None]  # [M, P]
-            self.constant = (z[:, None] * (ones * steps.sum())).sum(0) + (
-                z[:, None] * inside * level0
-            ).sum(2)  # [R, C, OC]
-            self.single = self.factors.size == 1
+            self.factors = z[:, None] * steps[None, :, None]  # [M, P, OC]
+            if np.all(self.factors == self.factors[:, :, :1]):
+                self.factors = self.factors[:, :, :1]
+            self.constant = (z * ones * steps.sum()).sum(0) + (z * inside * level0).sum(2)
+            self.single = self.factors.size == 1 and self.factors.item() > 0
             self.whole = self._integer_sum()
             return
         wide = alpha.astype(np.float64)
@@ -79,7 +79,9 @@ class Sums:
         if self.single:
             counts = self.counts
             return lambda i: counts[i[0], i[1], i[2], i[3], i[4], 0, 0, i[5]]
-        table = self.builder.table(self.factors[:, :, None].astype(np.int32), "factor")
+        shared = self.factors.shape[2] == 1
+        factors = self.factors if shared else self.blocking.spread(self.factors)
+        table = self.builder.table(factors.astype(np.int32), "factor")
         total = accumulate.combine(self.counts, table, self.window, self.blocking, "int32")
         return lambda index: total[index]
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from tvm import s_tir, tirx
 
+from abc_tvm.compute.byte_products import DOT
+
 LANES = 32
 """Output channels in one block of lanes."""
 
@@ -54,8 +56,13 @@ def all_lanes(load: Any) -> Any:
     return tirx.BufferLoad(load.source, [*load.indices[:-1], _ramp(load.indices[-1])])
 
 
+def ramp(index: Any, first: int, count: int) -> Any:
+    """``count`` indices from ``first`` on, of the type of ``index``."""
+    return tirx.Ramp(tirx.const(first, index.ty.dtype), _one(index), count)
+
+
 def _ramp(lane: Any) -> Any:
-    return tirx.Ramp(tirx.const(0, lane.ty.dtype), _one(lane), LANES)
+    return ramp(lane, 0, LANES)
 
 
 def _one(index: Any) -> Any:
@@ -111,8 +118,16 @@ def _visit(stmt: Any, table: _Tables) -> Any:
 
 
 def _lower(loop: Any, table: _Tables) -> Any:
-    """The instruction in place of ``loop``, where it is the loop over lanes of a known block."""
+    """The instruction in place of ``loop``, where it is the loop over lanes of a known block.
+
+    A dot product has one more loop inside, over the channels that it sums.
+    """
     inner = loop.body
+    if isinstance(inner, tirx.For) and isinstance(inner.body, s_tir.SBlockRealize):
+        if DOT not in inner.body.block.annotations:
+            return None
+        first = _lower(inner, table)
+        return None if first is None else _first_turn(loop, first)
     if not isinstance(inner, s_tir.SBlockRealize):
         return None
     block = inner.block
@@ -120,14 +135,13 @@ def _lower(loop: Any, table: _Tables) -> Any:
     if emit is None or not isinstance(block.body, tirx.BufferStore):
         return None
     lowered = _with_body(block, emit(block.body), None)
-    # A loop over the first lane alone: every index in it is that of the first lane.
-    return tirx.For(
-        loop.loop_var,
-        loop.min,
-        _one(loop.loop_var),
-        tirx.ForKind.SERIAL,
-        s_tir.SBlockRealize(inner.iter_values, inner.predicate, lowered),
-    )
+    realize = s_tir.SBlockRealize(inner.iter_values, inner.predicate, lowered)
+    return _first_turn(loop, realize)
+
+
+def _first_turn(loop: Any, body: Any) -> Any:
+    """``loop`` over the first lane alone: every index in it is that of the first lane."""
+    return tirx.For(loop.loop_var, loop.min, _one(loop.loop_var), tirx.ForKind.SERIAL, body)
 
 
 def _with_body(block: Any, body: Any, init: Any) -> Any:

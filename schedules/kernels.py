@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tvm import s_tir, te
 
-from abc_tvm.compute import accumulate, float_steps
+from abc_tvm.compute import accumulate, byte_products, float_steps
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_sums import STRIDES, byte_counts, pack_bytes, pack_steps, step_counts
 from abc_tvm.compute.geometry import Window
@@ -17,16 +17,18 @@ from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
 from abc_tvm.targets import Device
 
 from . import blocks, neon
+from .choice import Choice
 from .generic import schedule_any
 from .intrinsics import INSTRUCTIONS
 from .lanes import schedule_lanes
 from .neon.bits32 import schedule_bits
 from .neon.instructions32 import TABLE
 from .neon.steps import Core, schedule_steps
-from .neon.tiles import choose_bits, choose_floats
-from .tiles import choose_tile
+from .neon.tiles import choose_bits, choose_dots, choose_floats
+from .tiles import Kind, choose_tile
 from .window import schedule_window
 from .x86 import family
+from .x86.dot import instruction
 from .x86.nibbles import schedule_nibbles
 
 Table = Callable[[np.ndarray, str], te.Tensor]
@@ -40,15 +42,19 @@ class Kernels:
         self.device = device
 
     def tile(
-        self, window: Window, blocking: Blocking, pairs: int, kind: Literal["bits", "float"]
+        self, window: Window, blocking: Blocking, pairs: int, kind: Kind, bases: int = 1
     ) -> Tile:
-        """Register tile of a convolution; ``pairs`` planes, ``kind`` "bits" or "float"."""
+        """Register tile of a convolution; ``pairs`` of planes (1 for floats and bytes).
+
+        ``bases`` of the planes are weights'.
+        """
         counted = neon.family(self.device)
         if kind == "bits" and counted is not None:
             return choose_bits(counted, window, blocking, pairs)
         if counted in neon.STEPS:
-            return choose_floats(window, blocking, in_order=self.device.in_order)
-        return choose_tile(self.device, window, blocking, pairs, kind=kind)
+            choose = choose_dots if kind == "bytes" else choose_floats
+            return choose(window, blocking, in_order=self.device.in_order)
+        return choose_tile(self.device, window, blocking, pairs, kind=kind, bases=bases)
 
     def counts(
         self,
@@ -87,8 +93,26 @@ class Kernels:
             return float_steps.step_products(data, steps, window, blocking, tile)
         return accumulate.products(data, table(weights, "weight"), window, blocking, tile)
 
-    def window(self, func: Any, tile: Tile) -> Any:
-        """Schedule a fused convolution."""
+    def dots(
+        self,
+        codes: te.Tensor,
+        weights: np.ndarray,
+        zero: int,
+        window: Window,
+        blocking: Blocking,
+        tile: Tile,
+        table: Table,
+    ) -> te.Tensor:
+        """Sums of a convolution on bytes: see ``compute.byte_products.byte_products``."""
+        packed = byte_products.pack_quads(weights, blocking)
+        if neon.family(self.device) in neon.STEPS:
+            steps = table(byte_products.pack_steps(packed, tile), "weight")
+            return byte_products.step_byte_products(codes, steps, window, blocking, tile, zero)
+        quads = table(packed, "weight")
+        return byte_products.byte_products(codes, quads, window, blocking, tile, zero)
+
+    def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
+        """Schedule a fused convolution; ``choice`` is the rest of a tuning record."""
         sch = s_tir.Schedule(func)
         if "acc" not in blocks.names(sch):  # nothing depends on the convolution
             return schedule_any(func)
@@ -97,20 +121,21 @@ class Kernels:
             func = sch.mod["main"]
         cores, counted = self.device.cores, neon.family(self.device)
         if counted == "bytes32" and "byte_acc" in blocks.names(sch):
-            return schedule_bits(func, tile, cores=cores)
+            return schedule_bits(func, tile, cores=cores, choice=choice)
         if STRIDES in sch.get(sch.get_sblock("acc")).annotations:
             core = Core(dot=counted == "dot", in_order=self.device.in_order)
-            return schedule_steps(func, tile, core, cores=cores)
+            return schedule_steps(func, tile, core, cores=cores, choice=choice)
         if "byte_acc" in blocks.names(sch):
-            return schedule_nibbles(func, tile, cores=cores)
-        return schedule_window(func, tile, cores=cores)
+            return schedule_nibbles(func, tile, cores=cores, choice=choice)
+        dot = instruction(self.device)
+        return schedule_window(func, tile, cores=cores, choice=choice, dot=dot)
 
-    def lanes(self, func: Any) -> Any:
+    def lanes(self, func: Any, choice: Choice | None = None) -> Any:
         """Schedule a fused kernel without a reduction."""
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # the result is constant
             return schedule_any(func)
         thirty_two = neon.family(self.device) == "bytes32"
-        return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS)
+        return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS, choice)
 
     def rest(self, func: Any) -> Any:
         """Schedule any other kernel: parallel outside, vectors inside."""

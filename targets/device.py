@@ -39,9 +39,12 @@ class Cost:
     ``pair`` is the cost of one binary pair: one weight bit and one activation bit, xored,
     counted and added. A layer of M weight bases and N activation bases takes M·N pairs where
     the float layer takes one multiply-add, so bits win where ``M * N * pair`` is below 1.
+    ``dot`` is the cost of a multiply-add of two bytes, on processors with dot products of four
+    bytes (AVX-512 VNNI, AVX-VNNI, Arm's dot product); ``None`` on others.
     """
 
     pair: float
+    dot: float | None = None
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,11 @@ def _device(table: dict[str, Any], path: Path) -> Device:
     cost = table["cost"]
     if not isinstance(cost, dict):
         raise _wrong(path, "cost", "a table [cost]")
-    _check_keys(cost, [f.name for f in fields(Cost)], path, prefix="cost.")
+    _check_keys(cost, [f.name for f in fields(Cost)], path, frozenset({"dot"}), prefix="cost.")
+    if "gpu" in table and "dot" in cost:
+        raise TargetError(
+            f"{path}: the field cost.dot is for processors; a GPU has no kernels on bytes"
+        )
     return Device(
         name=path.stem,
         description=_text(table, "description", path),
@@ -234,7 +241,10 @@ def _device(table: dict[str, Any], path: Path) -> Device:
         l1d_kib=_count(table, "l1d_kib", path),
         l2_kib=_count(table, "l2_kib", path),
         l3_kib=_count(table, "l3_kib", path, least=0),
-        cost=Cost(pair=_pair(cost["pair"], path)),
+        cost=Cost(
+            pair=_ratio(cost["pair"], "pair", path),
+            dot=_ratio(cost["dot"], "dot", path) if "dot" in cost else None,
+        ),
         runtime=_truth(table, "runtime", path, default=True),
         in_order=_truth(table, "in_order", path, default=False),
         gpu=_gpu(table["gpu"], path) if "gpu" in table else None,
@@ -307,7 +317,7 @@ def _features(value: object, path: Path) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _pair(value: object, path: Path) -> float:
+def _ratio(value: object, key: str, path: Path) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1e6:
-        raise _wrong(path, "cost.pair", "a number above 0 (one float32 multiply-add is 1.0)")
+        raise _wrong(path, f"cost.{key}", "a number above 0 (one float32 multiply-add is 1.0)")
     return float(value)

@@ -66,6 +66,7 @@ _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
 # Best first: the features that a family's schedules rely on, and the shipped device that stands
 # in for what cannot be seen from here (registers, costs, cache sizes in a bare container).
 _FAMILIES = (
+    (_AVX512 | {"avx512vpopcntdq", "avx512fp16"}, "sapphirerapids"),
     (_AVX512 | {"avx512vpopcntdq"}, "zen4"),
     (_AVX512, "skylake-avx512"),
     (_AVX2, "haswell"),
@@ -110,6 +111,8 @@ def detect(root: Path = Path("/")) -> Device:
     shipped = (load(name) for name in names())
     model = next((d for d in shipped if (d.cpu, d.isa) == (cpu, stand_in.isa)), stand_in)
     caches = _caches(root)
+    dots = {"avx512vnni"} if model.vector_bits == 512 else {"avxvnni"}
+    cost = model.cost if dots <= host else replace(model.cost, dot=None)
     device = replace(
         model,
         name=NATIVE,
@@ -117,6 +120,7 @@ def detect(root: Path = Path("/")) -> Device:
         cpu=cpu,
         features=(),
         cores=len(os.sched_getaffinity(0)),
+        cost=cost,
         l1d_kib=caches.get("1", model.l1d_kib),
         l2_kib=caches.get("2", model.l2_kib),
         l3_kib=caches.get("3", model.l3_kib),

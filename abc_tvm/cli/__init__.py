@@ -18,6 +18,7 @@ from abc_tvm.cli.bench import bench
 from abc_tvm.cli.bundle import bundle
 from abc_tvm.cli.compile import compile_
 from abc_tvm.cli.inspect import inspect
+from abc_tvm.cli.profile import profile
 from abc_tvm.cli.records import records
 from abc_tvm.cli.run import run
 from abc_tvm.cli.targets import targets
@@ -39,7 +40,11 @@ def commands(debug: bool) -> None:
     """Compile binarized networks (ABC-Net and its relatives) to xor-popcount kernels."""
 
 
-for command in (inspect, compile_, bundle, run, verify, tune, records, bench, zoo, targets):
+COMMANDS = (
+    inspect, compile_, bundle, run, verify, tune, records, bench, profile, zoo, targets
+)  # fmt: skip
+
+for command in COMMANDS:
     commands.add_command(command)
 
 

@@ -24,11 +24,8 @@ from abc_tvm.files import check_writable
 @click.option("--name", help="With --format c: the beginning of all names. [default: MODEL]")
 @options.batch
 @options.lowering
-@click.option(
-    "--records",
-    metavar="DIR",
-    help="Folder of tuning records (see tune). It goes before the records that ship.",
-)
+@options.allow_int8
+@options.records
 @click.option("--debug-dump", metavar="DIR", help="Write the graph after each pass to DIR.")
 @options.as_json
 def compile_(
@@ -39,6 +36,7 @@ def compile_(
     name: str | None,
     batch: int | None,
     lowering: str,
+    allow_int8: float | None,
     records: str | None,
     debug_dump: str | None,
     as_json: bool,
@@ -63,6 +61,7 @@ def compile_(
                 name=name,
                 batch=batch,
                 lowering=lowering,
+                allow_int8=allow_int8,
                 debug_dump=debug_dump,
                 records=records,
                 progress=tell,
@@ -79,6 +78,7 @@ def compile_(
                 target,
                 batch=batch,
                 lowering=lowering,
+                allow_int8=allow_int8,
                 debug_dump=debug_dump,
                 records=records,
                 progress=tell,

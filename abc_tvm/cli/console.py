@@ -64,16 +64,23 @@ def layer_table(report: Report) -> Table:
 
 
 def summary(report: Report) -> str:
-    """One line: how much of a network runs on bits, and what its weights take."""
+    """One line: how much of a network runs on bits and bytes, and what its weights take."""
     facts = report.json()
     if not report.binarized:
         return "nothing is binarized: every layer is compiled in float (the reasons: inspect)"
-    share = facts["bitserial_macs"] / max(facts["macs"], 1)
-    return (
-        f"{facts['bitserial_layers']} of {len(report)} layers on bits ({share:.0%} of the "
-        f"multiply-adds); weights {size(facts['weight_bytes'])}, in float32 "
-        f"{size(facts['float_weight_bytes'])}"
-    )
+    parts = []
+    for lowering, kind in (("bitserial", "bits"), ("int8", "bytes")):
+        if facts[f"{lowering}_layers"]:
+            share = facts[f"{lowering}_macs"] / max(facts["macs"], 1)
+            count = facts[f"{lowering}_layers"]
+            parts.append(
+                f"{count} of {len(report)} layers on {kind} ({share:.0%} of the multiply-adds)"
+            )
+    if report.rounded:
+        worst = max(layer.error_bound or 0.0 for layer in report.rounded)
+        parts.append(f"{len(report.rounded)} of them rounded, by at most {worst:.2%} of a sum")
+    weights = (size(facts[name]) for name in ("weight_bytes", "float_weight_bytes"))
+    return "{}; weights {}, in float32 {}".format(", ".join(parts), *weights)
 
 
 def size(count: int) -> str:

@@ -12,13 +12,16 @@ from abc_tvm.cli.console import layer_table, print_json, progress, summary, tabl
 @options.model
 @options.target()
 @options.lowering
+@options.allow_int8
 @options.as_json
-def inspect(model: str, target: str, lowering: str, as_json: bool) -> None:
+def inspect(
+    model: str, target: str, lowering: str, allow_int8: float | None, as_json: bool
+) -> None:
     """Show how each layer of MODEL.onnx would be compiled, and why."""
     from abc_tvm import api
 
     with progress(f"inspect {model}"):
-        report = api.inspect(model, target, lowering=lowering)
+        report = api.inspect(model, target, lowering=lowering, allow_int8=allow_int8)
     console = tables(as_json)
     console.print(layer_table(report))
     console.print(summary(report))

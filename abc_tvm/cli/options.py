@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
+
+MOST_ERROR = 0.02
+"""What ``--allow-int8`` alone allows."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -14,15 +18,49 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 batch = click.option("--batch", type=click.IntRange(min=1), help="Fix a symbolic batch dimension.")
 lowering = click.option(
     "--lowering",
-    type=click.Choice(["auto", "bitserial", "float"]),
+    type=click.Choice(["auto", "bitserial", "int8", "float"]),
     default="auto",
     show_default=True,
-    help="auto: bits where they are faster; bitserial: wherever possible; float: nowhere.",
+    help="auto: what is fastest and exact, for each layer; bitserial, int8: wherever possible.",
+)
+records = click.option(
+    "--records",
+    metavar="DIR",
+    help="Folder of tuning records (see tune). It goes before the records that ship.",
 )
 threads = click.option(
     "--threads",
     type=click.IntRange(min=1),
     help="Threads of one run. [default: TVM_NUM_THREADS, else all processors]",
+)
+
+
+def allow_int8(command: F) -> F:
+    """``--allow-int8`` and ``--int8-error``, as one argument: the error, ``None`` without both."""
+
+    @functools.wraps(command)
+    def run(*, allow_int8: bool, int8_error: float | None, **rest: Any) -> Any:
+        error = int8_error or (MOST_ERROR if allow_int8 else None)
+        return command(allow_int8=error, **rest)
+
+    for option in reversed(_ROUNDING):
+        run = option(run)
+    return cast(F, run)
+
+
+_ROUNDING = (
+    click.option(
+        "--allow-int8",
+        is_flag=True,
+        help="Layers on bytes also where their levels must be rounded, if that is faster.",
+    ),
+    click.option(
+        "--int8-error",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="SHARE",
+        help="The most that rounding may change a sum by, of the largest that it can be; allows "
+        f"int8. [default: {MOST_ERROR}]",
+    ),
 )
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
@@ -15,7 +17,8 @@ from abc_tvm.cli.console import errors, print_json, progress, tables
 from abc_tvm.errors import UserError
 
 if TYPE_CHECKING:
-    from abc_tvm.tuning.tuner import Progress, Tuner
+    from abc_tvm.tuning.tune import NetworkTuner
+    from abc_tvm.tuning.tuner import Progress
 
 
 @click.command()
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of a kernel. [default: 1]")
 @options.batch
 @options.lowering
+@options.allow_int8
+@options.device
 @options.as_json
 def tune(
     model: str,
@@ -45,21 +50,33 @@ def tune(
     threads: int | None,
     batch: int | None,
     lowering: str,
+    allow_int8: float | None,
+    rpc: str | None,
+    rpc_tracker: str | None,
+    rpc_key: str | None,
+    rpc_timeout: float,
     as_json: bool,
 ) -> None:
-    """Measure schedules for the layers of MODEL.onnx on this machine and keep them in DIR."""
+    """Measure schedules for the layers of MODEL.onnx and keep them in DIR.
+
+    On this machine, or with --rpc or --rpc-tracker on devices.
+    """
     from abc_tvm.api import device_of
     from abc_tvm.tuning import tune as work
 
     device = device_of(target)
-    settings: dict[str, Any] = {
-        "trials": work.DEFAULT_TRIALS, "seconds": None, "seed": 0, "threads": 1,
-        "batch": None, "lowering": lowering,
+    devices = {"rpc": rpc, "rpc_tracker": rpc_tracker, "rpc_key": rpc_key}
+    asked: dict[str, Any] = {
+        "trials": trials, "seconds": seconds, "seed": seed, "threads": threads, "batch": batch,
+        "lowering": lowering, "allow_int8": allow_int8, "rpc_timeout": rpc_timeout, **devices,
     }  # fmt: skip
+    defaults = {"trials": work.DEFAULT_TRIALS, "seed": 0, "threads": 1}
+    settings = {name: defaults.get(name, value) for name, value in asked.items()}
     if resume:
         settings |= work.stored_settings(records, device)
-    given = {"trials": trials, "seconds": seconds, "seed": seed, "threads": threads, "batch": batch}
-    settings |= {name: value for name, value in given.items() if value is not None}
+    if any(devices.values()):
+        settings |= devices
+    settings |= {name: asked[name] for name in asked if _given(name)}
 
     def say(text: str) -> None:
         click.echo(f"abc-tvm: {text}", err=True)
@@ -82,8 +99,13 @@ def tune(
         raise KeyboardInterrupt
 
 
+def _given(name: str) -> bool:
+    """Whether the command line has the option."""
+    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
 @contextmanager
-def _live() -> Iterator[Callable[[Tuner], None]]:
+def _live() -> Iterator[Callable[[NetworkTuner], None]]:
     """Shows the table of tasks on a terminal; nothing elsewhere."""
     console = errors()
     if not console.is_terminal:
@@ -93,12 +115,16 @@ def _live() -> Iterator[Callable[[Tuner], None]]:
         yield lambda tuner: live.update(_progress(tuner))
 
 
-def _progress(tuner: Tuner) -> Table:
+def _progress(tuner: NetworkTuner) -> Group:
+    machines = [f"{m.name}: {m.measured} measured {m.doing}" for m in tuner.runner.machines]
+    return Group(_tasks(tuner), *machines)
+
+
+def _tasks(tuner: NetworkTuner) -> Table:
     eta = "?" if tuner.eta is None else f"{tuner.eta:.0f} s"
     table = Table(title=f"{tuner.measured} measured in {tuner.elapsed:.0f} s, {eta} left")
-    for name in ("layer", "times", "best µs", "GMAC/s", "of the best", "trials left", ""):
+    for name in ("layer", "times", "best µs", "GMAC/s", "of peak", "trials left", ""):
         table.add_column(name, justify="left" if name in ("layer", "") else "right")
-    peaks = _peaks(tuner)
     for row in tuner.rows:
         rate = row.gmacs()
         table.add_row(
@@ -106,25 +132,19 @@ def _progress(tuner: Tuner) -> Table:
             str(row.task.count),
             "" if row.best is None else f"{row.best * 1e6:.1f}",
             "" if rate is None else f"{rate:.1f}",
-            "" if rate is None else f"{rate / peaks[row.task.workload.layer.kind]:.0%}",
+            _percent(tuner.share(row)),
             str(row.left),
             row.note,
         )
     return table
 
 
-def _peaks(tuner: Tuner) -> dict[str, float]:
-    """The highest rate among the layers of a kind: what this machine has shown that it can."""
-    peaks: dict[str, float] = {}
-    for row in tuner.rows:
-        kind = row.task.workload.layer.kind
-        peaks[kind] = max(peaks.get(kind, 1e-9), row.gmacs() or 0.0)
-    return peaks
-
-
-def _summary(tuner: Tuner) -> Table:
+def _summary(tuner: NetworkTuner) -> Table:
     table = Table(title=f"{tuner.measured} choices measured in {tuner.elapsed:.0f} s")
-    columns = ("layer", "times", "choices", "default µs", "tuned µs", "gain", "GMAC/s", "choice")
+    columns = (
+        "layer", "times", "choices", "default µs", "tuned µs", "gain", "GMAC/s", "of peak",
+        "choice",
+    )  # fmt: skip
     for name in columns:
         table.add_column(name, justify="left" if name in ("layer", "choice") else "right")
     for row in tuner.rows:
@@ -139,22 +159,22 @@ def _summary(tuner: Tuner) -> Table:
             after,
             gain,
             "" if rate is None else f"{rate:.1f}",
+            _percent(tuner.share(row)),
             "" if row.winner is None else str(row.winner),
         )
-    total, tuned = _totals(tuner)
-    if total:
-        table.add_row("all", "", "", _us(total), _us(tuned), f"{total / tuned:.2f}x", "", "")
+    totals = tuner.totals()
+    if totals is not None:
+        total, tuned = totals
+        table.add_row("network", "", "", _us(total), _us(tuned), f"{total / tuned:.2f}x")
     return table
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
 
 
 def _us(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1e6:.1f}"
-
-
-def _totals(tuner: Tuner) -> tuple[float, float]:
-    pairs = [(r.before, r.after, r.task.count) for r in tuner.rows]
-    done = [(b, a, n) for b, a, n in pairs if b is not None and a is not None]
-    return sum(b * n for b, _, n in done), sum(a * n for _, a, n in done)
 
 
 def _json(
@@ -162,10 +182,10 @@ def _json(
     target: str,
     records: str,
     settings: dict[str, Any],
-    tuner: Tuner,
+    tuner: NetworkTuner,
     interrupted: bool,
 ) -> dict[str, Any]:
-    before, after = _totals(tuner)
+    before, after = tuner.totals() or (None, None)
     return {
         "model": model,
         "target": target,
@@ -174,9 +194,12 @@ def _json(
         "measured": tuner.measured,
         "seconds": tuner.elapsed,
         "interrupted": interrupted,
-        "default_us": before * 1e6,
-        "tuned_us": after * 1e6,
-        "tasks": [_row(row) for row in tuner.rows],
+        "machines": {machine.name: machine.measured for machine in tuner.runner.machines},
+        "default_us": None if before is None else before * 1e6,
+        "tuned_us": None if after is None else after * 1e6,
+        "peak_gmacs": tuner.peaks,
+        "lowerings": tuner.lowerings(),
+        "tasks": [{**_row(row), "of_peak": tuner.share(row)} for row in tuner.rows],
     }
 
 

@@ -24,6 +24,7 @@ EXIT_MISMATCH = 1
 @click.option("--per-layer", is_flag=True, help="Show the flipped bits before each layer.")
 @options.batch
 @options.lowering
+@options.allow_int8
 @options.as_json
 def verify(
     model: str,
@@ -32,6 +33,7 @@ def verify(
     per_layer: bool,
     batch: int | None,
     lowering: str,
+    allow_int8: float | None,
     as_json: bool,
 ) -> int:
     """Compile MODEL.onnx and compare it with onnxruntime. Exit code 1 if they differ.
@@ -45,7 +47,13 @@ def verify(
     inputs = None if source is None else read_arrays(source)
     with progress(f"verify {model}") as tell:
         outcome = check.verify(
-            model, target, inputs=inputs, batch=batch, lowering=lowering, progress=tell
+            model,
+            target,
+            inputs=inputs,
+            batch=batch,
+            lowering=lowering,
+            allow_int8=allow_int8,
+            progress=tell,
         )
     console = tables(as_json)
     if per_layer:

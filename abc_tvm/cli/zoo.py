@@ -15,6 +15,7 @@ from abc_tvm.files import check_writable, write_atomically
 @click.option("-N", "n", type=int, default=1, show_default=True, help="Activation bases.")
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="The file to write.")
 @click.option("--float", "as_float", is_flag=True, help="The float network of this architecture.")
+@click.option("--grid", is_flag=True, help="Scales that bytes hold exactly: powers of two apart.")
 @click.option("--image-size", type=int, help="Pixels of height and width. [default: its own]")
 @click.option("--batch", type=click.IntRange(min=1), help="Fixed batch. [default: symbolic]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
@@ -24,6 +25,7 @@ def zoo(
     n: int,
     output: str,
     as_float: bool,
+    grid: bool,
     image_size: int | None,
     batch: int | None,
     seed: int,
@@ -38,7 +40,7 @@ def zoo(
 
     check_writable(output)
     if name in pretrained.names():
-        given = [as_float, m != 1, n != 1, image_size, batch, seed]
+        given = [as_float, grid, m != 1, n != 1, image_size, batch, seed]
         if any(given):
             raise UserError(f"zoo: {name} is a trained network; it takes -o and no other option")
         data = pretrained.path(name).read_bytes()
@@ -49,7 +51,9 @@ def zoo(
     if as_float:
         model = networks.build_float(name, image_size=image_size, batch=open_batch, seed=seed)
     else:
-        model = networks.build(name, m, n, image_size=image_size, batch=open_batch, seed=seed)
+        model = networks.build(
+            name, m, n, image_size=image_size, batch=open_batch, seed=seed, grid=grid
+        )
     data = model.SerializeToString()
     write_atomically(output, data)
     tables(False).print(f"wrote {output} ({size(len(data))})", soft_wrap=True)

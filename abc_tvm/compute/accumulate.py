@@ -7,7 +7,7 @@ activation broadcast, reduction over ``kh, kw, c``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from tvm import te, tirx
 
@@ -17,13 +17,18 @@ from .lanes import Blocking
 IMAGE = "abc_image"
 """Annotation of a ``pad`` block: columns of border before the image, columns of the image."""
 
+Planes = Literal["inside", "weights", "activations", "outside"]
+"""Which planes are a loop round the reduction, one after the other ("outside": both kinds)."""
+
+PLANES: tuple[Planes, ...] = get_args(Planes)
+
 
 @dataclass(frozen=True)
 class Tile:
     """What one pass of the inner loops holds in registers.
 
-    ``rows x columns`` output pixels times ``blocks`` lane blocks (times the planes). Extents
-    that do not divide the output are rounded up: the surplus is computed and dropped.
+    ``rows x columns`` output pixels times ``blocks`` lane blocks times the pairs of planes.
+    Extents that do not divide the output are rounded up: the surplus is computed and dropped.
     """
 
     rows: int = 1
@@ -31,6 +36,13 @@ class Tile:
     blocks: int = 1
     parts: int = 1
     """Passes in which the registers of one lane block are worked through."""
+    planes: Planes = "inside"
+    """"inside": every pair in one pass, so that all share the loads of both its planes."""
+
+    def pairs(self, bases: int, pairs: int) -> int:
+        """Pairs of planes in one pass, of ``pairs`` with ``bases`` weight planes."""
+        held = {"inside": pairs, "weights": pairs // bases, "activations": bases, "outside": 1}
+        return held[self.planes]
 
     def padded(self, window: Window) -> tuple[int, int]:
         """Output height and width rounded up to whole tiles."""
@@ -40,8 +52,10 @@ class Tile:
         )
 
 
-def pad_spatial(data: te.Tensor, window: Window, tile: Tile, copies: int = 0) -> te.Tensor:
-    """Border of zeros round ``data [B, H, W, ...]``, wide enough for whole tiles.
+def pad_spatial(
+    data: te.Tensor, window: Window, tile: Tile, copies: int = 0, fill: int = 0
+) -> te.Tensor:
+    """Border of ``fill`` round ``data [B, H, W, ...]``, wide enough for whole tiles.
 
     Returns ``data`` itself where nothing is to be added. With ``copies`` every element is there
     so many times, along a new last axis.
@@ -58,7 +72,7 @@ def pad_spatial(data: te.Tensor, window: Window, tile: Tile, copies: int = 0) ->
     def value(b: Any, h: Any, w: Any, *rest: Any) -> Any:
         inside = te.all(h >= top, h < window.height + top, w >= left, w < window.width + left)
         return tirx.if_then_else(
-            inside, data[(b, h - top, w - left, *rest[:last])], tirx.const(0, data.dtype)
+            inside, data[(b, h - top, w - left, *rest[:last])], tirx.const(fill, data.dtype)
         )
 
     return te.compute(shape, value, name="pad", attrs={IMAGE: [left, window.width]})

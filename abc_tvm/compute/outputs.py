@@ -39,6 +39,24 @@ def float_output(
     return te.compute((batch, height, width, blocking.channels), crop, name=f"crop_{name}")
 
 
+def code_output(
+    name: str,
+    batch: Dim,
+    height: int,
+    width: int,
+    blocking: Blocking,
+    codes: te.Tensor,
+    dtype: str,
+) -> te.Tensor:
+    """Store int32 ``codes`` as bytes.
+
+    Returns uint8 or int8 ``[B, H, W, G, O, L]``, the same memory as
+    ``[B, H, W, G, S]`` of :func:`abc_tvm.compute.byte_products.byte_products`.
+    """
+    shape = blocking.shape(batch, height, width)
+    return stage(f"code_{name}", shape, lambda index: codes[index].astype(dtype))
+
+
 def bit_output(
     name: str,
     batch: Dim,

@@ -78,7 +78,7 @@ def _ports(info: Info) -> str:
     """One line per input and output: side, dtype, rank, extents (-1: the open batch), name."""
     lines = [_line("input", port) for port in info.inputs]
     lines += [_line("output", port) for port in info.outputs]
-    if any(layer["lowering"] == "bitserial" for layer in info.layers):
+    if any(layer["lowering"] != "float" for layer in info.layers):
         lines.append("binarized")
     return "\n".join(lines) + "\n"
 

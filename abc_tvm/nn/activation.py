@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from abc_tvm.errors import InputError
 from abc_tvm.nn.estimators import activation_bases, combine
+from abc_tvm.nn.grid import grid_unit, on_grid
 
 
 class ABCActivation(nn.Module):
@@ -19,6 +21,7 @@ class ABCActivation(nn.Module):
 
     Args:
         N: number of activation bases, at least 1.
+        grid: β are multiples of a power of two (see :mod:`abc_tvm.nn.grid`).
 
     Attributes:
         v: shifts, parameter ``[N]``. They begin so that the thresholds ``0.5 − v_n`` cut the
@@ -33,13 +36,15 @@ class ABCActivation(nn.Module):
     """
 
     initial_v: Tensor
+    unit: Tensor | None
 
-    def __init__(self, N: int = 1) -> None:
+    def __init__(self, N: int = 1, *, grid: bool = False) -> None:
         super().__init__()
         v, beta = initial_bases(N)
         self.v = nn.Parameter(v)
         self.beta = nn.Parameter(beta)
         self.register_buffer("initial_v", v.clone())
+        self.register_buffer("unit", grid_unit(beta) if grid else None)
 
     @property
     def N(self) -> int:
@@ -48,12 +53,27 @@ class ABCActivation(nn.Module):
 
     def forward(self, real: Tensor) -> Tensor:
         """R ``[...]`` to ``Σ_n β_n A_n`` ``[...]``."""
-        if self.training:
-            return activation_bases(real, self.v, self.beta)
-        return combine(real, self.v, self.beta)
+        if not self.training:
+            return combine(real, self.v, self.scales())
+        if self.unit is not None:
+            self.unit = grid_unit(self.beta)
+        return activation_bases(real, self.v, self.scales())
+
+    def scales(self) -> Tensor:
+        """β as it is used, ``[N]``: on the grid if there is one, as of the last training step."""
+        if self.unit is None:
+            return self.beta
+        beta = self.beta if self.training else self.beta.detach()
+        return on_grid(beta, self.unit)
+
+    def train(self, mode: bool = True) -> Any:
+        super().train(mode)
+        if not mode and self.unit is not None:
+            self.unit = grid_unit(self.beta)
+        return self
 
     def extra_repr(self) -> str:
-        return f"N={self.N}"
+        return f"N={self.N}" + ("" if self.unit is None else ", beta on a grid")
 
 
 def initial_bases(N: int) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,7 @@ def binarize(
     keep_last: bool = True,
     per_channel: bool = False,
     train_u: bool = False,
+    grid: bool = False,
     verbose: bool = True,
 ) -> fx.GraphModule:
     """A new network with ABC layers; ``model`` stays as it is.
@@ -78,6 +79,8 @@ def binarize(
         keep_first, keep_last: leave the first, the last layer float, as is usual.
         per_channel: one α for every output channel.
         train_u: train the shifts of the weight bases.
+        grid: train α and β as multiples of a power of two, for layers on bytes
+            (see :mod:`abc_tvm.nn.grid`).
         verbose: print :func:`summary` as a table on stderr.
 
     Raises:
@@ -93,7 +96,7 @@ def binarize(
         whys = "; ".join(f"{name}: {reason}" for name, reason in list(plan.items())[:4])
         raise UnsupportedError(f"{type(model).__name__}: no layer to convert ({whys or 'none'})")
     chosen = {name for name, reason in plan.items() if reason is None}
-    rewriter = _Rewriter(network, N, chosen)
+    rewriter = _Rewriter(network, N, chosen, grid)
     rows: dict[str, Conversion] = {}
     for node in list(network.graph.nodes):
         name = str(node.target)
@@ -103,7 +106,7 @@ def binarize(
         layer = network.get_submodule(name)
         if name in chosen:
             if name not in rows:  # a module that is called twice is converted once
-                network.set_submodule(name, _convert(layer, M, per_channel, train_u))
+                network.set_submodule(name, _convert(layer, M, per_channel, train_u, grid))
             reason = rewriter.binarize_input(node)
         shape = tuple(getattr(layer, "weight").shape)  # noqa: B009
         row = Conversion(name, _class(layer), shape, name in chosen, reason or "")
@@ -170,12 +173,13 @@ def _obstacle(layer: nn.Module) -> str | None:
     return None
 
 
-def _convert(layer: nn.Module, M: int, per_channel: bool, train_u: bool) -> nn.Module:
+def _convert(layer: nn.Module, M: int, per_channel: bool, train_u: bool, grid: bool) -> nn.Module:
     options: dict[str, Any] = {
         "M": M,
         "N": None,
         "per_channel": per_channel,
         "train_u": train_u,
+        "grid": grid,
         "bias": layer.bias is not None,
         "device": layer.weight.device,
         "dtype": layer.weight.dtype,
@@ -207,11 +211,13 @@ def _class(layer: nn.Module) -> str:
 class _Rewriter:
     """Puts activation bases in front of layers."""
 
-    def __init__(self, network: fx.GraphModule, N: int, converted: Container[object]) -> None:
+    def __init__(
+        self, network: fx.GraphModule, N: int, converted: Container[object], grid: bool
+    ) -> None:
         self.network = network
         self.converted = converted
         self.graph = network.graph
-        self.N = N
+        self.N, self.grid = N, grid
         self.made: dict[fx.Node, tuple[fx.Node, str]] = {}
 
     def binarize_input(self, node: fx.Node) -> str:
@@ -252,13 +258,13 @@ class _Rewriter:
             changes = ["batch normalization added"]
         else:  # a sum, or others read the tensor: it stays as it is
             value = self._insert(x, "abc_norm", self._norm_before(layer), layer)
-            value = self._insert(value, "abc", ABCActivation(self.N), layer)
+            value = self._insert(value, "abc", ABCActivation(self.N, grid=self.grid), layer)
             return value, "batch normalization added"
         if "rectifier" in kinds:
             changes.insert(0, "rectifier bypassed" if shared else "rectifier removed")
         if "neutral" in kinds:
             changes.append("dropout removed")
-        value = self._insert(value, "abc", ABCActivation(self.N), layer)
+        value = self._insert(value, "abc", ABCActivation(self.N, grid=self.grid), layer)
         return self._replay(value, path, ("reshape",), layer), ", ".join(changes)
 
     def _only_for_layers(self, node: fx.Node) -> bool:

@@ -26,6 +26,8 @@ class ABCConv2d(ABCWeight, nn.Conv2d):
             ``−1 … 1``.
         train_u: u is a parameter, not a constant.
         per_channel: one α for every output channel, not for the layer.
+        grid: α, and β of the layer's own activation, are multiples of a power of two, so that the
+            compiler may run the layer on bytes without rounding (see :mod:`abc_tvm.nn.grid`).
 
     Raises:
         InputError: M or N is below 1, u has not M entries, or padding is not with zeros.
@@ -47,6 +49,7 @@ class ABCConv2d(ABCWeight, nn.Conv2d):
         u: Tensor | None = None,
         train_u: bool = False,
         per_channel: bool = False,
+        grid: bool = False,
         **options: Any,
     ) -> None:
         if options.get("padding_mode", "zeros") != "zeros":
@@ -55,7 +58,7 @@ class ABCConv2d(ABCWeight, nn.Conv2d):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
             **options,
         )  # fmt: skip
-        self.set_bases(M, N, u, train_u, per_channel)
+        self.set_bases(M, N, u, train_u, per_channel, grid)
 
     def forward(self, real: Tensor) -> Tensor:
         """R ``[B, C, H, W]`` to ``[B, O, H', W']``."""

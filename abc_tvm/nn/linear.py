@@ -15,7 +15,7 @@ class ABCLinear(ABCWeight, nn.Linear):
 
     Args:
         in_features, out_features, bias: as in ``torch.nn.Linear``.
-        M, N, u, train_u, per_channel: as in :class:`ABCConv2d`.
+        M, N, u, train_u, per_channel, grid: as in :class:`ABCConv2d`.
 
     Raises:
         InputError: M or N is below 1, or u has not M entries.
@@ -32,10 +32,11 @@ class ABCLinear(ABCWeight, nn.Linear):
         u: Tensor | None = None,
         train_u: bool = False,
         per_channel: bool = False,
+        grid: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(in_features, out_features, bias, **options)
-        self.set_bases(M, N, u, train_u, per_channel)
+        self.set_bases(M, N, u, train_u, per_channel, grid)
 
     def forward(self, real: Tensor) -> Tensor:
         """R ``[..., C]`` to ``[..., O]``."""

@@ -11,6 +11,7 @@ from abc_tvm.errors import InputError
 from abc_tvm.nn.activation import ABCActivation
 from abc_tvm.nn.bases import approximate, default_shifts, solve_alpha
 from abc_tvm.nn.estimators import weight_bases
+from abc_tvm.nn.grid import grid_unit, on_grid
 
 
 class ABCWeight(nn.Module):
@@ -29,7 +30,13 @@ class ABCWeight(nn.Module):
     activation: ABCActivation | None
 
     def set_bases(
-        self, M: int, N: int | None, u: Tensor | None, train_u: bool, per_channel: bool
+        self,
+        M: int,
+        N: int | None,
+        u: Tensor | None,
+        train_u: bool,
+        per_channel: bool,
+        grid: bool = False,
     ) -> None:
         """Add what the bases need; arguments as in the layers' constructors."""
         shifts = default_shifts(M) if u is None else torch.as_tensor(u, dtype=torch.float32)
@@ -40,8 +47,8 @@ class ABCWeight(nn.Module):
             self.u = nn.Parameter(shifts)
         else:
             self.register_buffer("u", shifts)
-        self.per_channel = per_channel
-        self.activation = None if N is None else ABCActivation(N).to(self.weight)
+        self.per_channel, self.grid = per_channel, grid
+        self.activation = None if N is None else ABCActivation(N, grid=grid).to(self.weight)
         self.register_buffer("binary_weight", torch.empty_like(self.weight), persistent=False)
         self.register_load_state_dict_post_hook(lambda module, _: module.refresh())
         self._made_from: tuple[int, ...] = ()
@@ -57,14 +64,20 @@ class ABCWeight(nn.Module):
         return weight_bases(self.weight, self.u)
 
     def alpha(self) -> Tensor:
-        """α by least squares, ``[M, 1]`` or, per channel, ``[M, O]``; no gradient."""
-        return solve_alpha(self.weight, self.bases().detach(), self.per_channel)
+        """α by least squares, ``[M, 1]`` or, per channel, ``[M, O]``; no gradient.
+
+        With a grid, rounded to it.
+        """
+        return self._solve(self.bases().detach())
+
+    def _solve(self, bases: Tensor) -> Tensor:
+        alpha = solve_alpha(self.weight, bases, self.per_channel)
+        return on_grid(alpha, grid_unit(alpha)) if self.grid else alpha
 
     def approximate(self) -> Tensor:
         """``Σ_m α_m B_m [O, ...]`` with its gradient: ``∂/∂W = Σ_m α_m ∂/∂(Σ α B)``."""
         bases = self.bases()
-        alpha = solve_alpha(self.weight, bases.detach(), self.per_channel)
-        return approximate(bases, alpha)
+        return approximate(bases, self._solve(bases.detach()))
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -96,7 +109,7 @@ class ABCWeight(nn.Module):
 
     def _bases_repr(self) -> str:
         shared = "per channel" if self.per_channel else "per layer"
-        return f"M={self.M}, alpha {shared}"
+        return f"M={self.M}, alpha {shared}" + (" on a grid" if self.grid else "")
 
 
 def _traced() -> bool:

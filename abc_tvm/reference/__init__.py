@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc_tvm.reference.bases import (
     activation_bases,
     basis_shifts,
+    on_grid,
     pack_bits,
     solve_alpha,
     unpack_bits,
@@ -24,6 +25,7 @@ __all__ = [
     "activation_bases",
     "basis_shifts",
     "conv2d",
+    "on_grid",
     "pack_bits",
     "solve_alpha",
     "unpack_bits",

@@ -13,6 +13,9 @@ import numpy.typing as npt
 from abc_tvm.errors import InputError
 
 FloatArray = npt.NDArray[np.floating]
+MOST_MULTIPLES = 127
+"""Largest sum of integers that a signed byte holds."""
+
 WORD_BITS = 32
 
 
@@ -85,6 +88,19 @@ def activation_bases(R: npt.ArrayLike, v: npt.ArrayLike) -> FloatArray:
     columns = shifts.astype(dtype).reshape(-1, *([1] * real.ndim))
     clipped = np.clip(real.astype(dtype)[None] + columns, 0, 1)
     return np.where(clipped >= 0.5, 1.0, -1.0).astype(dtype)
+
+
+def on_grid(scales: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """α or β ``[n]`` rounded to multiples of a power of two, 127 in all at most.
+
+    Float32; such scales are what bytes hold exactly, and products and sums of them are exact.
+    """
+    values = np.asarray(scales, np.float64)
+    total = float(np.abs(values).sum())
+    if total == 0:
+        return values.astype(np.float32)
+    unit = 2.0 ** np.ceil(np.log2(total / (MOST_MULTIPLES - len(values) / 2)))
+    return (np.rint(values / unit) * unit).astype(np.float32)
 
 
 def pack_bits(bits: npt.ArrayLike, axis: int) -> npt.NDArray[np.uint32]:

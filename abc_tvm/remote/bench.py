@@ -7,19 +7,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from abc_tvm import bench as local
 from abc_tvm import stages
+from abc_tvm.agreement import MODEL, Agreement, References
 from abc_tvm.api import compile as compile_network
-from abc_tvm.bench import OURS, Comparison, Result
+from abc_tvm.bench import Comparison, Result
+from abc_tvm.engines import FLOAT, FLOAT_MODEL, OURS, Refusal
 from abc_tvm.errors import UserError
 from abc_tvm.onnx_engine import random_inputs
+from abc_tvm.open_batch import fixed_batch
 from abc_tvm.remote.address import Address
 from abc_tvm.remote.device import DEFAULT_TIMEOUT, connect
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
 from abc_tvm.timing import alternate
 
-OPPONENTS = ("tvm-float",)
+OPPONENTS = (FLOAT,)
 
 
 def bench(
@@ -33,6 +35,7 @@ def bench(
     threads: int = 1,
     repeat: int = 20,
     lowering: str = "auto",
+    allow_int8: bool | float | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -55,14 +58,22 @@ def bench(
             )
     source = stages.checked_source(model)
     opponent = source if float_model is None else stages.checked_source(float_model)
-    fixed = local.fixed_batch(source, batch)
-    ours = compile_network(source, target, batch=fixed, lowering=lowering, progress=tell)
+    fixed = fixed_batch(source, batch)
+    ours = compile_network(
+        source, target, batch=fixed, lowering=lowering, allow_int8=allow_int8, progress=tell
+    )
     artifacts = {OURS: ours}
     for name in against:
         tell(name)
-        fixed = local.fixed_batch(opponent, batch)
+        fixed = fixed_batch(opponent, batch)
         artifacts[name] = compile_network(opponent, target, batch=fixed, lowering="float")
     arrays = random_inputs(ours.info.inputs, batch)
+    other = MODEL if float_model is None else FLOAT_MODEL
+    networks = {name: MODEL if name == OURS else other for name in artifacts}
+    references = References({MODEL: source, other: opponent}, batch, threads)
+    references.thresholds = any(layer.N is not None for layer in ours.report)
+    agreements: list[Agreement] = []
+    refused: list[Refusal] = []
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="abc-tvm-"))
         tell("connect")
@@ -72,19 +83,24 @@ def bench(
             file = Path(folder, f"{name}.so")
             artifact.save(file)
             network = device.load(file, threads)
-            network.run(arrays)
-            measures[name] = network.time
+            found = references.judge(name, networks[name], arrays, network.run(arrays))
+            if found is not None:
+                agreements.append(found)
+            if found is None or found.agrees:
+                measures[name] = network.time
+            else:
+                refused.append(Refusal(name, networks[name], found.line()))
         tell("measure")
-        times = alternate(measures, repeat)
-    other = "model" if float_model is None else "float model"
+        times = alternate(measures, repeat) if OURS in measures else {}
     return Comparison(
-        results=tuple(
-            Result(name, "model" if name == OURS else other, t) for name, t in times.items()
-        ),
+        results=tuple(Result(name, networks[name], t) for name, t in times.items()),
         threads=threads,
         processors=(),
         shapes={name: list(array.shape) for name, array in arrays.items()},
         straw_man=False,
         report=ours.report,
         device=str(address),
+        agreements=tuple(agreements),
+        refused=tuple(refused),
+        settings={"against": list(against), "batch": batch, "repeat": repeat, "lowering": lowering},
     )

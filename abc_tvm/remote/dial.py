@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from abc_tvm.errors import DeviceError
 from abc_tvm.remote.address import Address
+from abc_tvm.remote.tracker import Lent, tracker
 
 Say = Callable[[str], None]
 """Takes the line to report if nothing more is heard."""
@@ -59,46 +59,32 @@ def _reason(text: str, address: Address) -> str:
 
 
 def _lent(address: Address, seconds: float, say: Say) -> tuple[Any, str]:
-    from tvm import rpc
-
     say(f"{address}: the tracker gave no answer within {seconds:g} s; check the address")
-    # TVM's client would try a tracker that refuses for a minute.
-    try:
-        socket.create_connection((address.host, address.port), seconds).close()
-    except OSError as error:
-        raise DeviceError(
-            f"{address}: nothing accepts connections ({error.strerror or error}); start the "
-            f"tracker there (python -m tvm.exec.rpc_tracker --host … --port {address.port})"
-        ) from error
-    try:
-        tracker = rpc.connect_tracker(address.host, address.port)
-        summary = tracker.summary()
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise DeviceError(
-            f"{address}: what answers there is no TVM tracker (a server wants --rpc)"
-        ) from error
-    with contextlib.closing(tracker):
-        servers = [str(s["key"]).removeprefix("server:") for s in summary["server_info"]]
-        count = servers.count(str(address.key))
-        if not count:
-            known = ", ".join(sorted(set(servers))) or "none"
-            raise DeviceError(
-                f"{address}: the tracker has no device of that key (it has: {known}); start a "
-                f"server with --tracker {address.place} --key {address.key}"
-            )
+    with tracker(address, seconds) as there:
+        count = there.count()
         say(
             f"{address}: none of its {count} device(s) became free within {seconds:g} s, or the "
             "one that was lent does not answer; try again later, or raise --rpc-timeout"
         )
-        try:
-            session = tracker.request(address.key, max_retry=1)
-        except RuntimeError as error:
-            raise DeviceError(
-                f"{address}: the device that the tracker lent cannot be reached "
-                f"({_line(str(error))}); start its server with --custom-addr and the address "
-                "that this machine knows it by"
-            ) from error
-    return session, str(address)
+        return dial_lent(address, there.request()), str(address)
+
+
+def dial_lent(address: Address, lent: Lent) -> Any:
+    """TVM's session with a device that the tracker at ``address`` has lent.
+
+    Raises:
+        DeviceError: It cannot be reached.
+    """
+    from tvm import rpc
+
+    try:
+        return rpc.connect(lent.host, lent.port, lent.match)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"{address}: the device that the tracker lent cannot be reached "
+            f"({_line(str(error))}); start its server with --custom-addr and the address "
+            "that this machine knows it by"
+        ) from error
 
 
 def _line(text: str) -> str:

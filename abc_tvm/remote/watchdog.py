@@ -7,13 +7,17 @@ started it.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any
+
+from abc_tvm.errors import UserError
 
 _END_S = 5.0
 
@@ -23,7 +27,10 @@ class Silence(Exception):
 
 
 class Death(Exception):
-    """The helper ended without an answer. ``str()`` is the last line that it wrote."""
+    """The helper ended without an answer.
+
+    ``str()`` is the signal that ended it, or the last line that it wrote.
+    """
 
 
 class Refusal(Exception):
@@ -34,15 +41,30 @@ class Refusal(Exception):
         self.kind = kind
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a helper answered."""
+
+    value: Any
+
+
 class Helper:
     """``python -m MODULE FD``, which answers the requests that come through the pipe ``FD``.
 
     Messages of the helper are ``("at", text)``: what to report if nothing more is heard;
-    ``("done", value)``; and ``("refused", kind, text)``.
+    ``("step", text, seconds)``: the same, and it may be silent for so long from now on (``None``:
+    for ever); ``("done", value)``; and ``("refused", kind, text)``.
     """
 
     def __init__(self, module: str) -> None:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the helper
+        self._said = ""
+        self._end: float | None = None
+        try:
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the helper
+        except OSError as error:
+            raise UserError(
+                f"temporary files cannot be written ({error.strerror}); make room, or set TMPDIR"
+            ) from error
         self._pipe, theirs = Pipe()
         # A session of its own: Ctrl-C reaches this process, which then ends the helper.
         self._process = subprocess.Popen(
@@ -74,23 +96,54 @@ class Helper:
             Death: The helper has ended by itself.
             Refusal: It answered with an error.
         """
+        self.begin(request, seconds)
+        while (found := self.answer(self.left)) is None:
+            pass
+        return found.value
+
+    def begin(self, request: tuple[Any, ...], seconds: float) -> None:
+        """Ask, and do not wait; :meth:`answer` brings what comes back. Raises ``Death``."""
         if self._pipe.closed:
             raise Death("it was given up before")
-        end = time.monotonic() + seconds
-        said = ""
+        self._said, self._end = "", time.monotonic() + seconds
         try:
             self._pipe.send(request)
-            while self._pipe.poll(max(0.0, end - time.monotonic())):
-                kind, *content = self._pipe.recv()
-                if kind == "done":
-                    return content[0]
-                if kind == "refused":
-                    raise Refusal(*content)
-                said = content[0]
         except (EOFError, ConnectionError) as error:
             raise Death(self._last_line()) from error
-        self.close()
-        raise Silence(said)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the helper may still be silent; ``None``: for ever."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def answer(self, seconds: float | None = 0.0) -> Answer | None:
+        """The answer to :meth:`begin` if it comes within ``seconds``, else ``None``.
+
+        Raises: As :meth:`ask`.
+        """
+        try:
+            while self._pipe.poll(seconds):
+                kind, *content = self._pipe.recv()
+                if kind == "done":
+                    return Answer(content[0])
+                if kind == "refused":
+                    raise Refusal(*content)
+                self._said = content[0]
+                if kind == "step":
+                    limit = content[1]
+                    self._end = None if limit is None else time.monotonic() + limit
+                    return None  # the caller's ``seconds`` were of the step before
+        except (EOFError, ConnectionError) as error:
+            raise Death(self._last_line()) from error
+        if self.left == 0.0:
+            self.close()
+            raise Silence(self._said)
+        return None
+
+    @property
+    def pipe(self) -> Connection:
+        """What ``multiprocessing.connection.wait`` waits on."""
+        return self._pipe
 
     def close(self) -> None:
         """End the helper, whatever it is doing."""
@@ -101,7 +154,9 @@ class Helper:
         self._log.close()
 
     def _last_line(self) -> str:
-        self._process.wait(_END_S)
+        code = self._process.wait(_END_S)
+        if code < 0:
+            return signal.Signals(-code).name
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -71,7 +71,7 @@ class Info:
     @property
     def binarized(self) -> bool:
         """Whether any layer runs on bits."""
-        return any(row.get("lowering") == "bitserial" for row in self.layers)
+        return any(row.get("lowering", "float") != "float" for row in self.layers)
 
 
 def pack(library: bytes, info: Info) -> bytes:

@@ -56,6 +56,11 @@ class Session:
     def threads(self) -> int:
         return self._threads
 
+    @property
+    def machine(self) -> Any:
+        """TVM's virtual machine, for tools that look inside a run (``abc-tvm profile``)."""
+        return self._machine
+
     @overload
     def run(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]: ...
 

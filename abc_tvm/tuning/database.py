@@ -6,12 +6,17 @@ for each measurement; ``tvm.s_tir.meta_schedule.database.JSONDatabase`` reads th
 annotates the workload's root with the choice and with the workload's hash, so that a record
 cannot pass for one of another workload even where lines were mixed.
 
+``database_lowering.json`` is ours alone: a line ``[layer, {kind: [seconds, [workload, ...]]}]``
+says what a layer of a network took in each lowering, and with which kernels; the last line of a
+layer counts.
+
 A line is one ``write`` and reaches the disk before the next: a process that is killed leaves at
 most a torn last line, which the next writer removes and readers skip.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -23,8 +28,11 @@ from typing import Any
 from abc_tvm.errors import RecordsError
 from abc_tvm.schedules.choice import Choice
 
+from .packed import SUFFIX, unpack
+
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
+LOWERINGS = "database_lowering.json"
 LOCK = "lock"
 KEY = "abc.choice"
 FAILED_S = 1e10
@@ -80,6 +88,32 @@ class Record:
         return number, Record(str(workload), Choice.of(note), times, target, arguments)
 
 
+@dataclass(frozen=True)
+class Lowering:
+    """What one layer took, lowered in each way: ``kinds`` maps to seconds and workloads."""
+
+    layer: str
+    kinds: dict[str, tuple[float, tuple[str, ...]]]
+
+    def line(self) -> str:
+        """The line in the file."""
+        kinds = {kind: [seconds, list(keys)] for kind, (seconds, keys) in self.kinds.items()}
+        return json.dumps([self.layer, kinds], separators=(",", ":"), sort_keys=True)
+
+    @staticmethod
+    def parse(line: str) -> Lowering:
+        """What :meth:`line` wrote. Raises ``ValueError``."""
+        try:
+            layer, kinds = json.loads(line)
+            found = {
+                str(kind): (float(seconds), tuple(str(key) for key in keys))
+                for kind, (seconds, keys) in kinds.items()
+            }
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"not a lowering: {error}") from error
+        return Lowering(str(layer), found)
+
+
 class Database:
     """The records of one folder, in memory; :meth:`lock` allows to add to them.
 
@@ -90,13 +124,14 @@ class Database:
         self.folder, self.tell = folder, tell
         self.workloads: dict[str, str] = {}
         self.records: list[Record] = []
+        self.lowerings: dict[str, Lowering] = {}
         self._lock: Any = None
 
     # ---- reading ----------------------------------------------------------------------
 
     def read(self) -> Database:
-        """Read both files; a torn last line is skipped. Raises ``RecordsError``."""
-        self.workloads, self.records = {}, []
+        """Read the files; a torn last line is skipped. Raises ``RecordsError``."""
+        self.workloads, self.records, self.lowerings = {}, [], {}
         for where, line in self._lines(WORKLOADS):
             try:
                 key, module = json.loads(line)
@@ -114,6 +149,12 @@ class Database:
             if not 0 <= number < len(order) or order[number] != record.workload:
                 raise _damaged(where, "it belongs to another workload than its number says")
             self.records.append(record)
+        for where, line in self._lines(LOWERINGS):
+            try:
+                lowering = Lowering.parse(line)
+            except ValueError as error:
+                raise _damaged(where, error) from error
+            self.lowerings[lowering.layer] = lowering
         return self
 
     def _lines(self, name: str) -> Iterator[tuple[str, str]]:
@@ -121,7 +162,7 @@ class Database:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            return
+            data = self._packed(path)
         except OSError as error:
             raise RecordsError(f"{path}: cannot be read: {error.strerror}") from error
         try:
@@ -131,27 +172,37 @@ class Database:
         for number, line in enumerate(text.split("\n")[:-1], 1):
             yield f"{path}, line {number}", line
 
+    def _packed(self, path: Path) -> bytes:
+        """The contents of a file that is there in the form in which it ships."""
+        packed = path.with_name(path.name + SUFFIX)
+        if not packed.exists():
+            return b""
+        try:
+            return unpack(packed.read_bytes()).encode()
+        except (OSError, ValueError) as error:
+            raise _damaged(str(packed), error) from error
+
     # ---- writing ----------------------------------------------------------------------
 
     def __enter__(self) -> Database:
         """Take the folder for writing; waits, and says so, while another tuner has it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / LOCK).open("a+", encoding="utf-8")
+            self._lock = (self.folder / LOCK).open("ab+", buffering=0)
         except OSError as error:
             raise RecordsError(f"{self.folder}: cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
-            owner = self._lock.read().strip() or "?"
+            owner = self._lock.read().decode(errors="replace").strip() or "?"
             self.tell(f"{self.folder}: process {owner} tunes here; waiting until it ends")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
+        with contextlib.suppress(OSError):  # a full disk, which the first record will name
+            self._lock.truncate(0)
+            self._lock.write(f"{os.getpid()}\n".encode())
         try:
-            for name in (WORKLOADS, RECORDS):
+            for name in (WORKLOADS, RECORDS, LOWERINGS):
                 self._salvage(self.folder / name)
             return self.read()
         except BaseException:
@@ -165,10 +216,14 @@ class Database:
     def _salvage(self, path: Path) -> None:
         if not path.exists():
             return
-        data = path.read_bytes()
-        whole = _whole(data)
+        try:
+            data = path.read_bytes()
+            whole = _whole(data)
+            if whole < len(data):
+                os.truncate(path, whole)
+        except OSError as error:
+            raise RecordsError(f"{path}: cannot be written: {error.strerror}") from error
         if whole < len(data):
-            os.truncate(path, whole)
             self.tell(f"{path}: removed a torn last line of {len(data) - whole} bytes")
 
     def add(self, workload: str, module: str, records: list[Record]) -> None:
@@ -184,26 +239,40 @@ class Database:
         self._append(RECORDS, text)
         self.records += records
 
+    def add_lowering(self, lowering: Lowering) -> None:
+        """Append what a layer took; it is on the disk on return. Raises as :meth:`add`."""
+        if self.lowerings.get(lowering.layer) != lowering:
+            self._append(LOWERINGS, lowering.line() + "\n")
+            self.lowerings[lowering.layer] = lowering
+
     def _append(self, name: str, text: str) -> None:
         if self._lock is None:
             raise RecordsError(f"{self.folder}: not locked for writing")
         path, data = self.folder / name, text.encode()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            before = os.fstat(handle).st_size
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             try:
-                written = 0
-                while written < len(data):  # a disk that fills up takes a part first
-                    written += os.write(handle, data[written:])
-                os.fsync(handle)
-            except OSError as error:
-                os.ftruncate(handle, before)
-                raise RecordsError(
-                    f"{path}: cannot be written: {error.strerror}; what was measured before is "
-                    "kept: make room and run again with --continue"
-                ) from error
-        finally:
-            os.close(handle)
+                _write_whole(handle, data)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise RecordsError(
+                f"{path}: cannot be written: {error.strerror}; what was measured before is "
+                "kept: make room and run again with --continue"
+            ) from error
+
+
+def _write_whole(handle: int, data: bytes) -> None:
+    """Append all of ``data``, or nothing. Raises ``OSError``."""
+    before = os.fstat(handle).st_size
+    try:
+        written = 0
+        while written < len(data):  # a disk that fills up takes a part first
+            written += os.write(handle, data[written:])
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, before)
+        raise
 
 
 def _whole(data: bytes) -> int:

@@ -70,7 +70,8 @@ def rows(root: Path, tell: Tell) -> list[Row]:
 def merge(sources: list[Path], output: Path, tell: Tell) -> int:
     """Add the records of ``sources`` to ``output``; returns how many were new.
 
-    Target by target; a folder of another version than what ``output`` has is refused.
+    Target by target; a folder of another version than what ``output`` has is refused. Where two
+    have measured a layer in several lowerings, the first one's figures stay.
 
     Raises:
         RecordsError: No records, damaged, or of another version.
@@ -97,6 +98,9 @@ def merge(sources: list[Path], output: Path, tell: Tell) -> int:
                 new = [r for r in source.records if r.workload == key and _identity(r) not in known]
                 database.add(key, module, new)
                 added += len(new)
+            for name, lowering in source.lowerings.items():
+                if name not in database.lowerings:
+                    database.add_lowering(lowering)
     return added
 
 
@@ -147,3 +151,12 @@ def check(root: Path, device: Device, tell: Tell) -> Iterator[Finding]:
             except (WrongResult, RuntimeError, ValueError) as error:
                 problem = " ".join(str(error).split())[:200]
             yield Finding(key, str(choice), problem)
+    for layer, lowering in database.lowerings.items():
+        keys = [key for _, kernels in lowering.kinds.values() for key in kernels]
+        missing = [key for key in keys if not _measured(database, key)]
+        problem = f"no record of its kernel {missing[0]}" if missing else ""
+        yield Finding(layer, f"lowering {', '.join(lowering.kinds)}", problem)
+
+
+def _measured(database: Database, key: str) -> bool:
+    return any(r.workload == key and not r.failed for r in database.records)

@@ -1,13 +1,14 @@
 """Build a choice, compare its results with the plain loops, and time it.
 
 Values are small multiples of powers of two, so that sums are exact in float32 in any order, and
-results must be equal bit for bit. Everything runs in this process: a build takes a tenth of a
-second, where a worker process would import for longer than that.
+results must be equal bit for bit. Everything here runs in the calling process; :mod:`.worker` is
+the process that may crash.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .task import Task
 
-ROUND_S = 2e-3
+ROUND_MS = 2
 """Least time of one round: short calls are repeated."""
 
 STEPS = 8
@@ -34,72 +35,105 @@ class WrongResult(Exception):
 
 @dataclass
 class Built:
-    """A compiled kernel with its operands; call :meth:`round` to time it."""
+    """A compiled kernel with its operands, here or behind an RPC session.
+
+    ``shapes`` are those of its results, which are the last of ``tensors``; ``place`` is TVM's
+    device. Behind a session every look-up is a message there and back, so they are kept.
+    """
 
     run: Any
     tensors: list[Any]
+    shapes: list[tuple[int, ...]]
     place: Any
-    number: int = 1
+    _timers: dict[int, Any] = field(default_factory=dict)
 
-    def round(self) -> float:
-        """Seconds of one call, the mean of ``number``."""
-        timer = self.run.time_evaluator("main", self.place, number=self.number, repeat=1)
-        return float(timer(*self.tensors).results[0])
+    def outputs(self) -> list[np.ndarray]:
+        """The results of one call."""
+        self.run["main"](*self.tensors)
+        found = [tensor.numpy() for tensor in self.tensors[-len(self.shapes) :]]
+        return [a.reshape(shape) for a, shape in zip(found, self.shapes, strict=True)]
+
+    def seconds(self, rounds: int = 1) -> tuple[float, ...]:
+        """Seconds of one call in each round: the mean of as many as take :data:`ROUND_MS`."""
+        timer = self._timers.get(rounds)
+        if timer is None:
+            timer = self.run.time_evaluator(
+                "main", self.place, number=1, repeat=rounds, min_repeat_ms=ROUND_MS
+            )
+            self._timers[rounds] = timer
+        return tuple(float(s) for s in timer(*self.tensors).results)
+
+
+def compare(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    """Raises ``WrongResult`` where any bit differs."""
+    for number, (a, b) in enumerate(zip(found, expected, strict=True)):
+        if a.shape != b.shape or a.tobytes() != b.tobytes():
+            wrong = int(np.sum(a != b)) if a.shape == b.shape else a.size
+            raise WrongResult(f"{wrong} of {b.size} elements of result {number} differ")
+
+
+def in_turns(
+    kernels: list[Built], rounds: int, before: Callable[[], None] = lambda: None
+) -> list[tuple[float, ...]]:
+    """Seconds of each kernel in each round; the kernels take turns.
+
+    ``before`` is called before each measurement.
+    """
+    if len(kernels) == 1:
+        before()
+        return [kernels[0].seconds(rounds)]
+    times: list[list[float]] = [[] for _ in kernels]
+    for _ in range(rounds):
+        for kernel, mine in zip(kernels, times, strict=True):
+            before()
+            mine += kernel.seconds()
+    return [tuple(mine) for mine in times]
 
 
 class Bench:
-    """Measures the choices of one task."""
+    """Builds and checks the choices of one task."""
 
     def __init__(self, task: Task, device: Device) -> None:
         self.task, self.device = task, device
         self._expected: list[np.ndarray] | None = None
 
     def expected(self) -> list[np.ndarray]:
-        """Results of the plain loops, compiled without any schedule."""
+        """Results of the plain loops on the processor, compiled without any schedule."""
         if self._expected is None:
             host = replace(self.device, gpu=None)
-            built, inputs = self._compile(self.task.workload.plain, host)
-            self._expected = self._results(built, inputs, self.task.workload.plain)
+            self._expected = self._compile(self.task.workload.plain, host).outputs()
         return self._expected
 
     def build(self, choice: Choice) -> Built:
         """Compile and check. Raises ``WrongResult``."""
-        lowered = self.task.workload.lowered(self.device, choice)
-        built, inputs = self._compile(lowered, self.device)
-        found = self._results(built, inputs, lowered)
-        for number, (a, b) in enumerate(zip(found, self.expected(), strict=True)):
-            if a.shape != b.shape or a.tobytes() != b.tobytes():
-                wrong = int(np.sum(a != b)) if a.shape == b.shape else a.size
-                raise WrongResult(f"{wrong} of {b.size} elements of result {number} differ")
-        once = built.round()
-        built.number = max(1, round(ROUND_S / max(once, 1e-7)))
+        built = self._compile(self.task.workload.lowered(self.device, choice), self.device)
+        compare(built.outputs(), self.expected())
         return built
 
-    def seconds(self, built: Built, rounds: int) -> tuple[float, ...]:
-        return tuple(built.round() for _ in range(rounds))
-
-    def _compile(self, lowered: Lowered, device: Device) -> tuple[Built, list[np.ndarray]]:
+    def _compile(self, lowered: Lowered, device: Device) -> Built:
         import tvm
 
-        from abc_tvm.stages import device_code_of
-
-        func = lowered.func.with_attr("global_symbol", "main")
-        with device_code_of(device):
-            run = tvm.compile(func, device.tvm_target()).jit()
         inputs = operands(lowered, self.task.workload.layer.window)
+        run = compiled(lowered, device).jit()
         place = tvm.cpu() if device.gpu is None else tvm.cuda()
-        return Built(run, [tvm.runtime.tensor(a, place) for a in inputs], place), inputs
+        tensors = [tvm.runtime.tensor(a, place) for a in inputs]
+        return Built(run, tensors, shapes(lowered), place)
 
-    def _results(
-        self, built: Built, inputs: list[np.ndarray], lowered: Lowered
-    ) -> list[np.ndarray]:
-        built.run["main"](*built.tensors)
-        count = len(lowered.results)
-        found = [tensor.numpy() for tensor in built.tensors[len(inputs) - count :]]
-        return [
-            a.reshape([int(d) for d in shape])
-            for a, shape in zip(found, lowered.shapes, strict=True)
-        ]
+
+def compiled(lowered: Lowered, device: Device) -> Any:
+    """Machine code of a kernel, whose function is ``main``."""
+    import tvm
+
+    from abc_tvm.stages import device_code_of
+
+    func = lowered.func.with_attr("global_symbol", "main")
+    with device_code_of(device):
+        return tvm.compile(func, device.tvm_target())
+
+
+def shapes(lowered: Lowered) -> list[tuple[int, ...]]:
+    """The shapes of a kernel's results."""
+    return [tuple(int(d) for d in shape) for shape in lowered.shapes]
 
 
 def operands(lowered: Lowered, window: Window) -> list[np.ndarray]:

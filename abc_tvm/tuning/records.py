@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from abc_tvm.errors import RecordsError
+from abc_tvm.relay_passes.context import Measured
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
 
@@ -68,8 +69,12 @@ class RecordSet:
 
     def __init__(self, device: Device, databases: list[Database]) -> None:
         self._choices: dict[str, tuple[str, Choice]] = {}
+        self._lowerings: dict[str, Measured] = {}
         self.used = 0
         for database in reversed(databases):
+            for layer, lowering in database.lowerings.items():
+                times = {kind: seconds for kind, (seconds, _) in lowering.kinds.items()}
+                self._lowerings[layer] = Measured(times)
             for key, module in database.workloads.items():
                 record = best(
                     r
@@ -80,7 +85,11 @@ class RecordSet:
                     self._choices[key] = (module, record.choice)
 
     def __len__(self) -> int:
-        return len(self._choices)
+        return len(self._choices) + len(self._lowerings)
+
+    def lowering(self, layer: str) -> Measured | None:
+        """What a layer took in each lowering; ``None`` where it was not measured."""
+        return self._lowerings.get(layer)
 
     def choice(self, workload: Any) -> Choice | None:
         """The best choice for a plain PrimFunc; ``None`` where nothing is recorded for it."""

@@ -1,25 +1,64 @@
-"""In which order choices of a space are measured.
+"""In which order choices of a space are measured, without a learned model.
 
-The spaces have a few dozen to a few hundred points, and a measurement costs a fifth of a second,
-most of it the build. So there is no learned model of the cost between the two: the default rule's
-count of instructions ranks the tiles, and from the best measured choice the search goes on to its
-neighbours, one knob at a time, until none is left or the budget is spent.
+The default rule's count of cycles ranks the tiles, and from the best measured choice the search
+goes on to its neighbours, one knob at a time, until none is left or the budget is spent. It serves
+GPUs, and all where XGBoost, and with it :mod:`.learned`, is not installed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Protocol
 
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.cuda.space import CudaSpace
 from abc_tvm.schedules.space import Space
+from abc_tvm.targets import Device
 
 BEST_TILES = 6
 """Tiles that are measured by rank before the search follows what it has measured."""
 
 
-def next_choice(space: Space | CudaSpace, seen: Mapping[Choice, float], seed: int) -> Choice | None:
+class Search(Protocol):
+    """Proposes what to measure."""
+
+    def learn(self, space: Space, seen: Mapping[Choice, float]) -> None:
+        """Take in what was measured of a task: seconds, infinite where a choice failed."""
+
+    def next(
+        self, space: Space, seen: Mapping[Choice, float], pending: Collection[Choice] = ()
+    ) -> Choice | None:
+        """The next choice to measure; ``pending`` ones are being measured. ``None``: none left."""
+
+
+def make_search(seed: int, device: Device) -> Search:
+    """The learned model; climbing on GPUs, which it has no features of, and without XGBoost."""
+    if device.gpu is not None or importlib.util.find_spec("xgboost") is None:
+        return Climbing(seed)
+    from .learned import Learned
+
+    return Learned(seed)
+
+
+class Climbing:
+    """A :class:`Search` by :func:`next_choice`."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def learn(self, space: Space, seen: Mapping[Choice, float]) -> None:
+        """Nothing: one task says nothing about another."""
+
+    def next(
+        self, space: Space, seen: Mapping[Choice, float], pending: Collection[Choice] = ()
+    ) -> Choice | None:
+        """See :class:`Search`."""
+        known = {**seen, **dict.fromkeys(pending, float("inf"))}
+        return next_choice(space, known, self.seed)
+
+
+def next_choice(space: Space, seen: Mapping[Choice, float], seed: int) -> Choice | None:
     """The next choice to measure; ``None`` when the space is exhausted near its best points.
 
     ``seen`` maps measured choices to seconds (infinite where they failed). The answer depends on
@@ -38,7 +77,7 @@ def next_choice(space: Space | CudaSpace, seen: Mapping[Choice, float], seed: in
     return None
 
 
-def _neighbours(space: Space | CudaSpace, centre: Choice, seed: int) -> Iterator[Choice]:
+def _neighbours(space: Space, centre: Choice, seed: int) -> Iterator[Choice]:
     found = list(space.neighbours(centre))
     random.Random(f"{seed} {centre}").shuffle(found)
     yield from found

@@ -6,18 +6,19 @@ import base64
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abc_tvm.errors import RecordsError
 from abc_tvm.files import write_atomically
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.cuda.space import CudaSpace, problem_of
+from abc_tvm.schedules.cuda.space import CudaSpace
 from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
+    from abc_tvm.relay_passes.context import Records, Rivals
     from abc_tvm.relay_passes.workload import Workload
     from abc_tvm.stages import Model, Progress
 
@@ -32,7 +33,7 @@ class Task:
     key: str
     module: Any
     workload: Workload
-    space: Space | CudaSpace
+    space: Space
     names: list[str] = field(default_factory=list)
 
     @property
@@ -49,7 +50,9 @@ class Task:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one call, every pair of planes counted."""
+        """Multiply-accumulates of one call, every pair of planes counted; 0 without a sum."""
+        if self.workload.layer.kind == "lanes":
+            return 0
         window = self.workload.layer.window
         batch = window.batch if isinstance(window.batch, int) else 1
         return window.macs * self.workload.layer.pairs * batch
@@ -92,14 +95,67 @@ def make_task(function: Any, device: Device, threads: int) -> Task | None:
     if workload is None:
         return None
     layer = workload.layer
-    space: Space | CudaSpace
-    if device.gpu is not None:
-        asked = problem_of(workload.func, layer.window, layer.blocking, layer.kind)
-        space = CudaSpace(device, asked)
-    else:
-        space = Space(device, layer.window, layer.blocking, layer.pairs, layer.kind, threads)
+    if device.gpu is not None and layer.kind == "lanes":
+        return None  # the one kernel of its kind
+    kind = Space if device.gpu is None else CudaSpace
+    space = kind(
+        device, layer.window, layer.blocking, layer.pairs, layer.kind, threads, layer.bases
+    )
     module = module_of(workload.func)
     return Task(workload_key(module), module, workload, space)
+
+
+class Network:
+    """A network, read once, whose layers can be lowered in several ways."""
+
+    def __init__(
+        self,
+        model: Model,
+        device: Device,
+        *,
+        batch: int | None = None,
+        lowering: str = "auto",
+        allow_int8: float | None = None,
+        threads: int = 1,
+        progress: Progress | None = None,
+    ) -> None:
+        from abc_tvm import stages
+
+        self.device, self.lowering, self.threads, self.tell = device, lowering, threads, progress
+        self.allow_int8 = allow_int8
+        context = stages.make_context(device, lowering)
+        self._imported = stages.import_model(model, batch)
+        order = self._imported.passes(context)
+        names = [name for name, _ in order]
+        self._known = names.index(CHOOSE) if CHOOSE in names else names.index("fuse")
+        self._module = stages.apply(self._imported, order[: self._known], progress=progress)
+        self._layers = context.layers
+
+    def tasks(self, records: Records | None = None) -> list[Task]:
+        """The distinct kernels in the order of their first use, lowered as ``records`` say."""
+        return self.lowered(records)[0]
+
+    def lowered(self, records: Records | None) -> tuple[list[Task], dict[str, Rivals]]:
+        """The distinct kernels, and what there was to choose between, by layer."""
+        from abc_tvm import stages
+
+        context = stages.make_context(self.device, self.lowering, self.allow_int8)
+        context.layers = {name: replace(layer) for name, layer in self._layers.items()}
+        context.records = records
+        order = self._imported.passes(context)
+        fused = [name for name, _ in order].index("fuse") + 1
+        steps = order[self._known : fused]
+        module = stages.apply(self._imported, steps, module=self._module, progress=self.tell)
+        found: dict[str, Task] = {}
+        for name, function in _groups(module):
+            task = make_task(function, self.device, self.threads)
+            if task is not None:
+                found.setdefault(task.key, task).names.append(name)
+        return list(found.values()), context.rivals
+
+
+CHOOSE = "choose_lowering"
+"""The first pass that asks what was measured."""
 
 
 def tasks_of(
@@ -112,19 +168,10 @@ def tasks_of(
     progress: Progress | None = None,
 ) -> list[Task]:
     """The distinct kernels of a network, in the order of their first use."""
-    from abc_tvm import stages
-
-    context = stages.make_context(device, lowering)
-    imported = stages.import_model(model, batch)
-    order = imported.passes(context)
-    fused = [name for name, _ in order].index("fuse") + 1
-    module = stages.apply(imported, order[:fused], progress=progress)
-    found: dict[str, Task] = {}
-    for name, function in _groups(module):
-        task = make_task(function, device, threads)
-        if task is not None:
-            found.setdefault(task.key, task).names.append(name)
-    return list(found.values())
+    network = Network(
+        model, device, batch=batch, lowering=lowering, threads=threads, progress=progress
+    )
+    return network.tasks()
 
 
 def _groups(module: Any) -> Iterator[tuple[str, Any]]:
@@ -155,7 +202,10 @@ def save_layer(folder: Path, task: Task) -> None:
     path = _layer_file(folder, task.key)
     if path.exists():
         return
-    path.parent.mkdir(exist_ok=True)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RecordsError(f"{path.parent}: cannot be made: {error.strerror}") from error
     text = tvm.ir.save_json(task.workload.function)
     data = {
         "names": task.names,

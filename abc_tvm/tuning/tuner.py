@@ -1,7 +1,8 @@
 """The tuning run: which task next, measure, record, and in the end the best beside the default.
 
-Each measurement is in the database before the next begins. What a run knows it reads from there,
-so an interrupted run goes on by being started again.
+Each measurement is in the database before the next of its machine begins. What a run knows it
+reads from there, so an interrupted run goes on by being started again. Where candidates are
+measured is the runner's business (:mod:`.runner`).
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from abc_tvm.errors import TargetError
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
 
 from .database import FAILED_S, Database, Record
 from .interrupt import ctrl_c_waits
-from .measure import Bench, Built, WrongResult
 from .records import FINAL_ROUNDS, same_target, target_json, typical
-from .search import next_choice, settled
+from .runner import Job, Outcome, Runner
+from .search import make_search, settled
 from .task import Task, dump_module, save_layer
 
 ROUNDS = 4
@@ -41,7 +43,10 @@ class Budget:
 
 @dataclass
 class Progress:
-    """What is known of one task; the live table shows it."""
+    """What is known of one task; the live table shows it.
+
+    ``pending`` choices are being measured; ``closing``: so are the finalists.
+    """
 
     task: Task
     trials: int
@@ -51,6 +56,9 @@ class Progress:
     after: float | None = None
     winner: Choice | None = None
     note: str = ""
+    pending: set[Choice] = field(default_factory=set)
+    closing: bool = False
+    finalists: int = FINALISTS
     done: bool = False
 
     @property
@@ -62,7 +70,8 @@ class Progress:
         return 0 if self.done else max(0, self.trials - len(self.seen))
 
     def gmacs(self) -> float | None:
-        return None if self.best is None else self.task.macs / self.best / 1e9
+        """Billions of multiply-accumulates a second; ``None`` where there are none."""
+        return None if not self.best or not self.task.macs else self.task.macs / self.best / 1e9
 
 
 Watch = Callable[["Tuner"], None]
@@ -77,9 +86,12 @@ class Tuner:
         device: Device,
         database: Database,
         budget: Budget,
+        runner: Runner,
         watch: Watch = lambda _: None,
     ) -> None:
-        self.device, self.database, self.budget, self.watch = device, database, budget, watch
+        self.device, self.database, self.budget = device, database, budget
+        self.runner, self.watch = runner, watch
+        self.search = make_search(budget.seed, device)
         self.rows = [self._progress(task) for task in tasks]
         self.started = time.monotonic()
         self.measured = 0
@@ -89,10 +101,11 @@ class Tuner:
         for record in self.database.records:
             if record.workload == task.key and same_target(record.target, self.device):
                 seconds = float("inf") if record.failed else record.best
-                if len(record.seconds) >= FINAL_ROUNDS:
+                if len(record.seconds) >= FINAL_ROUNDS and record.choice == task.default:
                     row.done = True
                 row.seen[record.choice] = min(seconds, row.seen.get(record.choice, seconds))
                 row.history.append(seconds)
+        self.search.learn(task.space, row.seen)
         row.done = row.done and len(row.seen) >= self.budget.trials
         if row.done:
             self._recall(row)
@@ -127,69 +140,116 @@ class Tuner:
         return self.budget.seconds is not None and self.elapsed >= self.budget.seconds
 
     def run(self) -> None:
-        """Measure until the budget is spent; tasks that take most of the network's time first."""
+        """Measure until the budget is spent; tasks that take most of the network's time first.
+
+        Raises:
+            TargetError: A default schedule does not work on the machine that measures.
+            UserError: What the runner and the database raise.
+        """
         todo = [row for row in self.rows if not row.done]
-        benches = {row.task.key: Bench(row.task, self.device) for row in todo}
-        for row in todo:
-            save_layer(self.database.folder, row.task)
-            if row.task.default not in row.seen:
-                self._measure(row, benches[row.task.key], row.task.default)
-        weight = {row.task.key: row.task.count * (row.best or 0.0) for row in todo}
-        for row in sorted(todo, key=lambda r: -weight[r.task.key]):
-            self._search(row, benches[row.task.key])
+        with self.runner:
+            for row in todo:
+                save_layer(self.database.folder, row.task)
+            fresh = iter([row for row in todo if row.task.default not in row.seen])
+            self._keep_busy(lambda: next(map(self._default_job, fresh), None))
+            weight = {row.task.key: row.task.count * (row.best or 0.0) for row in todo}
+            todo.sort(key=lambda row: -weight[row.task.key])
+            self._keep_busy(lambda: next(filter(None, map(self._job, todo)), None))
+
+    def _keep_busy(self, next_job: Callable[[], Job | None]) -> None:
+        """Until there is no next job and none under way.
+
+        ``next_job`` may give none now and one later, when outcomes have come.
+        """
+        under_way = 0
+        while True:
+            while under_way < self.runner.slots and (job := next_job()) is not None:
+                self.runner.submit(job)
+                under_way += 1
+            if not under_way:
+                return
+            outcomes = self.runner.wait()
             with ctrl_c_waits():
-                self._final(row, benches.pop(row.task.key))
-                row.done = True
+                for outcome in outcomes:
+                    under_way -= 1
+                    self._take(outcome)
             self.watch(self)
 
-    def _search(self, row: Progress, bench: Bench) -> None:
-        while len(row.seen) < self.budget.trials and not self.out_of_time():
-            if settled(row.history, self.budget.patience):
-                row.note = "no gain any more"
-                return
-            choice = next_choice(row.task.space, row.seen, self.budget.seed)
-            if choice is None:
-                row.note = "space exhausted"
-                return
-            self._measure(row, bench, choice)
+    def _default_job(self, row: Progress) -> Job:
+        row.pending.add(row.task.default)
+        return Job(row.task.key, (row.task.default,), ROUNDS)
 
-    def _measure(self, row: Progress, bench: Bench, choice: Choice) -> None:
-        with ctrl_c_waits():
-            self._measure_whole(row, bench, choice)
+    def _job(self, row: Progress) -> Job | None:
+        """What to measure next of a task: a candidate, or in the end the finalists."""
+        if row.done or row.closing:
+            return None
+        choice = self._candidate(row)
+        if choice is not None:
+            row.pending.add(choice)
+            return Job(row.task.key, (choice,), ROUNDS)
+        if row.pending:
+            return None  # their outcomes may bring other candidates
+        row.closing = True
+        return self._final(row)
 
-    def _measure_whole(self, row: Progress, bench: Bench, choice: Choice) -> None:
-        try:
-            times = bench.seconds(bench.build(choice), ROUNDS)
-        except (WrongResult, RuntimeError, ValueError) as error:
-            if choice == row.task.default:
-                raise
-            row.note = " ".join(str(error).split())[:80]
-            times = (FAILED_S,)
+    def _candidate(self, row: Progress) -> Choice | None:
+        if len(row.seen) + len(row.pending) >= self.budget.trials or self.out_of_time():
+            return None
+        if settled(row.history, self.budget.patience):
+            row.note = "no gain any more"
+            return None
+        choice = self.search.next(row.task.space, row.seen, row.pending)
+        if choice is None and not row.pending:
+            row.note = "space exhausted"
+        return choice
+
+    def _final(self, row: Progress) -> Job:
+        """The best choices and the default, in turns."""
+        default = row.task.default
+        ranked = sorted((c for c in row.seen if c != default), key=lambda c: row.seen[c])
+        best = [c for c in ranked if row.seen[c] < float("inf")][: row.finalists]
+        return Job(row.task.key, (default, *best), FINAL_ROUNDS)
+
+    def _take(self, outcome: Outcome) -> None:
+        row = next(row for row in self.rows if row.task.key == outcome.job.workload)
+        if outcome.failure and outcome.job.choices == (row.task.default,):
+            raise TargetError(
+                f"{row.task.name}: its default schedule does not work on {outcome.where}: "
+                f"{outcome.failure}; does the target {self.device.name} describe that machine?"
+            )
+        if row.closing:
+            self._take_final(row, outcome)
+        else:
+            self._take_candidate(row, outcome)
+
+    def _take_candidate(self, row: Progress, outcome: Outcome) -> None:
+        (choice,) = outcome.job.choices
+        row.note = outcome.failure[:80]
+        times = (FAILED_S,) if outcome.failure else outcome.times[0]
         self._record(row, choice, times)
-        seconds = float("inf") if times[0] >= FAILED_S else min(times)
+        seconds = float("inf") if outcome.failure else min(times)
+        row.pending.discard(choice)
         row.seen[choice] = seconds
         row.history.append(seconds)
         self.measured += 1
-        self.watch(self)
 
-    def _final(self, row: Progress, bench: Bench) -> None:
-        """The best choices and the default, in turns; only a clear winner replaces the default."""
+    def _take_final(self, row: Progress, outcome: Outcome) -> None:
+        """Only a clear winner replaces the default."""
+        if outcome.failure:  # of the default or of a rival: the default alone will tell
+            row.finalists, row.closing = 0, False
+            return
         default = row.task.default
-        ranked = sorted((c for c in row.seen if c != default), key=lambda c: row.seen[c])
-        rivals = [c for c in ranked if row.seen[c] < float("inf")][:FINALISTS]
-        built: dict[Choice, Built] = {c: bench.build(c) for c in [default, *rivals]}
-        times: dict[Choice, list[float]] = {c: [] for c in built}
-        for _ in range(FINAL_ROUNDS):
-            for choice, kernel in built.items():
-                times[choice].append(kernel.round())
+        times = dict(zip(outcome.job.choices, outcome.times, strict=True))
         before = typical(times[default])
         best = min(times, key=lambda c: typical(times[c]))
         if typical(times[best]) > before * (1 - NOISE):
             best = default
         row.winner, row.before, row.after = best, before, typical(times[best])
-        # Rivals that did not win keep their record of the search, which no final counts.
-        for choice in {default: 0, best: 0}:
-            self._record(row, choice, tuple(times[choice]))
+        # Rivals that did not win keep their record of the search, which no final counts. The
+        # default's comes last: with it the task counts as finished.
+        for choice in {best: 0, default: 0}:
+            self._record(row, choice, times[choice])
+        row.done = True
 
     def _record(self, row: Progress, choice: Choice, seconds: tuple[float, ...]) -> None:
         task = row.task

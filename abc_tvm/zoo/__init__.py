@@ -89,6 +89,7 @@ def build(
     seed: int = 0,
     width: float = 1.0,
     classes: int | None = None,
+    grid: bool = False,
 ) -> onnx.ModelProto:
     """Build a binarized network.
 
@@ -102,6 +103,7 @@ def build(
             bytes. Another BLAS may round batch statistics differently in the last bit.
         width: multiplies the channels of every layer.
         classes: number of outputs; by default the network's own.
+        grid: α and β are multiples of a power of two, so that layers run on bytes exactly.
 
     Returns:
         ONNX model, opset 17: float32 "input" [batch, C, H, W] -> float32 "output"
@@ -120,7 +122,7 @@ def build(
         raise UserError(f"zoo: {name} has one basis by definition; use M=1 and N=1")
     layers = network.binarized if network.one_basis else partial(network.binarized, M=M, N=N)
     title = f"{name}-M{M}-N{N}"
-    return _assemble(title, network, layers, image_size, batch, seed, width, classes)
+    return _assemble(title, network, layers, image_size, batch, seed, width, classes, grid)
 
 
 def build_float(
@@ -161,6 +163,7 @@ def _assemble(
     seed: int,
     width: float,
     classes: int | None,
+    grid: bool = False,
 ) -> onnx.ModelProto:
     size = network.size if image_size is None else image_size
     classes = network.classes if classes is None else classes
@@ -179,5 +182,5 @@ def _assemble(
         raise UserError(f"zoo: seed must be an integer from 0, got {seed!r}")
     # Small images leave few pixels in the last layers; more of them keep its statistics as good.
     samples = ceil(network.samples * max(1.0, network.size / size) ** 2)
-    g = GraphBuilder((samples, network.channels, size, size), seed=seed)
+    g = GraphBuilder((samples, network.channels, size, size), seed=seed, grid=grid)
     return g.model(layers(g, width=width, classes=classes), name=title, batch=batch)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from abc_tvm.reference.bases import basis_shifts, weight_bases
+from abc_tvm.reference.bases import basis_shifts, on_grid, weight_bases
 from abc_tvm.zoo.builder import GraphBuilder, Tensor
 from abc_tvm.zoo.layers import he_normal, window
 from abc_tvm.zoo.numpy_ops import Array
@@ -61,7 +61,7 @@ def binarize(g: GraphBuilder, x: Tensor, count: int, name: str) -> Binarized:
     normal = g.rng.standard_normal(SCALE_SAMPLES)
     v = 0.5 - basis_shifts(count)
     steps = np.where(normal + v[:, None] >= 0.5, 1, -1)
-    beta = least_squares(steps, normal).astype(np.float32)
+    beta = _scales(g, least_squares(steps, normal))
     planes = []
     for n in range(count):
         at = f"{name}.A{n}"
@@ -109,7 +109,7 @@ def _combine(
 ) -> Tensor:
     """Add Σ_n β_n Σ_m α_m kind(A_n, B_m) for the bases of ``weight``."""
     signs = weight_bases(weight, bases).astype(np.int8)
-    alpha = least_squares(signs, weight).astype(np.float32)
+    alpha = _scales(g, least_squares(signs, weight))
     scales = [g.constant(f"{name}.alpha{m}", alpha[m]) for m in range(bases)]
     filters = []
     for m in range(bases):
@@ -126,6 +126,10 @@ def _combine(
         scale = g.constant(f"{name}.beta{n}", x.beta[n])
         weighted.append(g.op("Mul", [total, scale], f"{name}.A{n}.scaled"))
     return _sum(g, weighted, name)
+
+
+def _scales(g: GraphBuilder, fitted: Array) -> Array:
+    return on_grid(fitted) if g.grid else fitted.astype(np.float32)
 
 
 def _sum(g: GraphBuilder, terms: list[Tensor], name: str) -> Tensor:

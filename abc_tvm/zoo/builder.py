@@ -39,11 +39,13 @@ class GraphBuilder:
 
     Attributes:
         rng: the only source of randomness of a network, so that a seed fixes all of it.
+        grid: scales of ABC layers are multiples of a power of two, so that bytes hold them.
         input: float32 tensor "input"; its value is drawn from the standard normal distribution.
     """
 
-    def __init__(self, sample_shape: Sequence[int], *, seed: int = 0) -> None:
+    def __init__(self, sample_shape: Sequence[int], *, seed: int = 0, grid: bool = False) -> None:
         """Start a graph whose sample input has ``sample_shape``, [samples, C, H, W]."""
+        self.grid = grid
         self.rng = np.random.default_rng(seed)
         self.input = Tensor("input", self.rng.standard_normal(sample_shape, dtype=np.float32))
         self._nodes: list[onnx.NodeProto] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tvm import s_tir, te
@@ -18,7 +18,9 @@ from abc_tvm.compute.flat_taps import (
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules import blocks
+from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.kernels import Kernels, Table
+from abc_tvm.schedules.tiles import Kind
 
 from .program import PLAN, assemble, plan_of
 from .rest import schedule_rest
@@ -33,7 +35,7 @@ class CudaKernels(Kernels):
         self.chosen = tile
 
     def tile(
-        self, window: Window, blocking: Blocking, pairs: int, kind: Literal["bits", "float"]
+        self, window: Window, blocking: Blocking, pairs: int, kind: Kind, bases: int = 1
     ) -> Tile:
         """No padding to tiles here; ``counts`` and ``products`` choose the block's tile."""
         return Tile()
@@ -69,10 +71,10 @@ class CudaKernels(Kernels):
         packed = table(in_rounds(pack_flat, weights, 1), "weight")
         return flat_products(data, packed, window, blocking, {PLAN: plan_of(chosen)})
 
-    def window(self, func: Any, tile: Tile) -> Any:
+    def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
         return self.lanes(func)
 
-    def lanes(self, func: Any) -> Any:
+    def lanes(self, func: Any, choice: Choice | None = None) -> Any:
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # the result is constant
             return schedule_rest(func)
         return assemble(func, self.device.gpu.b1 if self.device.gpu is not None else "none")

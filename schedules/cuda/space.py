@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
-from tvm import s_tir
-
-from abc_tvm.compute.geometry import Window
-from abc_tvm.compute.lanes import Blocking
+from abc_tvm.compute.accumulate import Tile
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.targets import Device
+from abc_tvm.schedules.space import Space
 
 from .tiles import UNITS, BlockTile, Problem, candidates, choose, clocks
 
@@ -58,46 +56,57 @@ class CudaChoice(Choice):
         return ", ".join([*parts, f"{t.rounds} rounds"] if t.rounds > 1 else parts)
 
 
-def problem_of(plain: Any, window: Window, blocking: Blocking, kind: str) -> Problem:
-    """The problem of a plain PrimFunc, whose block ``acc`` tells weight and activation planes."""
-    sch = s_tir.Schedule(plain)
-    shape = list(sch.get(sch.get_sblock("acc")).writes[0].source.shape)
-    m, p = (int(n) for n in shape[5:7]) if len(shape) == 8 else (1, 1)
-    return Problem(window, blocking, m, p, "bits" if kind == "bits" else "float")
-
-
 def is_cuda_choice(words: dict[str, str]) -> bool:
     """Whether :meth:`CudaChoice.of` is the one to read these words."""
     return any(name.startswith(PREFIX) for name in words)
 
 
 @dataclass(frozen=True)
-class CudaSpace:
-    """Choices for one convolution on ``device``."""
+class CudaSpace(Space):
+    """Choices for one convolution on a GPU; its knobs are all in the block's tile."""
 
-    device: Device
-    problem: Problem
+    @cached_property
+    def problem(self) -> Problem:
+        """The convolution, as the default rule sees it."""
+        kind: Literal["bits", "float"] = "bits" if self.kind == "bits" else "float"
+        planes = self.pairs // self.bases
+        return Problem(self.window, self.blocking, self.bases, planes, kind)
+
+    @cached_property
+    def ranked(self) -> tuple[Tile, ...]:
+        """No tile of registers: see :meth:`block_tiles`."""
+        return (Tile(),)
+
+    @cached_property
+    def knobs(self) -> dict[str, tuple[Any, ...]]:
+        """None that processors have."""
+        return {}
 
     def default(self) -> CudaChoice:
         """What is compiled where nothing is recorded."""
         return CudaChoice(block=choose(self.device, self.problem))
 
-    def tiles(self) -> list[BlockTile]:
+    def block_tiles(self) -> list[BlockTile]:
         """All tiles, the fastest by the rule first."""
         found = candidates(self.device, self.problem)
         return sorted(found, key=lambda tile: clocks(self.device, self.problem, tile))
 
     def first(self, count: int) -> list[CudaChoice]:
         """The best by the rule, as many of each unit."""
-        tiles = self.tiles()
+        tiles = self.block_tiles()
         ranked = [[t for t in tiles if t.unit == unit][:count] for unit in UNITS]
         return [CudaChoice(block=tile) for found in ranked for tile in found]
+
+    def points(self) -> Iterator[CudaChoice]:
+        """All choices, the default first."""
+        for tile in self.block_tiles():
+            yield CudaChoice(block=tile)
 
     def neighbours(self, choice: Choice) -> Iterator[CudaChoice]:
         """Choices that differ from ``choice`` in one knob; the warps of a block are one."""
         if not isinstance(choice, CudaChoice):
             return
-        for tile in self.tiles():
+        for tile in self.block_tiles():
             if len(_differing(tile, choice.block)) == 1:
                 yield CudaChoice(block=tile)
 

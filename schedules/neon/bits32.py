@@ -2,7 +2,7 @@
 
 ::
 
-    for b, g, o, h0 (parallel), w0:
+    for b, g, o, h0 (parallel), w0:             # o and h0 in either order
         for m, p, part:                         # one pair of planes, some registers of lanes
             for kh0, kw0, c0:                   # as much as a byte can sum
                 for kh1, kw1, c1:
@@ -25,18 +25,25 @@ from tvm import s_tir
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_sums import WORDS
 from abc_tvm.schedules import blocks
+from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.intrinsics import lower_lanes
 from abc_tvm.schedules.spatial import schedule_rest
-from abc_tvm.schedules.window import finish_tile_stage, schedule_tile_stage
+from abc_tvm.schedules.window import (
+    finish_tile_stage,
+    parallel_tiles,
+    schedule_tile_stage,
+)
 
 from .instructions32 import TABLE
 
 
-def schedule_bits(func: Any, tile: Tile, *, cores: int = 4) -> Any:
+def schedule_bits(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None) -> Any:
     """Schedule a fused convolution on :func:`abc_tvm.compute.byte_sums.byte_counts`.
 
-    ``cores`` only sets how finely the parallel loop is cut. Returns a PrimFunc.
+    ``cores`` only sets how finely the parallel loop is cut. ``choice``: order and cut of a tuning
+    record. Returns a PrimFunc.
     """
+    plan = choice or Choice(tile)
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
@@ -46,7 +53,8 @@ def schedule_bits(func: Any, tile: Tile, *, cores: int = 4) -> Any:
     h0, h1 = sch.split(h, [None, tile.rows])
     w0, w1 = sch.split(w, [None, tile.columns])
     part, register, lane = sch.split(lane, [tile.parts, None, WORDS])
-    sch.reorder(b, g, o, h0, w0, m, p, part, *taps, register, h1, w1, lane)
+    rows = [o, h0] if plan.order == "weights" else [h0, o]
+    sch.reorder(b, g, *rows, w0, m, p, part, *taps, register, h1, w1, lane)
     epilogue = [n for n in order[order.index("acc") + 1 :] if not n.startswith("crop_")]
     for name in epilogue:
         sch.reverse_compute_at(sch.get_sblock(name), w0, preserve_unit_loops=True)
@@ -54,7 +62,7 @@ def schedule_bits(func: Any, tile: Tile, *, cores: int = 4) -> Any:
     _byte_sums(sch, taps[-1])
     for name in epilogue:
         schedule_tile_stage(sch, name)
-    outer = blocks.parallel(sch, [b, g, o, h0], cores, scratch) + 1
+    outer = parallel_tiles(sch, [b, g, *rows], w0, plan, cores, scratch)
     _clear(sch, sch.decompose_reduction(sch.get_sblock("byte_acc"), _byte_taps(sch)))
     _clear(sch, sch.decompose_reduction(acc, taps[0]))
     for name in epilogue:

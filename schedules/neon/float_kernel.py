@@ -1,8 +1,9 @@
-"""The inner loop of float convolutions: ``fmla`` by element.
+"""The inner loop of float convolutions, ``fmla`` by element, and of those on bytes, ``sdot``.
 
 A step is up to four input channels, which one load brings for a pixel: ``fmla`` takes its second
 factor from any lane of a register, so that nothing is ever broadcast. Each sum is added to once in
-a channel, in the order of the taps and channels, with one rounding.
+a channel, in the order of the taps and channels, with one rounding. With ``sdot`` a lane is four
+channels of a byte each, and sums are exact.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def weights_held(pixels: int, registers: int, channels: int) -> int | None:
 
 @dataclass(frozen=True)
 class FloatKernel(Kernel):
-    """See the module's text. Activations, weights and sums are float32.
+    """See the module's text. Activations, weights and sums are float32; with ``dot`` the first
+    two are int8, the sums int32.
 
     Weights are 16 bytes for each of ``channels`` and ``registers``, step after step. ``in_order``:
     all loads of a step come together, where there are registers for all its weights.
@@ -36,6 +38,7 @@ class FloatKernel(Kernel):
 
     channels: int
     in_order: bool
+    dot: bool = False
 
     def assembly(self) -> list[str]:
         weights = weights_held(len(self.pixels), self.registers, self.channels)
@@ -48,12 +51,16 @@ class _FloatWriter(Writer):
     def __init__(self, kernel: FloatKernel, weights: int) -> None:
         super().__init__(kernel, kernel.channels * kernel.registers, weights)
         self.together = kernel.in_order and weights == self.groups
+        self.dot = kernel.dot
 
     def slot(self, group: int, pixel: int) -> Iterator[str]:
         channel, register = divmod(group, self.kernel.registers)
         total = self.sums[register * self.pixels + pixel]
         weight, act = self.weight(group), self.acts[pixel]
-        yield f"fmla v{total}.4s, v{weight}.4s, v{act}.s[{channel}]"
+        if self.dot:
+            yield f"sdot v{total}.4s, v{weight}.16b, v{act}.4b[{channel}]"
+        else:
+            yield f"fmla v{total}.4s, v{weight}.4s, v{act}.s[{channel}]"
 
     def around(self, loop: list[str]) -> Iterator[str]:
         yield from constant(COUNT, len(self.kernel.steps))

@@ -2,7 +2,7 @@
 
 ::
 
-    for b, g, o, h0 (parallel), w0:
+    for b, g, o, h0 (parallel), w0:     # o and h0 in either order
         for m, p, part:                 # one pair of planes (bits), some registers of lanes
             microkernel: all taps and channels of a tile of pixels
         epilogue of the tile, unrolled and vectorised
@@ -15,15 +15,21 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tvm import s_tir, tirx
+from tvm import DataType, s_tir, tirx
 
 from abc_tvm.compute.accumulate import Tile
+from abc_tvm.compute.byte_products import DOT
 from abc_tvm.compute.byte_sums import STRIDES, WORDS
 from abc_tvm.compute.float_steps import STEP_CHANNELS
 from abc_tvm.schedules import blocks
+from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.intrinsics import lower_lanes
 from abc_tvm.schedules.spatial import schedule_rest
-from abc_tvm.schedules.window import finish_tile_stage, schedule_tile_stage
+from abc_tvm.schedules.window import (
+    finish_tile_stage,
+    parallel_tiles,
+    schedule_tile_stage,
+)
 
 from .bit_kernel import BitKernel
 from .float_kernel import FloatKernel
@@ -41,24 +47,31 @@ class Core:
     in_order: bool = False
 
 
-def schedule_steps(func: Any, tile: Tile, core: Core, *, cores: int = 4) -> Any:
+def schedule_steps(
+    func: Any, tile: Tile, core: Core, *, cores: int = 4, choice: Choice | None = None
+) -> Any:
     """Schedule a fused convolution whose reduction goes in steps. Returns a PrimFunc.
 
-    That is :func:`abc_tvm.compute.byte_sums.step_counts` or
-    :func:`abc_tvm.compute.float_steps.step_products`. ``cores`` only sets how finely the parallel
-    loop is cut.
+    That is :func:`abc_tvm.compute.byte_sums.step_counts`,
+    :func:`abc_tvm.compute.float_steps.step_products` or
+    :func:`abc_tvm.compute.byte_products.step_byte_products`. ``cores`` only sets how finely the
+    parallel loop is cut. ``choice``: order and cut of a tuning record.
     """
+    plan = choice or Choice(tile)
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
-    b, h, w, g, o, *planes, lane, kh, kw, c = sch.get_loops(acc)
+    loops = sch.get_loops(acc)
+    channels = [loops.pop()] if DOT in sch.get(acc).annotations else []
+    b, h, w, g, o, *planes, lane, kh, kw, c = loops
     sums = prod(blocks.extent(sch, loop) or 1 for loop in (*planes, lane))
     registers = (blocks.extent(sch, lane) or 1) // WORDS // tile.parts
     scratch = 4 * tile.rows * tile.columns * sums
     h0, h1 = sch.split(h, [None, tile.rows])
     w0, w1 = sch.split(w, [None, tile.columns])
     part, lane = sch.split(lane, [tile.parts, None])
-    sch.reorder(b, g, o, h0, w0, *planes, part, kh, kw, c, h1, w1, lane)
+    rows = [o, h0] if plan.order == "weights" else [h0, o]
+    sch.reorder(b, g, *rows, w0, *planes, part, kh, kw, c, h1, w1, lane, *channels)
     epilogue = [n for n in order[order.index("acc") + 1 :] if not n.startswith("crop_")]
     for name in epilogue:
         sch.reverse_compute_at(sch.get_sblock(name), w0, preserve_unit_loops=True)
@@ -66,7 +79,7 @@ def schedule_steps(func: Any, tile: Tile, core: Core, *, cores: int = 4) -> Any:
         schedule_tile_stage(sch, name)
     # Before loops are fused: blockize wants to see each index by itself.
     sch.blockize(kh)
-    outer = blocks.parallel(sch, [b, g, o, h0], cores, scratch) + 1
+    outer = parallel_tiles(sch, [b, g, *rows], w0, plan, cores, scratch)
     for name in epilogue:
         finish_tile_stage(sch, name, outer)
     kernel = _kernel(sch.get(acc), tile, registers, 4 * sums, core)
@@ -79,11 +92,10 @@ def _kernel(block: Any, tile: Tile, registers: int, out: int, core: Core) -> Ker
 
     Activations are ``[B, H', W', ...]``, with those of a group side by side.
     """
-    _, _, width, *inner = (
-        int(n) if isinstance(n, tirx.IntImm) else n for n in _activations(block).source.shape
-    )
+    source = _activations(block).source
+    _, _, width, *inner = (int(n) if isinstance(n, tirx.IntImm) else n for n in source.shape)
     kh, kw, sh, sw, dh, dw, count = (int(n) for n in block.annotations[STRIDES])
-    column = 4 * prod(inner)
+    column = int(DataType(source.dtype).itemsize) * prod(inner)
     row = width * column
     steps = tuple(
         y * dh * row + x * dw * column + 4 * WORDS * c
@@ -96,7 +108,8 @@ def _kernel(block: Any, tile: Tile, registers: int, out: int, core: Core) -> Ker
     outputs = tuple(out * n for n in range(len(places)))
     if STEP_CHANNELS in block.annotations:
         channels = int(block.annotations[STEP_CHANNELS])
-        return FloatKernel(steps, pixels, outputs, registers, channels, core.in_order)
+        dot = DOT in block.annotations
+        return FloatKernel(steps, pixels, outputs, registers, channels, core.in_order, dot)
     return BitKernel(steps, pixels, outputs, registers, core.dot)
 
 

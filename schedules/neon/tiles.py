@@ -9,8 +9,10 @@ included.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from abc_tvm.compute.accumulate import Tile
+from abc_tvm.compute.byte_products import code_slots, quads
 from abc_tvm.compute.byte_sums import BYTES, WORDS
 from abc_tvm.compute.float_steps import step_channels
 from abc_tvm.compute.geometry import Window, words
@@ -38,6 +40,11 @@ def bit_tiles(family: Family, window: Window, blocking: Blocking, pairs: int) ->
 
 def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> Tile:
     """The default tile of a bit convolution with ``pairs`` pairs of planes."""
+    return ranked_bits(family, window, blocking, pairs)[0]
+
+
+def ranked_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> list[Tile]:
+    """:func:`bit_tiles`, the fewest instructions first."""
     registers = blocking.lanes // WORDS
     steps = window.taps * words(window.group_in)
 
@@ -46,13 +53,16 @@ def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) 
         step = 3 * tile.rows * tile.columns * share
         return _instructions(tile, window, share, step, share, steps)
 
-    return min(bit_tiles(family, window, blocking, pairs), key=cost)
+    return sorted(bit_tiles(family, window, blocking, pairs), key=cost)
 
 
-def float_tiles(window: Window, blocking: Blocking) -> list[Tile]:
-    """All tiles that a float convolution on AArch64 can have."""
+def float_tiles(window: Window, blocking: Blocking, column: int | None = None) -> list[Tile]:
+    """All tiles that a float convolution on AArch64 can have.
+
+    ``column`` is the bytes from one input pixel to the next, where they are not floats.
+    """
     registers, channels = blocking.lanes // WORDS, step_channels(window.group_in)
-    column = 4 * window.groups * (window.group_in + WORDS)
+    column = column or 4 * window.groups * (window.group_in + WORDS)
     return [
         tile
         for tile in _candidates(window, registers)
@@ -61,8 +71,27 @@ def float_tiles(window: Window, blocking: Blocking) -> list[Tile]:
     ]
 
 
+def choose_dots(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
+    """The default tile of a convolution on bytes."""
+    return ranked_dots(window, blocking, in_order=in_order)[0]
+
+
+def ranked_dots(window: Window, blocking: Blocking, *, in_order: bool = False) -> list[Tile]:
+    """Tiles on bytes, the fastest first: of a float convolution with a channel for each four."""
+    column = window.groups * code_slots(window.group_in)
+    narrow = replace(window, in_channels=window.groups * quads(window.group_in))
+    return ranked_floats(narrow, blocking, in_order=in_order, column=column)
+
+
 def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
-    """The default tile of a float convolution on AArch64.
+    """The default tile of a float convolution on AArch64."""
+    return ranked_floats(window, blocking, in_order=in_order)[0]
+
+
+def ranked_floats(
+    window: Window, blocking: Blocking, *, in_order: bool = False, column: int | None = None
+) -> list[Tile]:
+    """:func:`float_tiles`, the fastest first by count of instructions and gaps.
 
     An ``in_order`` core waits six cycles before a load between additions, so the tile's loads
     should come together.
@@ -78,7 +107,7 @@ def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False)
             step += 5 * (pixels + channels * share)
         return _instructions(tile, window, share, step, channels * share, steps)
 
-    return min(float_tiles(window, blocking), key=cost)
+    return sorted(float_tiles(window, blocking, column), key=cost)
 
 
 def _candidates(window: Window, registers: int) -> Iterator[Tile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,29 @@ def network(
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = 8
+    return model
+
+
+def chain(*channels: int) -> onnx.ModelProto:
+    """Sign and 3x3 convolution, again and again, from one number of channels to the next."""
+    rng = np.random.default_rng(4)
+    nodes, weights, last = [], [], "input"
+    for n, (cin, cout) in enumerate(itertools.pairwise(channels)):
+        values = rng.choice([-1.0, 1.0], (cout, cin, 3, 3)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"w{n}"))
+        nodes.append(helper.make_node("Sign", [last], [f"s{n}"]))
+        last = f"c{n}"
+        nodes.append(helper.make_node("Conv", [f"s{n}", f"w{n}"], [last], pads=[1, 1, 1, 1]))
+    shape = TensorProto.FLOAT, [1, channels[0], 6, 6]
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        [helper.make_tensor_value_info("input", *shape)],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, [1, channels[-1], 6, 6])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
     return model
 

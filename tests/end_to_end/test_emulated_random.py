@@ -31,6 +31,7 @@ def through_c(
     wanted: list[np.ndarray],
     processor: tuple[str, str],
     folder: Path,
+    lowering: str = "bitserial",
 ) -> list[np.ndarray]:
     """The outputs of the emulated example program, in the shapes of ``wanted``."""
     target, architecture = processor
@@ -39,7 +40,7 @@ def through_c(
     names = [value.name for value in model.graph.input if value.name in inputs]
     first = model.graph.input[0].type.tensor_type.shape.dim[0]
     batch = inputs[names[0]].shape[0] if first.HasField("dim_param") else None
-    form = abc_tvm.compile_c(model, target, name="net", batch=batch, lowering="bitserial")
+    form = abc_tvm.compile_c(model, target, name="net", batch=batch, lowering=lowering)
     form.save(folder)
     sources = ["net_example.c", "net.c", "libnet.a", "-lm", "-o", "example"]
     qemu.run([compiler, "-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", *sources], folder)
@@ -63,6 +64,19 @@ def test_layers(seeds: range, processor: tuple[str, str], tmp_path: Path) -> Non
         found = through_c(model, inputs, wanted, processor, tmp_path / str(seed))
         exact = all(layer.exact for layer in spec.chain)
         assert_equal(found, wanted, exact, f"layer {seed + 3000} {spelling} {spec}")
+
+
+@pytest.mark.slow
+@pytest.mark.sweep("seeds", short=chunks(10), full=chunks(100))
+def test_layers_on_bytes(seeds: range, tmp_path: Path) -> None:
+    """A Raspberry Pi 5 has dot products: bytes wherever they are exact."""
+    for seed in seeds:
+        model, inputs, spec, spelling = random_layer(seed + 5000)
+        wanted = reference(model, inputs)
+        processor = ("rpi5", "aarch64")
+        found = through_c(model, inputs, wanted, processor, tmp_path / str(seed), "int8")
+        exact = all(layer.exact for layer in spec.chain)
+        assert_equal(found, wanted, exact, f"layer {seed + 5000} {spelling} {spec}")
 
 
 @pytest.mark.slow

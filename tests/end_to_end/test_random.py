@@ -18,11 +18,13 @@ def chunks(count: int) -> list[range]:
     return [range(start, start + CHUNK) for start in range(0, count, CHUNK)]
 
 
-def check_layer(seed: int, target: str = "native") -> None:
+def check_layer(seed: int, target: str = "native", lowering: str = "bitserial") -> Compiled:
     model, inputs, spec, spelling = random_layer(seed)
     exact = all(layer.exact for layer in spec.chain)
-    found = Compiled(model, target=target).run(inputs)
-    assert_equal(found, reference(model, inputs), exact, f"layer {seed} {spelling} {spec}")
+    compiled = Compiled(model, lowering, target)
+    wanted = reference(model, inputs)
+    assert_equal(compiled.run(inputs), wanted, exact, f"layer {seed} {spelling} {spec}")
+    return compiled
 
 
 @pytest.mark.slow
@@ -51,6 +53,33 @@ def test_networks_with_the_chooser(seeds: range) -> None:
         found = Compiled(network.model, "auto").run(network.inputs)
         wanted = reference(network.model, network.inputs)
         assert_equal(found, wanted, network.exact, f"network {seed + 1000} {network.description}")
+
+
+@pytest.mark.slow
+@pytest.mark.sweep("seeds", short=chunks(40), full=chunks(300))
+def test_layers_on_bytes(seeds: range) -> None:
+    """Bytes wherever they are exact; the other layers as the chooser says."""
+    need_dot_products()
+    found = [check_layer(seed + 4000, lowering="int8") for seed in seeds]
+    assert any(layer.lowering == "int8" for compiled in found for layer in compiled.layers)
+
+
+@pytest.mark.slow
+@pytest.mark.sweep("seeds", short=chunks(10), full=chunks(100))
+def test_networks_on_bytes(seeds: range) -> None:
+    need_dot_products()
+    for seed in seeds:
+        network = random_network(seed + 4000)
+        found = Compiled(network.model, "int8").run(network.inputs)
+        wanted = reference(network.model, network.inputs)
+        assert_equal(found, wanted, network.exact, f"network {seed + 4000} {network.description}")
+
+
+def need_dot_products() -> None:
+    from abc_tvm import targets
+
+    if targets.load("native").cost.dot is None:
+        pytest.skip("this machine has no dot products of bytes (AVX-512 VNNI)")
 
 
 @pytest.mark.slow

@@ -127,9 +127,43 @@ def test_integer_multiples_give_the_values_back(whole: list[int], unit: float) -
         (np.float32([[1.0], [0.613]]), SIGNS),
         (np.float32([[1.0]]), np.float32([0, 1, 2.7182817])),
         (np.float32([[0.5, -0.5]]), SIGNS),
-        (np.float32([[1, 1], [0.5, 0.25]]), SIGNS),
+        (np.float32([[1, 1], [0.5, 0.613]]), SIGNS),
+        (np.full((8, 1), 1, np.float32), np.float32([0, 1, 65536 * 8])),
     ],
-    ids=["alphas of no common unit", "levels of no common unit", "negative", "ratios differ"],
+    ids=[
+        "alphas of no common unit",
+        "levels of no common unit",
+        "negative",
+        "one channel without a unit",
+        "levels too far apart",
+    ],
 )
 def test_no_integer_form(alpha: np.ndarray, levels: np.ndarray) -> None:
     assert accumulator(signs(*alpha.shape, 1, 1, 4), alpha, levels, False) is None
+
+
+def test_each_channel_has_its_own_multiples() -> None:
+    """Thresholds hold for channels whose scales are in other proportions, and for one without."""
+    alpha = np.float32([[1, 0.3, 0, 0.7], [0.5, -0.9, 0, 0]])
+    planes = signs(2, 4, 1, 1, 7)
+    found = accumulator(planes, alpha, SIGNS, False)
+    assert found is not None
+    np.testing.assert_array_equal(found.weight, [[2, 1, 0, 1], [1, -3, 0, 0]])
+    inputs = np.random.default_rng(1).choice(SIGNS, (50, 7))
+    weight = (alpha[:, :, None] * planes[:, :, 0, 0]).sum(0)
+    count = inputs @ (found.weight[:, :, None] * planes[:, :, 0, 0]).sum(0).T
+    np.testing.assert_allclose(found.value(count), inputs @ weight.T, rtol=0, atol=1e-6)
+    assert np.all(np.abs(count) <= found.bound)
+
+
+@pytest.mark.parametrize("whole", [[17, 41, 96, 113], [3, 7, 200], [255, 256]])
+def test_multiples_of_a_unit_that_is_no_difference(whole: list[int]) -> None:
+    found = integer_multiples(np.float32(whole) * np.float32(0.0371))
+    assert found is not None
+    np.testing.assert_array_equal(found[1], whole)
+
+
+def test_sums_that_32_bits_do_not_hold_are_refused() -> None:
+    levels = np.float32([-256, 255])
+    assert accumulator(signs(1, 1, 1, 1, 2**21 + 1), np.float32([[1]]), levels, False) is None
+    assert accumulator(signs(1, 1, 1, 1, 2**20), np.float32([[1]]), levels, False) is not None

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import onnx
 import pytest
 
+from abc_tvm import targets
+from abc_tvm.frontend import import_onnx
+from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.encode import Encode
+from abc_tvm.targets.device import Cost
 from tests.relay_passes.harness import (
     Net,
     assert_equal_ir,
     assert_same_bits,
     calls,
     check_golden,
+    continue_passes,
     passes_until,
     two_layers,
 )
@@ -121,3 +127,61 @@ def test_numbers_of_shared_bits() -> None:
 def test_again_changes_nothing() -> None:
     once, context = passes_until(pooled_levels(MIXED), "encode")
     assert_equal_ir(Encode(context)(once), once)
+
+
+# ---- bytes ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dots() -> None:
+    if targets.load("native").cost.dot is None:
+        pytest.skip("this machine has no dot products of bytes (AVX-512 VNNI)")
+
+
+@pytest.mark.parametrize(
+    ("model", "pools"),
+    [(levels(5), 0), (levels(3, 2), 0), (pooled_levels(MIXED), 1), (pooled_levels([1] * 6), 1)],
+    ids=["levels", "groups", "pooled", "pooled, rising"],
+)
+@pytest.mark.usefixtures("dots")
+def test_bytes(model: onnx.ModelProto, pools: int) -> None:
+    """As many encodings and poolings as on bits, and the very bits of onnxruntime."""
+    mod, context = passes_until(model, "encode", "int8")
+    assert {row.lowering for row in context.layers.values()} == {"int8"}
+    assert len(calls(mod, "abc.pool_codes")) == pools
+    assert len(calls(mod, "abc.encode_bytes")) == len(calls(mod, "abc.dotconv2d"))
+    assert_equal_ir(Encode(context)(mod), mod)
+    assert_same_bits(model, "int8")
+
+
+@pytest.mark.usefixtures("dots")
+def test_pooling_codes_of_a_step_that_max_pool_follows() -> None:
+    """Levels are pooled as they are: codes rise with them. Padding is below every code."""
+    net = Net((1, 8, 6, 6))
+    x = net.op("Clip", "input", net.constant(-1.0), net.constant(1.0))
+    x = net.op("Round", net.op("Mul", x, net.constant(2.0)))
+    x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    model = net.model(net.conv(x, net.signs(6, 8, 3, 3), 1))
+    mod, _ = passes_until(model, "encode", "int8")
+    assert len(calls(mod, "abc.pool_codes")) == 1
+    assert_same_bits(model, "int8")
+
+
+def test_golden_bytes() -> None:
+    mod, _ = passes_until(pooled_levels(MIXED), "encode", "int8")
+    check_golden("encode_bytes", mod)
+
+
+@pytest.mark.usefixtures("dots")
+def test_bits_and_bytes_of_one_step() -> None:
+    """The chooser may give two readers of a step different forms: both encodings are there."""
+    net = Net((1, 64, 5, 5))
+    x = net.step("input")
+    three = net.signs(64, 64, 3, 3) + 2 * net.signs(64, 64, 3, 3) + 4 * net.signs(64, 64, 3, 3)
+    one = net.conv(x, three + 8 * net.signs(64, 64, 3, 3), 1)
+    two = net.conv(x, net.signs(64, 64, 3, 3), 1)
+    model = net.model(net.op("Add", one, two))
+    context = Context(replace(targets.load("zen4"), cost=Cost(pair=0.1, dot=0.25)))
+    mod = continue_passes(import_onnx(model), context, "canonicalise", "encode")
+    assert len(calls(mod, "abc.encode")) == len(calls(mod, "abc.encode_bytes")) == 1
+    assert sorted(row.lowering for row in context.layers.values()) == ["bitserial", "int8"]

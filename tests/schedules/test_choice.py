@@ -12,8 +12,8 @@ from abc_tvm.schedules.choice import Choice
     "choice",
     [
         Choice(),
-        Choice(Tile(2, 7, 3, 4), "nibble", "column", "pixels", 5),
-        Choice(Tile(parts=2)),
+        Choice(Tile(2, 7, 3, 4), "nibble", "column", "pixels", 2, "columns", 5),
+        Choice(Tile(parts=2, planes="activations")),
     ],
 )
 def test_words_and_back(choice: Choice) -> None:
@@ -22,7 +22,14 @@ def test_words_and_back(choice: Choice) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"rows": "0"}, {"rows": "-1"}, {"parts": "x"}, {"taps": "some"}, {"more": "1"}],
+    [
+        {"rows": "0"},
+        {"rows": "-1"},
+        {"parts": "x"},
+        {"taps": "some"},
+        {"planes": "some"},
+        {"more": "1"},
+    ],
 )
 def test_other_words_are_refused(change: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="not a choice"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,26 @@ def test_what_a_name_does_not_promise_is_added(tmp_path: Path, cpu: pytest.Monke
 
 def test_a_known_processor_brings_its_own_facts(tmp_path: Path, cpu: pytest.MonkeyPatch) -> None:
     cpu.setattr(codegen, "llvm_get_system_cpu", lambda: "icelake-server")
-    device = native.detect(machine(tmp_path, VPOPCNT))
+    device = native.detect(machine(tmp_path, f"{VPOPCNT} avx512_vnni"))
     assert device.l2_kib == load("icelake-server").l2_kib
     assert device.cost == load("icelake-server").cost
+
+
+def test_dot_products_that_a_virtual_machine_hides_are_not_there(
+    tmp_path: Path, cpu: pytest.MonkeyPatch
+) -> None:
+    cpu.setattr(codegen, "llvm_get_system_cpu", lambda: "icelake-server")
+    device = native.detect(machine(tmp_path, VPOPCNT))
+    assert device.cost == replace(load("icelake-server").cost, dot=None)
+
+
+def test_an_unknown_intel_processor_gets_the_costs_of_one(
+    tmp_path: Path, cpu: pytest.MonkeyPatch
+) -> None:
+    """Two ports for 512-bit multiply-adds: bits gain half of what they do on Zen 4."""
+    cpu.setattr(codegen, "llvm_get_system_cpu", lambda: "emeraldrapids")
+    device = native.detect(machine(tmp_path, f"{VPOPCNT} avx512_vnni avx512_fp16"))
+    assert device.cost == load("sapphirerapids").cost
 
 
 def test_the_caches_are_those_of_the_machine(tmp_path: Path, cpu: pytest.MonkeyPatch) -> None:

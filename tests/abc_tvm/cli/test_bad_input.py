@@ -113,7 +113,7 @@ def bad_models(folder: Path) -> dict[str, tuple[Path, str]]:
     ["truncated", "flipped", "old opset", "unknown operator", "dynamic size", "empty", "missing",
      "directory"],
 )  # fmt: skip
-@pytest.mark.parametrize("command", ["compile", "inspect", "verify", "bench"])
+@pytest.mark.parametrize("command", ["compile", "inspect", "verify", "bench", "profile"])
 def test_models(case: str, command: str, tmp_path: Path, capfd: Capture) -> None:
     models = tmp_path / "models"
     models.mkdir()
@@ -199,6 +199,9 @@ def test_artifacts(good: Path, tmp_path: Path, capfd: Capture) -> None:
         (["bench", "m.onnx", "--against", "abacus"], "abacus"),
         (["bench", "m.onnx", "--threads", "100000"], "threads"),
         (["bench", "m.onnx", "--plot", "o.pdf"], "o.pdf"),
+        (["bench", "m.onnx", "--records", "none"], "none"),
+        (["profile", "m.onnx", "--threads", "100000"], "threads"),
+        (["profile", "m.onnx", "--plot", "no/such/o.png"], "no/such"),
         (["zoo", "alexnet", "-o", "o.onnx"], "alexnet"),
         (["zoo", "lenet", "-M", "99", "-o", "o.onnx"], "M must be"),
         (["run", "m.onnx"], "--random"),
@@ -250,3 +253,9 @@ def test_names_of_the_c_form(good: Path, tmp_path: Path, capfd: Capture) -> None
     refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "c", "--name", "-"], "--name")
     (tmp_path / "file").touch()
     refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "file"], "cannot be created")
+
+
+def test_errors_of_rounding_are_shares(good: Path, capfd: Capture) -> None:
+    model = good.parent / "m.onnx"
+    refused(capfd, ["inspect", model, "--int8-error", "1.5"], "--int8-error")
+    refused(capfd, ["inspect", model, "--int8-error", "0"], "--int8-error")

@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from abc_tvm.cli import run_command
+from abc_tvm.onnx_engine import OnnxEngine
 from tests.abc_tvm.small_networks import network, write
 
 Capture = pytest.CaptureFixture[str]
@@ -43,6 +44,22 @@ def test_inspect(folder: Path, capsys: Capture) -> None:
     assert {"name", "op", "shape", "macs", "M", "N", "lowering", "reason"} <= set(first)
     assert (first["M"], first["N"], first["lowering"]) == (1, 1, "bitserial")
     assert first["macs"] == 6 * 6 * 16 * 8 * 9
+
+
+def test_inspect_with_rounding(tmp_path: Path, capsys: Capture) -> None:
+    """On a device with dot products, nine pairs of planes whose scales are no multiples."""
+    model = tmp_path / "lenet.onnx"
+    assert run_command(["zoo", "lenet", "-M", "5", "-N", "5", "-o", str(model)]) == 0
+    command = ["inspect", model, "-t", "icelake-server"]
+    plain = answer(capsys, *command)
+    assert plain["int8_layers"] == 0
+    assert any("--allow-int8" in row["reason"] for row in plain["layers"])
+    allowed = answer(capsys, *command, "--allow-int8")
+    bounds = [row["error_bound"] for row in allowed["layers"] if row["lowering"] == "int8"]
+    assert allowed["int8_layers"] == len(bounds) > 0 and all(0 < e <= 0.02 for e in bounds)
+    strict = answer(capsys, *command, "--int8-error", str(min(bounds) / 2))
+    assert strict["int8_layers"] == 0
+    assert any("more than the" in row["reason"] for row in strict["layers"])
 
 
 def test_compile_json_dump_and_nothing_else_left(
@@ -102,13 +119,69 @@ def test_verify(folder: Path, capsys: Capture) -> None:
     assert facts["criterion"]
 
 
-def test_bench(folder: Path, capsys: Capture) -> None:
+def test_bench(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("matplotlib")
     engines = "tvm-float,onnxruntime,onnxruntime-int8"
     command = ["bench", folder / "m.onnx", "--against", engines, "--repeat", "3"]
+    command += ["--plot", tmp_path / "b.png"]
     facts = answer(capsys, *command, "--float-model", folder / "float.onnx")
     assert [r["engine"] for r in facts["results"]] == ["abc-tvm", *engines.split(",")]
+    assert all(0 < r["min_ms"] <= r["median_ms"] <= r["p90_ms"] for r in facts["results"])
     assert set(facts["speedup"]) == set(engines.split(","))
-    assert facts["straw_man"] is False
+    assert facts["straw_man"] is False and facts["refused"] == []
+    agreed = {(row["engine"], row["network"]): row["agrees"] for row in facts["agreement"]}
+    float_model = {(name, "float model"): True for name in engines.split(",")}
+    assert agreed == {("abc-tvm", "model"): True, **float_model}
+    assert set(facts["layers"]) == {"abc-tvm", "tvm-float"}
+    assert facts["clock"]["spread"] >= 0 and facts["settings"]["repeat"] == 3
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_does_not_time_another_network(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    right = OnnxEngine.run
+
+    def wrong(engine: OnnxEngine, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = right(engine, inputs)
+        return {name: array * engine.factor for name, array in outputs.items()}  # type: ignore[attr-defined]
+
+    made = OnnxEngine.__init__
+
+    def make(engine: OnnxEngine, *given: Any, optimise: bool = True, **more: Any) -> None:
+        made(engine, *given, optimise=optimise, **more)
+        engine.factor = np.float32(1.5 if optimise else 1.0)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(OnnxEngine, "__init__", make)
+    monkeypatch.setattr(OnnxEngine, "run", wrong)
+    command = ["bench", str(folder / "m.onnx"), "--against", "tvm-float,onnxruntime"]
+    capsys.readouterr()
+    assert run_command([*command, "--repeat", "2", "--json"]) == 1
+    said = capsys.readouterr()
+    facts = json.loads(said.out)
+    assert [r["engine"] for r in facts["results"]] == ["abc-tvm", "tvm-float"]
+    assert [r["engine"] for r in facts["refused"]] == ["onnxruntime"]
+    assert "onnxruntime is not timed: its outputs of the model are 0.5" in said.err
+
+
+def test_profile(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("matplotlib")
+    command = ["profile", folder / "m.onnx", "--lowering", "bitserial", "--repeat", "3"]
+    facts = answer(capsys, *command, "--plot", tmp_path / "p.png")
+    layers = [row for row in facts["layers"] if row["macs"]]
+    assert [row["name"] for row in layers] == ["block/conv1", "block/conv2"]
+    for row in layers:
+        assert row["kind"] == "bits" and row["lowering"] == "bitserial"
+        assert row["gmacs"] == pytest.approx(row["macs"] / row["median_us"] / 1e3)
+        assert row["macs_per_byte"] == row["macs"] / row["bytes"]
+    total = sum(row["median_us"] for row in facts["layers"]) / 1e3
+    assert facts["kernels_ms"] == pytest.approx(total)
+    assert facts["rest_ms"] == pytest.approx(facts["run"]["median_ms"] - total)
+    assert {"machine", "date", "versions", "peaks", "threads"} <= set(facts)
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert run_command([str(word) for word in command]) == 0
+    shown = capsys.readouterr().out
+    assert "rest: virtual machine" in shown and "measured on this machine" in shown
 
 
 def test_zoo_and_targets(tmp_path: Path, capsys: Capture) -> None:

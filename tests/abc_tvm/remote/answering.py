@@ -19,6 +19,11 @@ def main() -> None:
             pipe.send(("done", value))
         elif what == "refuse":
             pipe.send(("refused", "Kind", value))
+        elif what == "steps":
+            for number, limit in enumerate(value):
+                pipe.send(("step", f"step {number}", limit))
+                time.sleep(0.6)
+            pipe.send(("done", None))
         elif what == "sleep":
             pipe.send(("at", "it sleeps"))
             time.sleep(value)

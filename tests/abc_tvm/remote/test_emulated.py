@@ -15,37 +15,19 @@ import pytest
 import abc_tvm
 from abc_tvm.errors import DeviceError, TargetError
 from abc_tvm.remote import Address, connect
-from tests import qemu
-from tests.abc_tvm.remote import servers
+from tests.abc_tvm.remote import emulated, servers
 from tests.abc_tvm.small_networks import network
 
 pytest.importorskip("tornado", reason="needs TVM's RPC extra: pip install 'apache-tvm[rpc]'")
 pytestmark = pytest.mark.slow
 
-# TVM's program for servers starts Python again, which emulation cannot; this is what it starts.
-SERVER = """
-import sys
-from tvm.rpc.server import PopenRPCServerState
-port, tracker = int(sys.argv[1]), int(sys.argv[2])
-PopenRPCServerState("127.0.0.1", port, port + 1, tracker_addr=("127.0.0.1", tracker), key="pi")
-"""
 TIMEOUT_S = 60
 
 
 @pytest.fixture
 def pi(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Address, int, Path]]:
-    """A tracker with one emulated device, the device's process group and its log."""
-    system = qemu.arm64_system(request.config.cache)
-    command = [*qemu.emulator("aarch64", system), f"{system}/usr/bin/python3.11", "-c", SERVER]
-    home = {"PYTHONHOME": f"{system}/usr", "PYTHONPATH": f"{system}/site"}
-    environment = [f"{k}={v}" for k, v in {**home, "TVM_USE_RUNTIME_LIB": "1"}.items()]
-    with servers.tracker(tmp_path) as tracker:
-        port = tracker.rpartition(":")[2]
-        log = tmp_path / "pi.log"
-        emulated = ["env", *environment, *command, str(servers.free_port()), port]
-        with servers.process(emulated, log, "bind to") as group:
-            servers.wait_for_device(tracker, "pi")
-            yield Address("127.0.0.1", int(port), "pi"), group, log
+    with emulated.pi(request.config.cache, tmp_path) as found:
+        yield found
 
 
 def test_run_time_refuse_and_die(pi: tuple[Address, int, Path], tmp_path: Path) -> None:

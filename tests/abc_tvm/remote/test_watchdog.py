@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from abc_tvm.remote.watchdog import Death, Helper, Refusal, Silence
+from abc_tvm.remote.watchdog import Answer, Death, Helper, Refusal, Silence
 
 MODULE = "tests.abc_tvm.remote.answering"
 
@@ -33,6 +33,40 @@ def test_silence_ends_in_time_with_what_was_said_before() -> None:
         assert helper._process.returncode is not None
         with pytest.raises(Death, match="given up"):
             helper.ask(("echo", 0), 60)
+
+
+def test_an_answer_is_there_later() -> None:
+    with Helper(MODULE) as helper:
+        helper.begin(("echo", 5), 60)
+        assert _answer(helper).value == 5
+
+
+def test_each_step_has_its_own_time() -> None:
+    with Helper(MODULE) as helper:
+        helper.begin(("steps", [40.0, 20.0, None]), 60)
+        limits = []
+        while helper.answer(helper.left) is None:
+            limits.append(helper.left)
+        first, second, last = limits
+        assert first is not None and 20 < first <= 40
+        assert second is not None and second <= 20 and last is None
+        helper.begin(("steps", [0.2]), 60)
+        with pytest.raises(Silence, match="step 0"):
+            _answer(helper)
+
+
+def test_a_signal_is_named() -> None:
+    with Helper(MODULE) as helper:
+        helper.begin(("sleep", 60), 60)
+        helper._process.kill()
+        with pytest.raises(Death, match="SIGKILL"):
+            _answer(helper)
+
+
+def _answer(helper: Helper) -> Answer:
+    while (found := helper.answer(helper.left)) is None:
+        pass
+    return found
 
 
 def test_a_helper_that_dies() -> None:

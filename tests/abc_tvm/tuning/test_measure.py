@@ -20,15 +20,15 @@ def test_every_choice_computes_the_same(tasks: list[Task], device: Device) -> No
     for task in tasks:
         bench = Bench(task, device)
         choices = {task.default: 0.0, **dict.fromkeys(task.space.neighbours(task.default), 1.0)}
-        assert len(choices) >= 8
+        assert len(choices) >= (4 if task.space.kind == "lanes" else 8)
         for choice in choices:
-            assert bench.build(choice).round() > 0, choice
+            assert min(bench.build(choice).seconds()) > 0, choice
 
 
 def test_a_wrong_result_is_seen(
     tasks: list[Task], device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(tasks[0], device)
+    bench = Bench(next(t for t in tasks if t.workload.layer.kind == "bits"), device)
     assert all(len(np.unique(result)) > 1 for result in bench.expected())
     right = measure.operands
 
@@ -39,20 +39,29 @@ def test_a_wrong_result_is_seen(
 
     monkeypatch.setattr(measure, "operands", changed)
     with pytest.raises(WrongResult, match="elements of result 0 differ"):
-        bench.build(tasks[0].default)
+        bench.build(bench.task.default)
 
 
-def test_the_search_ends_and_repeats_itself(tasks: list[Task]) -> None:
-    def path(seed: int) -> list[Choice]:
-        seen: dict[Choice, float] = {}
-        while (choice := next_choice(tasks[0].space, seen, seed)) is not None and len(seen) < 200:
-            seen[choice] = 1.0 / choice.tile.columns
-        return list(seen)
+def path(task: Task, seed: int, most: int) -> list[Choice]:
+    """What the search measures of a task, were small tiles always slower."""
+    seen: dict[Choice, float] = {}
+    while len(seen) < most and (choice := next_choice(task.space, seen, seed)) is not None:
+        seen[choice] = 1.0 / choice.tile.columns
+    return list(seen)
 
-    once = path(0)
-    assert once[0] == tasks[0].default
-    assert len(once) == len(set(once)) < 200
-    assert once == path(0) != path(1)
+
+def test_the_search_repeats_itself(tasks: list[Task]) -> None:
+    task = next(t for t in tasks if t.workload.layer.kind == "bits")
+    once = path(task, 0, 60)
+    assert once[0] == task.default
+    assert len(once) == len(set(once)) == 60
+    assert once == path(task, 0, 60) != path(task, 1, 60)
+
+
+def test_the_search_ends_with_the_space(tasks: list[Task]) -> None:
+    small = next(t for t in tasks if t.workload.layer.kind == "lanes")
+    points = set(small.space.points())
+    assert set(path(small, 0, 1000)) == points and len(points) < 20
 
 
 def test_a_layer_comes_back_from_the_disk(
@@ -62,5 +71,5 @@ def test_a_layer_comes_back_from_the_disk(
     save_layer(folder, tasks[0])
     found = load_layer(folder, tasks[0].key, device)
     assert found is not None and found.key == tasks[0].key and found.names == tasks[0].names
-    assert Bench(found, device).build(found.default).round() > 0
+    assert min(Bench(found, device).build(found.default).seconds()) > 0
     assert load_layer(folder, "0", device) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,10 @@ import abc_tvm
 from abc_tvm.cli import run_command
 from abc_tvm.targets import Device
 from abc_tvm.tuning.database import RECORDS, Database
-from abc_tvm.tuning.manifest import folder_name
+from abc_tvm.tuning.manifest import FILE, folder_name
 from abc_tvm.tuning.records import FINAL_ROUNDS, open_records
 from abc_tvm.tuning.task import Task
-from tests.abc_tvm.small_networks import network, write
+from tests.abc_tvm.small_networks import chain, network, write
 
 Capture = pytest.CaptureFixture[str]
 
@@ -116,6 +117,52 @@ def test_a_workload_under_a_wrong_hash_fails_the_check(
     assert facts["wrong"] == 1 and facts["problems"][0]["workload"] == "123"
 
 
+def test_options_given_again_replace_the_stored_ones(
+    model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    answer(capsys, *command(model, tmp_path, "--trials", "2", "--seed", "3"))
+    bare = ["tune", str(model), "-t", "native", "--records", str(tmp_path), "--json", "--continue"]
+    again = answer(capsys, *bare)
+    assert again["measured"] == 0
+    assert {"seed": 3, "trials": 2, "lowering": "bitserial"}.items() <= again["settings"].items()
+    other = answer(capsys, *bare, "--lowering", "float", "--seed", "4")
+    assert {"seed": 4, "trials": 2, "lowering": "float"}.items() <= other["settings"].items()
+    assert other["measured"] == 2 * len(other["tasks"])  # other workloads
+    assert answer(capsys, *bare)["settings"]["lowering"] == "float"
+
+
+@pytest.mark.parametrize("name", ["tvm", "abc_tvm"])
+def test_records_of_another_version_are_not_continued(
+    model: Path, tmp_path: Path, device: Device, capsys: Capture, name: str
+) -> None:
+    answer(capsys, *command(model, tmp_path, "--trials", "1"))
+    own = tmp_path / folder_name(device)
+    manifest = json.loads((own / FILE).read_text())
+    (own / FILE).write_text(json.dumps(manifest | {name: "0.0.1"}))
+    before = {path: path.read_bytes() for path in own.glob("*.json")}
+    for more in ([], ["--continue"]):
+        assert run_command(command(model, tmp_path, *more)) == 2
+        said = capsys.readouterr()
+        assert f"{name} 0.0.1" in said.err and "give another folder" in said.err
+    assert {path: path.read_bytes() for path in own.glob("*.json")} == before
+
+
+def test_another_target_has_a_folder_of_its_own(
+    model: Path, tmp_path: Path, device: Device, capsys: Capture
+) -> None:
+    answer(capsys, *command(model, tmp_path, "--trials", "1"))
+    own = tmp_path / folder_name(device)
+    before = {path: path.read_bytes() for path in own.glob("*.json")}
+    words = command(model, tmp_path, "--continue")
+    words[words.index("native")] = "x86-64"
+    assert run_command(words) == 2
+    assert "nothing to continue" in capsys.readouterr().err
+    words = [word for word in words if word != "--continue"]
+    facts = answer(capsys, *words, "--trials", "1")
+    assert facts["measured"] == len(facts["tasks"]) >= 2
+    assert {path: path.read_bytes() for path in own.glob("*.json")} == before
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -133,40 +180,55 @@ def test_wrong_use_is_one_line(
 
 @pytest.mark.slow
 def test_killed_tuners_lose_nothing(
-    model: Path,
     tmp_path: Path,
     device: Device,
-    tasks: list[Task],
     sweep: Callable[[Sequence[int], Sequence[int]], Sequence[int]],
 ) -> None:
     """``kill -9`` at random moments; what was on the disk before is there after it."""
-    own = tmp_path / folder_name(device)
+    long = write(tmp_path / "long.onnx", chain(8, 16, 24, 32, 40, 48, 56))
+    folder = tmp_path / "r"
+    own = folder / folder_name(device)
     moments = random.Random(5)
-    before = 0
-    for _ in sweep(range(4), range(200)):
-        run = start(model, tmp_path, "--trials", "100000")
-        while not (own / RECORDS).exists() and run.poll() is None:
-            time.sleep(0.02)
-        deadline = time.monotonic() + 60
-        while len(Database(own).read().records) <= before and time.monotonic() < deadline:
-            if run.poll() is not None:
-                break  # nothing left to measure
-            time.sleep(0.02)
-        time.sleep(moments.uniform(0, 0.6))
-        seen = Database(own).read().records if own.exists() else []
+    for number in sweep(range(4), range(200)):
+        known = len(Database(own).read().records)
+        run = start(long, folder, "--trials", "100000")
+        if number % 4:  # else while it starts, or soon after
+            until(lambda run=run, known=known: run.poll() is not None or count(own) > known)
+            time.sleep(moments.uniform(0, 0.6))
+        else:
+            time.sleep(moments.uniform(0, 6))
+        seen = Database(own).read().records
+        alive = run.poll() is None
         run.send_signal(signal.SIGKILL)
         run.communicate(timeout=60)
         found = Database(own).read().records
-        assert found[: len(seen)] == seen and len(seen) >= before
-        before = len(seen)
-    last = start(model, tmp_path, "--continue", "--trials", "5")
+        assert found[: len(seen)] == seen and len(seen) >= known
+        assert not any(record.failed for record in found)
+        if not alive:  # nothing was left to measure: begin again
+            assert run.returncode == 0
+            shutil.rmtree(folder)
+    last = start(long, folder, "--trials", "2")
     out, err = last.communicate(timeout=300)
     assert last.returncode == 0, err
-    assert all(row["tuned_us"] for row in json.loads(out)["tasks"])
-    records = Database(own).read().records
-    assert {r.workload for r in records if len(r.seconds) >= FINAL_ROUNDS} == {
-        task.key for task in tasks
+    last = start(long, folder, "--continue", "--trials", "3")
+    out, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    rows = json.loads(out)["tasks"]
+    assert len(rows) == 5 and all(row["tuned_us"] for row in rows)
+    assert {r.workload for r in Database(own).read().records if len(r.seconds) >= FINAL_ROUNDS} == {
+        row["workload"] for row in rows
     }
+
+
+def count(own: Path) -> int:
+    return len(Database(own).read().records)
+
+
+def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_an_interrupted_tuner_says_how_to_go_on(
@@ -174,11 +236,7 @@ def test_an_interrupted_tuner_says_how_to_go_on(
 ) -> None:
     own = tmp_path / folder_name(device)
     run = start(model, tmp_path, "--trials", "100000")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and run.poll() is None:
-        if (own / RECORDS).exists() and len(Database(own).read().records) >= 2:
-            break
-        time.sleep(0.02)
+    until(lambda: run.poll() is not None or count(own) >= 2)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from abc_tvm.reference.bases import activation_bases, basis_shifts, solve_alpha, weight_bases
+from abc_tvm import inspect, zoo
+from abc_tvm.reference.bases import (
+    activation_bases,
+    basis_shifts,
+    on_grid,
+    solve_alpha,
+    weight_bases,
+)
 from abc_tvm.zoo import abc_conv
 from abc_tvm.zoo.builder import GraphBuilder
 from abc_tvm.zoo.layers import window
@@ -80,3 +87,22 @@ def test_dense_layer_is_spelled_with_matmul(M: int, N: int) -> None:
     model = g.model(output, name="fc")
     assert output.value.shape == (4, 7)
     assert sum(node.op_type == "MatMul" for node in model.graph.node) == M * N
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 8])
+def test_scales_on_a_grid_are_what_a_byte_holds(count: int) -> None:
+    """Multiples of a power of two, 127 in all at most, and none moved by more than half a unit."""
+    fitted = np.random.default_rng(count).uniform(-1, 1, count)
+    near = on_grid(fitted)
+    unit = 2.0 ** np.ceil(np.log2(np.abs(fitted).sum() / (127 - count / 2)))
+    whole = near / unit
+    np.testing.assert_array_equal(whole, np.rint(whole))
+    assert 64 - count <= np.abs(whole).sum() <= 127
+    assert np.all(np.abs(near - fitted) <= unit / 2)
+    np.testing.assert_array_equal(on_grid(np.zeros(3)), np.zeros(3))
+
+
+def test_a_network_on_a_grid_is_exact_on_bytes() -> None:
+    report = inspect(zoo.build("lenet", M=5, N=5, grid=True), "icelake-server", lowering="int8")
+    kinds = [(row.lowering, row.error_bound) for row in report if row.M]
+    assert kinds == [("int8", 0.0)] * 2

@@ -7,16 +7,16 @@ from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.cuda.space import CudaChoice, CudaSpace, is_cuda_choice
-from abc_tvm.schedules.cuda.tiles import BlockTile, Problem
+from abc_tvm.schedules.cuda.tiles import BlockTile
+from abc_tvm.schedules.tiles import Kind
 from abc_tvm.targets import load
 from tests.schedules.cuda.cases import counts_of, kernels, run_on
 from tests.schedules.window_cases import all_outputs, bit_case
 
 
-def space(channels: int = 128, m: int = 1, p: int = 1, kind: str = "bits") -> CudaSpace:
+def space(channels: int = 128, m: int = 1, p: int = 1, kind: Kind = "bits") -> CudaSpace:
     window = Window(8, 14, 14, channels, channels, (3, 3), padding=(1, 1, 1, 1))
-    asked = Problem(window, Blocking(channels), m, p, "float" if kind == "float" else "bits")
-    return CudaSpace(load("cuda-sm80"), asked)
+    return CudaSpace(load("cuda-sm80"), window, Blocking(channels), m * p, kind, bases=m)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ def test_both_units_are_measured_first() -> None:
     first = space().first(3)
     assert [choice.block.unit for choice in first] == ["cores"] * 3 + ["tensor"] * 3
     assert space().default() in first
+    assert (space(m=3, p=2).problem.m, space(m=3, p=2).problem.p) == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +57,12 @@ def test_other_words_are_refused(name: str, word: str) -> None:
 
 def test_both_units_are_in_the_space_and_the_default_is_its_best() -> None:
     found = space()
-    tiles = found.tiles()
+    tiles = found.block_tiles()
     assert {tile.unit for tile in tiles} == {"cores", "tensor"}
+    assert list(found.points()) == [CudaChoice(block=tile) for tile in tiles]
     assert found.default() == CudaChoice(block=tiles[0])
     assert len(set(tiles)) == len(tiles) > 40
-    assert {tile.unit for tile in space(kind="float").tiles()} == {"cores"}
+    assert {tile.unit for tile in space(kind="float").block_tiles()} == {"cores"}
 
 
 def test_neighbours_differ_in_one_knob_and_lead_everywhere() -> None:
@@ -70,7 +72,7 @@ def test_neighbours_differ_in_one_knob_and_lead_everywhere() -> None:
     while edge:
         reached |= edge
         edge = {n for choice in edge for n in found.neighbours(choice)} - reached
-    assert {choice.block for choice in reached} == set(found.tiles())
+    assert {choice.block for choice in reached} == set(found.block_tiles())
     near = next(iter(found.neighbours(found.default())))
     assert near != found.default()
 
@@ -79,8 +81,8 @@ def test_neighbours_differ_in_one_knob_and_lead_everywhere() -> None:
 def test_points_give_the_same_result(cuda_emulation: None) -> None:
     """Some points, in emulation."""
     case = bit_case(0, size=(6, 5), channels=(64, 128), kernel=(3, 3), M=2, P=1, batch=2)
-    asked = Problem(case.window, case.blocking, 2, 1, "bits")
-    for tile in CudaSpace(load("cuda-sm80"), asked).tiles()[::29]:
+    found = CudaSpace(load("cuda-sm80"), case.window, case.blocking, 2, "bits", bases=2)
+    for tile in found.block_tiles()[::29]:
         made = kernels(tile)
         kernel = all_outputs(case, case.window, counts_of(made))
         kernel.check(made.window(kernel.func(False), Tile()), run=run_on(made))

@@ -1,0 +1,157 @@
+"""Candidates that crash, hang or eat memory fail alone, and no process stays behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from abc_tvm.errors import DeviceError, InputError, RecordsError
+from abc_tvm.targets import Device
+from abc_tvm.tuning.local import LocalRunner
+from abc_tvm.tuning.runner import Job, Outcome, Work
+from abc_tvm.tuning.task import LAYERS, Task, save_layer
+from tests.abc_tvm.tuning.crashing import BAD
+
+CRASHING = "tests.abc_tvm.tuning.crashing"
+SECONDS = 20
+
+
+@pytest.fixture(scope="module")
+def work(tasks: list[Task], device: Device, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    folder = tmp_path_factory.mktemp("layers")
+    for task in tasks:
+        save_layer(folder, task)
+    return Work(folder, device)
+
+
+@pytest.fixture(scope="module")
+def runner(work: Work) -> Iterator[LocalRunner]:
+    with LocalRunner(work, SECONDS, CRASHING) as entered:
+        yield entered
+
+
+def measured(runner: LocalRunner, job: Job) -> Outcome:
+    runner.submit(job)
+    (outcome,) = runner.wait()
+    assert outcome.job == job
+    return outcome
+
+
+def candidate(task: Task, kind: str | None = None, rounds: int = 2) -> Job:
+    choice = task.default if kind is None else replace(task.default, tasks=BAD[kind])
+    return Job(task.key, (choice,), rounds)
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure"),
+    [
+        ("SIGSEGV", "ended its process (SIGSEGV)"),
+        ("SIGILL", "ended its process (SIGILL)"),
+        ("exit", "ended its process (last words)"),
+        ("memory", "needs more memory than there is"),
+        ("wrong", "elements of result 0 differ"),
+    ],
+)
+def test_a_bad_candidate_fails_alone(
+    runner: LocalRunner, tasks: list[Task], kind: str, failure: str
+) -> None:
+    outcome = measured(runner, candidate(tasks[0], kind))
+    assert failure in outcome.failure and outcome.times == ()
+    for task in tasks:
+        (times,) = measured(runner, candidate(task, rounds=3)).times
+        assert len(times) == 3 and min(times) > 0
+
+
+def test_a_candidate_that_hangs_is_ended_in_time(work: Work, tasks: list[Task]) -> None:
+    with LocalRunner(work, SECONDS, CRASHING) as runner:
+        assert measured(runner, candidate(tasks[0])).times
+        runner._seconds = 1
+        start = time.monotonic()
+        assert "took more than 1 s" in measured(runner, candidate(tasks[0], "hang")).failure
+        assert time.monotonic() - start < 6
+        runner._seconds = SECONDS
+        assert measured(runner, candidate(tasks[0])).times
+
+
+def test_choices_take_turns(runner: LocalRunner, tasks: list[Task]) -> None:
+    near = next(iter(tasks[0].space.neighbours(tasks[0].default)))
+    job = Job(tasks[0].key, (tasks[0].default, near), 5)
+    assert [len(times) for times in measured(runner, job).times] == [5, 5]
+    bad = Job(tasks[0].key, (tasks[0].default, replace(near, tasks=BAD["SIGSEGV"])), 5)
+    assert "SIGSEGV" in measured(runner, bad).failure
+
+
+def test_a_child_that_was_ended_between_two_jobs_is_replaced(work: Work, tasks: list[Task]) -> None:
+    with LocalRunner(work) as runner:
+        assert measured(runner, candidate(tasks[0])).times
+        assert runner._helper is not None
+        runner._helper._process.kill()
+        runner._helper._process.wait(10)
+        assert measured(runner, candidate(tasks[0])).times
+
+
+def test_what_no_candidate_survives_is_raised(work: Work, tasks: list[Task]) -> None:
+    with LocalRunner(replace(work, threads=0)) as runner:
+        runner.submit(candidate(tasks[0]))
+        with pytest.raises(InputError, match="threads: 0"):
+            runner.wait()
+    with LocalRunner(work, SECONDS, "tests.no_such_module") as runner:
+        runner.submit(candidate(tasks[0]))
+        with pytest.raises(DeviceError, match=r"does not start .* --continue"):
+            runner.wait()
+
+
+def test_a_layer_that_is_gone_is_said(tasks: list[Task], device: Device, tmp_path: Path) -> None:
+    save_layer(tmp_path, tasks[0])
+    next((tmp_path / LAYERS).iterdir()).unlink()
+    with LocalRunner(Work(tmp_path, device)) as runner:
+        runner.submit(candidate(tasks[0]))
+        with pytest.raises(RecordsError, match="is gone"):
+            runner.wait()
+
+
+@pytest.mark.parametrize("kind", [None, "hang"])
+def test_no_process_outlives_a_killed_tuner(
+    work: Work, tasks: list[Task], kind: str | None
+) -> None:
+    """Not even one whose candidate hangs with Python's lock."""
+    job = candidate(tasks[0], kind, rounds=10**6)
+    program = f"""
+import pickle
+from abc_tvm.tuning.local import LocalRunner
+work, job = pickle.loads({pickle.dumps((work, job))!r})
+with LocalRunner(work, 600, {CRASHING!r}) as runner:
+    runner.submit(job)
+    runner._child()
+    print(runner._helper._process.pid, flush=True)
+    runner.wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as tuner:
+        assert tuner.stdout is not None
+        child = int(tuner.stdout.readline())
+        time.sleep(1)
+        assert alive(child)
+        tuner.send_signal(signal.SIGKILL)
+        tuner.wait(10)
+    end = time.monotonic() + 10
+    while alive(child):
+        assert time.monotonic() < end, f"process {child} is still there"
+        time.sleep(0.05)
+
+
+def alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"

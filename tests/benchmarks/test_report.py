@@ -1,0 +1,46 @@
+"""The files of a benchmark name what, where, when and how it was measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abc_tvm.errors import UserError
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import _report
+
+    return _report
+
+
+def test_results(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(sys, "argv", ["x.py", "--quick", "--out", str(tmp_path / "new")])
+    report = module.Report("x", "What it does.\n\nMore.")
+    drawn = module.figure(2, 2)
+    drawn.subplots().plot([1, 2])
+    report.write([{"a": 1}], drawn, threads=2)
+    found = json.loads((tmp_path / "new" / "x.json").read_text())
+    assert found["results"] == [{"a": 1}] and found["threads"] == 2
+    assert found["command"] == "python benchmarks/x.py --quick"
+    assert {"machine", "date", "versions"} <= set(found)
+    assert (tmp_path / "new" / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_users_error_is_one_line(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> None:
+        raise UserError("no such engine")
+
+    with pytest.raises(SystemExit) as ended:
+        module.run(fails)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(": no such engine\n")

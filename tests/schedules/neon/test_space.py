@@ -1,0 +1,71 @@
+"""The space of AArch64: it begins with the default, and each of its points can be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from abc_tvm.relay_passes.kernel import Lowered
+from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.space import has_space
+from abc_tvm.targets import load
+from abc_tvm.tuning.measure import operands, shapes
+from abc_tvm.tuning.task import Task, tasks_of
+from tests import emulated
+from tests.abc_tvm.small_networks import network, write
+
+TARGETS = ["rpi3", "rpi4", "rpi5"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("neon") / "m.onnx", network(dims=(1, 8, 5, 7)))
+
+
+def tasks(model: Path, target: str, lowering: str) -> list[Task]:
+    found = tasks_of(str(model), load(target), lowering=lowering)
+    return [task for task in found if task.workload.layer.kind != "lanes"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("lowering", ["bitserial", "float"])
+def test_it_begins_with_the_default(model: Path, target: str, lowering: str) -> None:
+    device = load(target)
+    assert has_space(device)
+    for task in tasks(model, target, lowering):
+        layer = task.workload.layer
+        kernels = Kernels(device)
+        default = kernels.tile(layer.window, layer.blocking, layer.pairs, layer.kind)
+        assert task.default == Choice(default) and task.space.tiles()[0] == default
+        near = list(task.space.neighbours(task.default))
+        assert len(near) >= 4 and task.default not in near
+        assert {choice.tile for choice in near} <= set(task.space.tiles())
+
+
+def test_all_tiles_can_be_reached(model: Path) -> None:
+    for task in tasks(model, "rpi4", "bitserial"):
+        reached, fresh = {task.default}, [task.default]
+        while fresh:
+            found = {c for choice in fresh for c in task.space.neighbours(choice)} - reached
+            reached |= found
+            fresh = list(found)
+        assert {choice.tile for choice in reached} == set(task.space.tiles())
+
+
+@pytest.mark.parametrize("lowering", ["bitserial", "float"])
+def test_choices_compute_what_the_plain_loops_do(model: Path, lowering: str) -> None:
+    device = load("rpi4")
+    emulated.need(device.triple)
+    task = tasks(model, "rpi4", lowering)[0]
+    window = task.workload.layer.window
+
+    def results(lowered: Lowered) -> list[bytes]:
+        found = emulated.call(lowered.func, operands(lowered, window), device)
+        return [array.tobytes() for array in found[-len(shapes(lowered)) :]]
+
+    wanted = results(task.workload.plain)
+    choices = [task.default, *task.space.neighbours(task.default)]
+    for choice in choices[:6]:
+        assert results(task.workload.lowered(device, choice)) == wanted, choice
