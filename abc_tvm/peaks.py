@@ -166,10 +166,10 @@ PEAKS = (BITS_512, SHUFFLE_256, FMA_512, FMA_256, DOT_512, DOT_256, DOT_256_VEX)
 
 
 def loops(device: Device) -> list[Peak]:
-    """The loops that ``device`` has the instructions for: none where it is no x86 processor."""
+    """The loops that ``device`` has the instructions for; none but x86 processors have any."""
     from tvm.target import codegen
 
-    if not device.triple.startswith("x86_64"):
+    if device.gpu is not None or not device.triple.startswith("x86_64"):
         return []
     there = {str(name) for name in codegen.llvm_get_cpu_features(device.tvm_target())}
     return [peak for peak in PEAKS if peak.needs <= there]

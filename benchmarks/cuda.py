@@ -128,14 +128,14 @@ def network_rows(console: Console, batches: list[int]) -> list[dict[str, Any]]:
         "float32, this compiler": (zoo.build_float("resnet18"), "float"),
     }
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        sessions = {}
-        for name, (model, lowering) in models.items():
-            with console.status(f"compile {name}"):
-                path = Path(folder, f"{len(sessions)}.so")
-                abc_tvm.compile(model, "cuda", lowering=lowering).save(path)
-                sessions[name] = abc_tvm.load(path)
-        for batch in batches:
+    for batch in batches:
+        with tempfile.TemporaryDirectory() as folder:
+            sessions = {}
+            for name, (model, lowering) in models.items():
+                with console.status(f"compile {name}, batch {batch}"):
+                    path = Path(folder, f"{len(sessions)}.so")
+                    abc_tvm.compile(model, "cuda", batch=batch, lowering=lowering).save(path)
+                    sessions[name] = abc_tvm.load(path)
             x = torch.randn(batch, 3, 224, 224, device="cuda")
             timers = {
                 name: other.timed(partial(session.run, {"input": x}))

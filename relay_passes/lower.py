@@ -15,7 +15,7 @@ from tvm import relax, te, tirx
 
 from abc_tvm.compute.geometry import WORD
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.schedules.chosen import ChosenKernels
+from abc_tvm.schedules.chosen import chosen_kernels
 from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.schedules.kernels import Kernels, kernels_of
 
@@ -77,7 +77,7 @@ class Lower:
         records = self.context.records
         workload = workload_of(function, self.context.device) if records else None
         choice = records.choice(workload.func) if records and workload else None
-        return self.kernels if choice is None else ChosenKernels(self.context.device, choice)
+        return self.kernels if choice is None else chosen_kernels(self.context.device, choice)
 
     def batch(self, args: Any) -> Any:
         return next((shape_of(a)[0] for a in args if not _is_one(shape_of(a)[0])), 1)

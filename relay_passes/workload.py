@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.chosen import ChosenKernels, Layer, PlainKernels
+from abc_tvm.schedules.chosen import Layer, PlainKernels, chosen_kernels
 from abc_tvm.targets import Device
 
 from .kernel import KernelBuilder, Lowered
@@ -33,7 +33,7 @@ class Workload:
 
     def lowered(self, device: Device, choice: Choice) -> Lowered:
         """The kernel as ``choice`` says."""
-        return KernelBuilder(self.function, ChosenKernels(device, choice), BATCH).build()
+        return KernelBuilder(self.function, chosen_kernels(device, choice), BATCH).build()
 
 
 def workload_of(function: Any, device: Device) -> Workload | None:

@@ -52,6 +52,10 @@ class Choice:
     @staticmethod
     def of(words: dict[str, str]) -> Choice:
         """The choice that :meth:`words` wrote. Raises ``ValueError`` for anything else."""
+        from .cuda.space import CudaChoice, is_cuda_choice  # made of this module's class
+
+        if is_cuda_choice(words):
+            return CudaChoice.of(words)
         extents = [knob.name for knob in fields(Tile) if knob.name != "planes"]
         numbers = {n: words.get(n, "") for n in (*extents, "unroll", "tasks")}
         if (

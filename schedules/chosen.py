@@ -140,3 +140,13 @@ class ChosenKernels(Kernels):
 
     def lanes(self, func: Any, choice: Choice | None = None) -> Any:
         return super().lanes(func, choice or self.choice)
+
+
+def chosen_kernels(device: Device, choice: Choice) -> Kernels:
+    """The kernels of ``device`` with one kernel as ``choice`` says."""
+    from .cuda.kernels import CudaKernels
+    from .cuda.space import CudaChoice
+
+    if isinstance(choice, CudaChoice):
+        return CudaKernels(device, choice.block)
+    return ChosenKernels(device, choice)

@@ -8,7 +8,7 @@ it is, so that any point may be compiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -58,6 +58,10 @@ class Space:
         if self.kind == "lanes":
             return Choice()
         return Choice(self.ranked[0], self._count())
+
+    def first(self, count: int) -> Sequence[Choice]:
+        """What to measure first: the best tiles by rank."""
+        return [Choice(tile, self._count()) for tile in self.tiles()[:count]]
 
     def _count(self) -> Count:
         return family(self.device) if self.kind == "bits" else "popcount"
@@ -172,4 +176,4 @@ class Space:
 
 def has_space(device: Device) -> bool:
     """Whether kernels for ``device`` can be tuned."""
-    return device.gpu is None and device.triple.startswith(SUITS)
+    return device.gpu is not None or device.triple.startswith(SUITS)

@@ -224,6 +224,10 @@ def _device(table: dict[str, Any], path: Path) -> Device:
     if not isinstance(cost, dict):
         raise _wrong(path, "cost", "a table [cost]")
     _check_keys(cost, [f.name for f in fields(Cost)], path, frozenset({"dot"}), prefix="cost.")
+    if "gpu" in table and "dot" in cost:
+        raise TargetError(
+            f"{path}: the field cost.dot is for processors; a GPU has no kernels on bytes"
+        )
     return Device(
         name=path.stem,
         description=_text(table, "description", path),

@@ -24,13 +24,15 @@ def identity(device: Device) -> dict[str, Any]:
         "cpu": device.cpu,
         "isa": device.isa,
         "features": sorted(device.features),
+        **({} if device.gpu is None else {"arch": device.gpu.arch}),
     }
 
 
 def folder_name(device: Device) -> str:
     """The name of the folder of a target: its processor, and a digest of its identity."""
     text = json.dumps(identity(device), sort_keys=True)
-    return f"{device.cpu}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    name = device.cpu if device.gpu is None else device.gpu.arch
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass

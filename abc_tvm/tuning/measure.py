@@ -8,7 +8,7 @@ the process that may crash.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,31 +98,37 @@ class Bench:
         self._expected: list[np.ndarray] | None = None
 
     def expected(self) -> list[np.ndarray]:
-        """Results of the plain loops, compiled without any schedule."""
+        """Results of the plain loops on the processor, compiled without any schedule."""
         if self._expected is None:
-            self._expected = self._compile(self.task.workload.plain).outputs()
+            host = replace(self.device, gpu=None)
+            self._expected = self._compile(self.task.workload.plain, host).outputs()
         return self._expected
 
     def build(self, choice: Choice) -> Built:
         """Compile and check. Raises ``WrongResult``."""
-        built = self._compile(self.task.workload.lowered(self.device, choice))
+        built = self._compile(self.task.workload.lowered(self.device, choice), self.device)
         compare(built.outputs(), self.expected())
         return built
 
-    def _compile(self, lowered: Lowered) -> Built:
+    def _compile(self, lowered: Lowered, device: Device) -> Built:
         import tvm
 
         inputs = operands(lowered, self.task.workload.layer.window)
-        tensors = [tvm.runtime.tensor(a) for a in inputs]
-        return Built(compiled(lowered, self.device).jit(), tensors, shapes(lowered), tvm.cpu())
+        run = compiled(lowered, device).jit()
+        place = tvm.cpu() if device.gpu is None else tvm.cuda()
+        tensors = [tvm.runtime.tensor(a, place) for a in inputs]
+        return Built(run, tensors, shapes(lowered), place)
 
 
 def compiled(lowered: Lowered, device: Device) -> Any:
     """Machine code of a kernel, whose function is ``main``."""
     import tvm
 
+    from abc_tvm.stages import device_code_of
+
     func = lowered.func.with_attr("global_symbol", "main")
-    return tvm.compile(func, device.tvm_target())
+    with device_code_of(device):
+        return tvm.compile(func, device.tvm_target())
 
 
 def shapes(lowered: Lowered) -> list[tuple[int, ...]]:

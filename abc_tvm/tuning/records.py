@@ -32,6 +32,8 @@ def same_target(record: dict[str, Any], device: Device) -> bool:
 
 def target_json(device: Device) -> dict[str, Any]:
     """The target as records name it. A choice holds for any number of cores."""
+    if device.gpu is not None:
+        return {"kind": "cuda", "arch": device.gpu.arch}
     return {
         "kind": "llvm",
         "mtriple": device.triple,

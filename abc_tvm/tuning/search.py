@@ -2,7 +2,7 @@
 
 The default rule's count of cycles ranks the tiles, and from the best measured choice the search
 goes on to its neighbours, one knob at a time, until none is left or the budget is spent. It serves
-where XGBoost, and with it :mod:`.learned`, is not installed.
+GPUs, and all where XGBoost, and with it :mod:`.learned`, is not installed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Protocol
 
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.space import Space
+from abc_tvm.targets import Device
 
 BEST_TILES = 6
 """Tiles that are measured by rank before the search follows what it has measured."""
@@ -31,9 +32,9 @@ class Search(Protocol):
         """The next choice to measure; ``pending`` ones are being measured. ``None``: none left."""
 
 
-def make_search(seed: int) -> Search:
-    """The learned model; without XGBoost, climbing."""
-    if importlib.util.find_spec("xgboost") is None:
+def make_search(seed: int, device: Device) -> Search:
+    """The learned model; climbing on GPUs, which it has no features of, and without XGBoost."""
+    if device.gpu is not None or importlib.util.find_spec("xgboost") is None:
         return Climbing(seed)
     from .learned import Learned
 
@@ -63,9 +64,7 @@ def next_choice(space: Space, seen: Mapping[Choice, float], seed: int) -> Choice
     ``seen`` maps measured choices to seconds (infinite where they failed). The answer depends on
     the arguments alone, which lets an interrupted search go on where it was.
     """
-    default = space.default()
-    first = [default]
-    first += [Choice(tile, default.count) for tile in space.tiles()[:BEST_TILES]]
+    first = [space.default(), *space.first(BEST_TILES)]
     for choice in first:
         if choice not in seen:
             return choice

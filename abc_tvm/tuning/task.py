@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from abc_tvm.errors import RecordsError
 from abc_tvm.files import write_atomically
 from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.cuda.space import CudaSpace
 from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device
 
@@ -94,7 +95,10 @@ def make_task(function: Any, device: Device, threads: int) -> Task | None:
     if workload is None:
         return None
     layer = workload.layer
-    space = Space(
+    if device.gpu is not None and layer.kind == "lanes":
+        return None  # the one kernel of its kind
+    kind = Space if device.gpu is None else CudaSpace
+    space = kind(
         device, layer.window, layer.blocking, layer.pairs, layer.kind, threads, layer.bases
     )
     module = module_of(workload.func)

@@ -71,6 +71,10 @@ def tuner(
             "default schedules are used without tuning"
         )
     address = read_address(*(settings.get(name) for name in ("rpc", "rpc_tracker", "rpc_key")))
+    if address is not None and device.gpu is not None:
+        raise TargetError(
+            f"target {device.name}: a GPU is tuned on its own machine: leave out --rpc"
+        )
     if address is None and not device.runs_here():
         raise TargetError(
             f"target {device.name}: this machine does not run its code; tune on the device itself, "

@@ -91,7 +91,7 @@ class Tuner:
     ) -> None:
         self.device, self.database, self.budget = device, database, budget
         self.runner, self.watch = runner, watch
-        self.search = make_search(budget.seed)
+        self.search = make_search(budget.seed, device)
         self.rows = [self._progress(task) for task in tasks]
         self.started = time.monotonic()
         self.measured = 0

@@ -16,7 +16,7 @@ import sys
 from collections import OrderedDict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from abc_tvm.errors import RecordsError, UserError
 from abc_tvm.remote.watchdog import lifeline
@@ -51,7 +51,12 @@ class Worker:
     def measure(self, job: Job) -> list[tuple[float, ...]]:
         """Build, check and time the choices of a job here."""
         bench = self._bench(job.workload)
-        return in_turns([bench.build(choice) for choice in job.choices], job.rounds)
+        try:
+            return in_turns([bench.build(choice) for choice in job.choices], job.rounds)
+        except RuntimeError as error:
+            if self._work.device.gpu is not None:
+                _last_words(error)  # after a kernel's error CUDA refuses all that follows
+            raise
 
     def package(self, workload: str, choices: list[Choice | None]) -> list[Package]:
         """Build choices for another machine; ``None`` is the plain loops."""
@@ -70,6 +75,12 @@ class Worker:
         if len(self._benches) > KEPT:
             self._benches.popitem(last=False)
         return bench
+
+
+def _last_words(error: Exception) -> NoReturn:
+    """End this process; the tuner starts another."""
+    print(" ".join(str(error).split())[-300:], file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def limit_memory() -> None:

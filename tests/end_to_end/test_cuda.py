@@ -13,6 +13,7 @@ import tvm
 
 import abc_tvm
 from abc_tvm import zoo
+from tests.abc_tvm.small_networks import network
 from tests.end_to_end.judge import Compiled, assert_equal, reference
 from tests.generators import FAMILIES, random_layer, random_network
 
@@ -79,6 +80,23 @@ def test_lenet_of_the_zoo_is_the_processors(pairs: tuple[int, int], tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("batch", [2, None])
+def test_a_residual_network_is_the_processors(batch: int | None, tmp_path: Path) -> None:
+    """Kernels with two results, floats for the shortcut and bits; a fixed and an open batch."""
+    model = zoo.build("resnet8", 1, 2, image_size=8)
+    sessions = []
+    for target in ("native", "cuda-sm80"):
+        path = tmp_path / f"{target}.so"
+        abc_tvm.compile(model, target, batch=batch, lowering="bitserial").save(path)
+        sessions.append(abc_tvm.load(path, threads=1))
+    (port,) = sessions[0].info.inputs
+    for seed in range(2):
+        x = np.random.default_rng(seed).standard_normal((2, 3, 8, 8)).astype(np.float32)
+        (wanted,), (found,) = (session.run({port.name: x}).values() for session in sessions)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["mnist_tfc_w1a1_qonnx", "mnist_tfc_w1a2_qonnx"])
 def test_real_networks_are_the_processors(name: str, shared_dir: Path) -> None:
@@ -100,8 +118,6 @@ def input_shape(path: str) -> list[int]:
 
 
 def test_a_tensor_of_the_device_stays_there(tmp_path: Path) -> None:
-    from tests.abc_tvm.small_networks import network
-
     abc_tvm.compile(network(), "cuda-sm80", lowering="bitserial").save(tmp_path / "m.so")
     session = abc_tvm.load(tmp_path / "m.so")
     x = np.random.default_rng(0).standard_normal((2, 8, 6, 6)).astype(np.float32)

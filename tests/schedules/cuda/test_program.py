@@ -125,7 +125,7 @@ def test_one_wrong_weight_is_seen() -> None:
     kernel = all_outputs(case, case.window, counts_of(made))
     values = list(kernel.values)
     values[1] = values[1].copy()
-    values[1][0, 5] ^= 1 << 7
+    values[1][0, 0, 5] ^= 1 << 7
     other = replace(kernel, values=values)
     with pytest.raises(AssertionError):
         other.check(made.window(other.func(False), Tile()), run=run_on(made))
