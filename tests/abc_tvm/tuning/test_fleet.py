@@ -216,8 +216,9 @@ def test_a_candidate_that_kills_devices_fails_at_the_second(
     runner = FleetRunner(
         Work(tmp_path, device), fleet.address, LIMIT_S, said.append, "tests.abc_tvm.tuning.crashing"
     )
-    good, other = (job(task) for task in tasks)
-    deadly, broken = job(tasks[0], "device"), job(tasks[1], "SIGSEGV")
+    one, two = (task for task in tasks if task.macs)
+    good, other = job(one), job(two)
+    deadly, broken = job(one, "device"), job(two, "SIGSEGV")
     with runner:
         found: dict[Job, Outcome] = {}
         runner.submit(good)
@@ -227,8 +228,8 @@ def test_a_candidate_that_kills_devices_fails_at_the_second(
             else:
                 runner.submit(good)
                 runner.wait()
-        for one in (deadly, other, broken):
-            runner.submit(one)
+        for bad in (deadly, other, broken):
+            runner.submit(bad)
         while len(found) < 4:
             found |= {outcome.job: outcome for outcome in runner.wait()}
         assert "2 devices died at it" in found[deadly].failure

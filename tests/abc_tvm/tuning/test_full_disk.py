@@ -20,6 +20,9 @@ from abc_tvm.tuning.runner import Job, Machine, Outcome, Work
 from abc_tvm.tuning.task import LAYERS
 
 PAGE = 4096
+PACKING = 6
+"""Points of the space of the kernel that packs the bits of the input."""
+
 SETTINGS: dict[str, Any] = {
     "trials": 12, "seconds": None, "seed": 0, "threads": 1, "batch": None,
     "lowering": "bitserial",
@@ -121,7 +124,9 @@ def test_every_size_of_disk(
         choices = {r.workload: set() for r in found}  # type: dict[str, set[Any]]
         for record in found:
             choices[record.workload].add(record.choice)
-        assert [len(c) for c in choices.values()] == [SETTINGS["trials"]] * 2
+        # The space of the kernel that packs bits is smaller than the number of trials.
+        whole = SETTINGS["trials"]
+        assert sorted(len(c) for c in choices.values()) == [PACKING, whole, whole]
         shutil.rmtree(disk / "r")
     assert named == {FILE, LAYERS, WORKLOADS, RECORDS}
 

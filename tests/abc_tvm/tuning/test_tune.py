@@ -214,7 +214,7 @@ def test_killed_tuners_lose_nothing(
     out, err = last.communicate(timeout=300)
     assert last.returncode == 0, err
     rows = json.loads(out)["tasks"]
-    assert len(rows) == 5 and all(row["tuned_us"] for row in rows)
+    assert len(rows) == 6 and all(row["tuned_us"] for row in rows)
     assert {r.workload for r in Database(own).read().records if len(r.seconds) >= FINAL_ROUNDS} == {
         row["workload"] for row in rows
     }
