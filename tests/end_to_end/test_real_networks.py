@@ -14,6 +14,8 @@ from tests.end_to_end.judge import Compiled, reference
 pytestmark = pytest.mark.shared
 IMAGES = 500
 
+EIGHT_BIT_INPUT = ("cifar10_cnv_w1a1", "cifar10_cnv_w1a2")
+
 FLOAT_LAYERS = {
     "gtsrb_bnn_30x30": 1,  # reads the raw image
     "gtsrb_bnn_48x48": 1,
@@ -64,7 +66,10 @@ def test_every_image_is_classified_as_by_onnxruntime(shared_dir: Path, name: str
         np.testing.assert_array_equal(ours.argmax(1), theirs.argmax(1))
     assert (ours.argmax(1) == labels).mean() > 0.7
     floats = [layer for layer in compiled.layers if layer.lowering == "float"]
-    assert len(floats) == FLOAT_LAYERS[name], [layer.row() for layer in floats]
+    # An 8-bit step on three channels: eight planes are slower than float, bytes are faster.
+    dots = compiled.context.device.cost.dot is not None
+    wanted_floats = FLOAT_LAYERS[name] - (dots and name in EIGHT_BIT_INPUT)
+    assert len(floats) == wanted_floats, [layer.row() for layer in floats]
     assert all(layer.reason for layer in floats)
 
 
@@ -96,4 +101,4 @@ def test_tinier_yolo_equals_the_vendors_output(shared_dir: Path) -> None:
     x = x if x.ndim == 4 else x[None]
     found = compiled.run({compiled.inputs[0]: x.astype(np.float32)})[0]
     np.testing.assert_array_equal(found, y.reshape(found.shape).astype(np.float32))
-    assert sum(layer.lowering == "bitserial" for layer in compiled.layers) == 6
+    assert sum(layer.lowering != "float" for layer in compiled.layers) == 6
