@@ -84,11 +84,16 @@ def byte_form(
 
 
 def rounded(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: CodeType) -> Rounded:
-    """The nearest scales and levels found that have a byte form; see the module's text."""
-    spread = max(float(levels.max()), 0.0) - min(float(levels.min()), 0.0)
+    """The nearest scales and levels found that have a byte form; see the module's text.
+
+    Levels that are all 0 stay as they are, and have none.
+    """
     size = float(np.abs(levels).max())
-    steps = LARGEST if code == "int8" else int(255 * size / max(spread, 1e-30))
-    near, level_error = _nearest(levels.astype(np.float64), size, steps)
+    if size == 0:
+        return Rounded(alpha, levels, 0.0)
+    spread = max(float(levels.max()), 0.0) - min(float(levels.min()), 0.0)
+    steps = LARGEST if code == "int8" else int(255 * size / spread)
+    near, level_error = _nearest_levels(levels.astype(np.float64), steps)
     columns, index = np.unique(alpha, axis=1, return_inverse=True)
     moved = np.stack([_nearest_scales(c) for c in columns.T.astype(np.float64)], axis=1)
     moved = moved[:, index.reshape(-1)]
@@ -101,24 +106,27 @@ def rounded(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: Cod
     return Rounded(moved.astype(np.float32), near.astype(np.float32), float(error))
 
 
-def _nearest_scales(column: np.ndarray) -> np.ndarray:
-    """Scales whose sums of any signs are at most ``LARGEST`` steps."""
-    total = float(np.abs(column).sum())
-    found = [_nearest(column, total, k, k) for k in range(1, LARGEST + 1)]
-    fits = [
-        (float(np.abs(near - column).sum()), n)
-        for n, (near, _) in enumerate(found)
-        if np.abs(near).sum() <= LARGEST * total / (n + 1) * (1 + 1e-9)
-    ]
-    return found[min(fits)[1]][0]
-
-
-def _nearest(
-    values: np.ndarray, size: float, most: int, least: int = 1
-) -> tuple[np.ndarray, float]:
-    """``values`` as multiples of ``size / k`` with the ``k`` of least error, and that error."""
-    unit = max(size, 1e-30) / np.arange(least, most + 1)[:, None]
-    near = np.rint(values[None] / unit) * unit
-    errors = np.abs(near - values[None]).max(1)
+def _nearest_levels(levels: np.ndarray, steps: int) -> tuple[np.ndarray, float]:
+    """Levels of which the largest is at most ``steps`` units, and the largest error."""
+    near = _multiples(levels, float(np.abs(levels).max()), steps)
+    errors = np.abs(near - levels).max(1)
     best = int(errors.argmin())
     return near[best], float(errors[best])
+
+
+def _nearest_scales(column: np.ndarray) -> np.ndarray:
+    """Scales whose sums of any signs are at most ``LARGEST`` units."""
+    total = float(np.abs(column).sum())
+    if total == 0:
+        return column
+    near = _multiples(column, total, LARGEST)
+    units = total / np.arange(1, LARGEST + 1)
+    fits = np.abs(near).sum(1) <= LARGEST * units * (1 + 1e-9)
+    errors = np.where(fits, np.abs(near - column).sum(1), np.inf)
+    return np.asarray(near[int(errors.argmin())])
+
+
+def _multiples(values: np.ndarray, size: float, most: int) -> np.ndarray:
+    """``[most, n]``: ``values`` rounded to multiples of ``size / k``, for every ``k``."""
+    unit = size / np.arange(1, most + 1)[:, None]
+    return np.asarray(np.rint(values[None] / unit) * unit)

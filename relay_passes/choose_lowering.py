@@ -96,7 +96,7 @@ class ChooseLowering:
         thresholds = len(steps.thresholds)
         compared = thresholds * window.height * window.width * window.in_channels / window.macs
         bits = pairs * self.context.device.cost.pair / fill + compared
-        found = self.bytes_of(call, window, compared)
+        found = self.bytes_of(call, window, compared, min(bits, 1.0))
         refused = "" if found is None else self.refusal(found)
         wanted = self.context.lowering
         costs = {BITS: bits, FLOAT: 1.0}
@@ -149,8 +149,11 @@ class ChooseLowering:
 
     # ---- bytes ------------------------------------------------------------------------
 
-    def bytes_of(self, call: Any, window: Window, compared: float) -> Bytes | None:
-        """The byte form of a layer, rounded if need be; ``None`` where the device has none."""
+    def bytes_of(self, call: Any, window: Window, compared: float, rival: float) -> Bytes | None:
+        """The byte form of a layer; ``None`` where the device has none.
+
+        A rounded one only where that is allowed, or worth a word beside a cost of ``rival``.
+        """
         dot, code = self.context.device.cost.dot, code_type(self.context.device)
         if dot is None or code is None:
             return None
@@ -159,6 +162,8 @@ class ChooseLowering:
         levels = steps_of(self.step_behind(call)).levels
         if byte_form(planes, alpha, levels, code) is not None:
             return Bytes(cost)
+        if self.context.allow_int8 is None and cost >= HINT * rival:
+            return None
         near = rounded(planes, alpha, levels, code)
         if byte_form(planes, near.alpha, near.levels, code) is None:
             return None

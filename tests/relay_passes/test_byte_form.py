@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abc_tvm.relay_passes.byte_form import CodeType, byte_form, rounded
+from abc_tvm.relay_passes.byte_form import LARGEST, CodeType, byte_form, rounded
 
 CODES: list[CodeType] = ["uint8", "int8"]
 
@@ -104,3 +104,26 @@ def test_what_needs_no_rounding_is_left_alone(rng: np.random.Generator) -> None:
     near = rounded(planes, alpha, np.float32([-1, 0, 1]), "uint8")
     assert near.error < 1e-6
     np.testing.assert_allclose(near.alpha, alpha, rtol=1e-6)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_levels_that_are_all_zero_have_no_form(code: CodeType, rng: np.random.Generator) -> None:
+    planes, alpha = signs(rng, 2, 3, 1, 1, 4), np.ones((2, 3), np.float32)
+    levels = np.zeros(2, np.float32)
+    near = rounded(planes, alpha, levels, code)
+    assert near.error == 0 and byte_form(planes, near.alpha, near.levels, code) is None
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_scales_use_the_finest_unit_that_fits(code: CodeType, rng: np.random.Generator) -> None:
+    """Of all steps that hold the scales, none is nearer: tried one by one."""
+    column = rng.uniform(0.1, 1, 4).astype(np.float32)
+    planes = signs(rng, 4, 1, 1, 1, 8)
+    near = rounded(planes, column[:, None], np.float32([-1, 1]), code).alpha[:, 0]
+    total = float(column.astype(np.float64).sum())
+    tried = []
+    for k in range(1, LARGEST + 1):
+        whole = np.rint(column / (total / k))
+        if np.abs(whole).sum() <= LARGEST:
+            tried.append(np.abs(whole * total / k - column).sum())
+    np.testing.assert_allclose(np.abs(near - column).sum(), min(tried), rtol=0, atol=1e-6)
