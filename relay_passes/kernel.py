@@ -13,18 +13,17 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from abc_tvm.compute import outputs
-from abc_tvm.compute.byte_products import code_slots
-from abc_tvm.compute.geometry import WORD, Window, words
+from abc_tvm.compute.geometry import WORD, Window
 from abc_tvm.compute.lanes import Blocking, Index, Scalar, stage
 from abc_tvm.schedules.kernels import Kernels
 
 from . import pointwise
-from .bit_layout import pack_channels, pack_planes, pack_weights
+from .bit_layout import pack_planes, pack_weights
 from .byte_sums import ByteSums
-from .fold_thresholds import steps_of
 from .fuse import ANCHORS, ENCODINGS
 from .ops import bit_window, conv_window
 from .rewrite import array_of, bindings, dtype_of, op_name, operands, shape_of
+from .step_epilogue import StepEpilogue
 from .sums import Sums
 
 
@@ -76,12 +75,13 @@ class KernelBuilder:
         else:
             tile = self.nothing()
         rest = self.members[1:] if name in ANCHORS else self.members
+        steps = StepEpilogue(self)
         produced: dict[Any, tuple[te.Tensor, tuple[Any, ...]]] = {}
         for var, call in rest:
             if op_name(call) == "abc.encode":
-                produced[var] = self.encode(var, call)
+                produced[var] = steps.bits(call)
             elif op_name(call) == "abc.encode_bytes":
-                produced[var] = self.encode_bytes(var, call)
+                produced[var] = steps.codes(call)
             elif not isinstance(call, (relax.Var, relax.Tuple)):
                 self.values[var] = self.keep(var, self.pointwise(var, call))
         outs, types, shapes = [], [], []
@@ -168,10 +168,14 @@ class KernelBuilder:
         """Make a stage of a value that is read more than once."""
         if self.readers.get(var, 0) < 2:
             return value
+        tensor = self.stage(value)
+        return lambda index: tensor[index]
+
+    def stage(self, value: Scalar) -> te.Tensor:
+        """One more stage of the kernel, in the blocked order of its results."""
         self.stages += 1
         shape = self.blocking.shape(self.batch, self.height, self.width)
-        tensor = stage(f"stage_{self.stages}", shape, value)
-        return lambda index: tensor[index]
+        return stage(f"stage_{self.stages}", shape, value)
 
     def lanes_for(self, channels: int, groups: int) -> Blocking:
         return Blocking(channels, groups, WORD)
@@ -233,9 +237,7 @@ class KernelBuilder:
             self.values[var] = self.keep_float(sums)
 
     def keep_float(self, sums: Sums | ByteSums) -> Scalar:
-        self.stages += 1
-        shape = self.blocking.shape(self.batch, self.height, self.width)
-        tensor = stage(f"stage_{self.stages}", shape, sums.value)
+        tensor = self.stage(sums.value)
         return lambda index: tensor[index]
 
     def float_convolution(self, var: Any, call: Any) -> Any:
@@ -333,130 +335,13 @@ class KernelBuilder:
     def pointwise(self, var: Any, call: Any) -> Scalar:
         name = str(op_name(call))
         if name in ("abc.step", "abc.count_step"):
-            return self.levels(call)
+            return StepEpilogue(self).levels(call)
         emit = pointwise.TABLE[name].te
         if emit is None:
             raise TypeError(f"{name} is never fused")
         args = [self.operand(a) for a in call.args]
         attrs = pointwise.attributes(name, call)
         return lambda index: emit(*(a(index) for a in args), **attrs)
-
-    def levels(self, call: Any) -> Scalar:
-        """The float levels of a step, where something reads them as floats."""
-        steps = steps_of(call)
-        n = len(steps.thresholds)
-        data = self.operand(call.args[0])
-        thresholds = self.table(self.blocking.spread(steps.thresholds, np.inf), "t")
-        turned = steps.sense < 0
-        both = np.where(turned[None], steps.levels[::-1, None], steps.levels[:, None])
-        levels = self.table(self.blocking.spread(both.astype(np.float32)), "level")
-
-        def value(index: Index) -> Any:
-            slot = self.blocking.slot(index)
-            x = data(index)
-            out = levels[0, slot]
-            for p in range(n):
-                out = tirx.Select(x >= thresholds[p, slot], levels[p + 1, slot], out)
-            return out
-
-        return value
-
-    def encode(self, var: Any, call: Any) -> tuple[te.Tensor, tuple[Any, ...]]:
-        n_thresholds = int(shape_of(call.args[1])[0])
-        thresholds, sense = array_of(call.args[1]), array_of(call.args[2])
-        turned = sense < 0
-        counted = bool(int(call.attrs["count"])) and call.args[0] in self.sums
-        if int(call.attrs["count"]) and not counted:
-            thresholds = array_of(call.args[3])
-        binary = str(call.attrs["code"]) == "binary"
-        if not binary:
-            thresholds = np.where(turned[None], thresholds[::-1], thresholds)
-        passes = (
-            self.sums[call.args[0]].passes(thresholds)
-            if counted
-            else self.passes(self.operand(call.args[0]), thresholds)
-        )
-        flip = None
-        if not binary:
-            if turned.any():
-                flip = self.table(pack_channels(turned, self.blocking), "flip")
-            bit = passes
-        else:
-            bit = self.binary(passes, n_thresholds, turned)
-        name = str(len(self.tables))
-        planes = int(call.attrs["planes"])
-        tensor = outputs.bit_output(
-            name, self.batch, self.height, self.width, self.blocking, bit, planes, flip
-        )
-        groups = int(call.attrs["layout_groups"])
-        per_group = words(self.blocking.channels // groups)
-        shape = (self.batch, self.height, self.width, planes, groups, per_group)
-        return tensor, shape
-
-    def encode_bytes(self, var: Any, call: Any) -> tuple[te.Tensor, tuple[Any, ...]]:
-        """The code of the level: from the first level on, a difference a threshold passed."""
-        thresholds, turned = array_of(call.args[1]), array_of(call.args[2]) < 0
-        counted = bool(int(call.attrs["count"])) and call.args[0] in self.sums
-        if int(call.attrs["count"]) and not counted:
-            thresholds = array_of(call.args[3])
-        passes = (
-            self.sums[call.args[0]].passes(thresholds)
-            if counted
-            else self.passes(self.operand(call.args[0]), thresholds)
-        )
-        codes = np.array([int(n) for n in call.attrs["codes"]], np.int32)
-        steps = np.diff(codes)
-        first: Any = tirx.const(int(codes[0]), "int32")
-        rising = [tirx.const(int(n), "int32") for n in steps]
-        table = start = None
-        if turned.any():
-            start = self.per_slot(np.where(turned, codes[-1], codes[0]).astype(np.int32), "start")
-            both = np.where(turned[None], -steps[::-1, None], steps[:, None]).astype(np.int32)
-            table = self.table(self.blocking.spread(both), "rise")
-        zero = tirx.const(0, "int32")
-
-        def code(index: Index) -> Any:
-            total = first if start is None else start(index)
-            for p, rise in enumerate(rising):
-                by = rise if table is None else table[p, self.blocking.slot(index)]
-                total = total + tirx.Select(passes(p, index), by, zero)
-            return total
-
-        self.stages += 1
-        shape = self.blocking.shape(self.batch, self.height, self.width)
-        kept = stage(f"stage_{self.stages}", shape, code)
-        dtype = str(call.attrs["dtype"])
-        tensor = outputs.code_output(
-            str(len(self.tables)), self.batch, self.height, self.width, self.blocking, kept, dtype
-        )
-        groups = int(call.attrs["layout_groups"])
-        slots = code_slots(self.blocking.channels // groups)
-        return tensor, (self.batch, self.height, self.width, groups, slots)
-
-    def passes(self, data: Scalar, thresholds: np.ndarray) -> Any:
-        table = self.table(self.blocking.spread(thresholds.astype(np.float32), np.inf), "t")
-        return lambda p, index: data(index) >= table[p, self.blocking.slot(index)]
-
-    def binary(self, passes: Any, n: int, turned: np.ndarray) -> Any:
-        """Bits of the number of thresholds passed, turned round where the sense is."""
-        one, zero = tirx.const(1, "int32"), tirx.const(0, "int32")
-        sign = offset = None
-        if turned.any():
-            sign = self.per_slot(np.where(turned, -1, 1).astype(np.int32), "sign")
-            offset = self.per_slot(np.where(turned, n, 0).astype(np.int32), "offset")
-
-        def index_of(index: Index) -> Any:
-            total = zero
-            for p in range(n):
-                total = total + tirx.Select(passes(p, index), one, zero)
-            if sign is not None and offset is not None:
-                total = offset(index) + sign(index) * total
-            return total
-
-        self.stages += 1
-        shape = self.blocking.shape(self.batch, self.height, self.width)
-        count = stage(f"stage_{self.stages}", shape, index_of)
-        return lambda p, index: ((count[index] >> tirx.Cast("int32", p)) & one) != zero
 
 
 def _with_group(data: te.Tensor, window: Window) -> te.Tensor:

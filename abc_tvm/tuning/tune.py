@@ -75,6 +75,10 @@ def tuner(
         raise TargetError(
             f"target {device.name}: a GPU is tuned on its own machine: leave out --rpc"
         )
+    if device.gpu is not None and not device.runs_here():
+        raise TargetError(
+            f"target {device.name}: there is no such GPU here; tune on the machine that has it"
+        )
     if address is None and not device.runs_here():
         raise TargetError(
             f"target {device.name}: this machine does not run its code; tune on the device itself, "
