@@ -20,7 +20,9 @@ class HasDots(Protocol):
 
 
 def code_type(device: HasDots) -> Literal["uint8", "int8"] | None:
-    """ "uint8" for ``vpdpbusd`` (x86), "int8" for ``sdot`` (Arm); ``None`` without dot products."""
+    """ "uint8" for ``vpdpbusd`` (x86), "int8" for ``sdot`` (Arm) and for GPUs, where what lies
+    outside the image is 0; ``None`` without dot products.
+    """
     if device.cost.dot is None:
         return None
-    return "int8" if device.isa == "neon-dot" else "uint8"
+    return "int8" if device.isa in ("neon-dot", "cuda") else "uint8"

@@ -40,7 +40,7 @@ class Cost:
     counted and added. A layer of M weight bases and N activation bases takes M·N pairs where
     the float layer takes one multiply-add, so bits win where ``M * N * pair`` is below 1.
     ``dot`` is the cost of a multiply-add of two bytes, on processors with dot products of four
-    bytes (AVX-512 VNNI, AVX-VNNI, Arm's dot product); ``None`` on others.
+    bytes (AVX-512 VNNI, AVX-VNNI, Arm's dot product, CUDA); ``None`` on others.
     """
 
     pair: float
@@ -224,10 +224,6 @@ def _device(table: dict[str, Any], path: Path) -> Device:
     if not isinstance(cost, dict):
         raise _wrong(path, "cost", "a table [cost]")
     _check_keys(cost, [f.name for f in fields(Cost)], path, frozenset({"dot"}), prefix="cost.")
-    if "gpu" in table and "dot" in cost:
-        raise TargetError(
-            f"{path}: the field cost.dot is for processors; a GPU has no kernels on bytes"
-        )
     return Device(
         name=path.stem,
         description=_text(table, "description", path),

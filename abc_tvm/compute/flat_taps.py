@@ -14,6 +14,7 @@ import numpy as np
 from tvm import te, tirx
 
 from .accumulate import Tile, pad_spatial
+from .byte_products import DOT, QUAD, code_slots, pack_quads
 from .geometry import WORD, Window
 from .lanes import Blocking
 
@@ -74,6 +75,17 @@ def pack_flat(weights: np.ndarray) -> np.ndarray:
     return np.pad(flat, [(0, 0), (0, surplus), (0, 0), (0, 0)])
 
 
+def pack_codes(weights: np.ndarray, blocking: Blocking) -> np.ndarray:
+    """int8 OHWI to uint32 ``[G*O, KH, KW, C, 32]``, a word the weights of four channels.
+
+    ``C`` covers all slots of a tensor of codes; weights of slots without a channel are 0.
+    """
+    quads = pack_quads(weights, blocking)
+    surplus = code_slots(weights.shape[3]) // QUAD - quads.shape[3]
+    whole = np.pad(quads, [(0, 0), (0, 0), (0, 0), (0, surplus), (0, 0)])
+    return np.ascontiguousarray(whole).view("<u4")
+
+
 def pack_fragments(planes: np.ndarray) -> np.ndarray:
     """Weights in the order of a warp's registers, then their ones.
 
@@ -83,21 +95,27 @@ def pack_fragments(planes: np.ndarray) -> np.ndarray:
     channel of each plane.
     """
     flat = pack_flat(planes)
-    outer, depth, m, _ = flat.shape
+    outer, _, m, _ = flat.shape
     ones = np.zeros((outer, m, WORD), np.uint32)
     for shift in range(WORD):
         ones += ((flat >> np.uint32(shift)) & 1).sum(1, dtype=np.uint32)
+    return np.concatenate([fragments(flat), ones.reshape(outer, -1)], 1)
+
+
+def fragments(flat: np.ndarray) -> np.ndarray:
+    """``[G*O, 8 * steps, M, 32]`` words in the order of a warp's registers, ``[G*O, n]``."""
+    outer, depth, m, _ = flat.shape
     word, plane, lane = np.meshgrid(np.arange(depth), np.arange(m), np.arange(WORD), indexing="ij")
-    fragments = np.zeros((outer, depth * m * WORD), np.uint32)
-    fragments[:, _fragment(word, plane, lane, m)] = flat
-    return np.concatenate([fragments, ones.reshape(outer, -1)], 1)
+    ordered = np.zeros((outer, depth * m * WORD), flat.dtype)
+    ordered[:, _fragment(word, plane, lane, m)] = flat
+    return ordered
 
 
 def _fragment(word: Any, plane: Any, lane: Any, planes: int) -> Any:
     """Place of a word of a channel: works on arrays and on TE expressions alike.
 
-    PTX ISA, ``mma.m16n8k256``: lane ``4 * n + q`` of a warp holds, of column ``n``, words ``q`` and
-    ``q + 4``. Column ``2 * t + e`` of product ``j`` is channel ``8 * t + 2 * j + e``, so that a
+    PTX ISA, ``mma.m16n8k256`` of bits and ``mma.m16n8k32`` of bytes: lane ``4 * n + q`` of a warp
+    holds, of column ``n``, words ``q`` and ``q + 4``. Column ``2 * t + e`` of product ``j`` is channel ``8 * t + 2 * j + e``, so that a
     lane gets sums of eight neighbouring channels.
     """
     step, inner = word // STEP, word % STEP
@@ -175,6 +193,39 @@ def flat_products(
         return te.sum(a * weights[g * blocking.blocks + o, 0, word, 0, l], axis=[kh, kw, c])
 
     found = {GEOMETRY: geometry(window, blocking, words), **attrs}
+    return te.compute(shape, value, name="acc", attrs=found)
+
+
+def flat_dots(
+    codes: te.Tensor,
+    weights: te.Tensor,
+    window: Window,
+    blocking: Blocking,
+    attrs: dict[str, Any],
+) -> te.Tensor:
+    """The sums of :func:`.byte_products.byte_products`, for codes that are 0 outside the image.
+
+    ``codes`` int8 ``[B, H, W, G, S]``; ``weights`` int8, the bytes of :func:`in_rounds` of
+    :func:`pack_flat` (five dimensions) or of :func:`fragments` (three), in one, of
+    :func:`pack_codes`. Returns int32 ``[B, OH, OW, G, O, L]``.
+    """
+    padded = pad_spatial(codes, window, Tile())
+    words = int(codes.shape[4]) // QUAD
+    kh, kw, c = _axes(window, words)
+    q = te.reduce_axis((0, QUAD), name="q")
+    (sh, sw), (dh, dw) = window.stride, window.dilation
+    shape = blocking.shape(codes.shape[0], window.out_height, window.out_width)
+
+    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+        a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c * QUAD + q]
+        outer, word = g * blocking.blocks + o, (kh * window.kernel[1] + kw) * words + c
+        if len(weights.shape) == 5:
+            v = weights[outer, 0, word, 0, l * QUAD + q]
+        else:
+            v = weights[outer, 0, _fragment(word, 0, l, 1) * QUAD + q]
+        return te.sum(a.astype("int32") * v.astype("int32"), axis=[kh, kw, c, q])
+
+    found = {GEOMETRY: geometry(window, blocking, words), DOT: 1, **attrs}
     return te.compute(shape, value, name="acc", attrs=found)
 
 

@@ -10,13 +10,17 @@ from tvm import s_tir, te
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.flat_taps import (
     flat_counts,
+    flat_dots,
     flat_products,
+    fragments,
     in_rounds,
+    pack_codes,
     pack_flat,
     pack_fragments,
 )
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
+from abc_tvm.errors import TargetError
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.kernels import Kernels, Table
@@ -71,13 +75,33 @@ class CudaKernels(Kernels):
         packed = table(in_rounds(pack_flat, weights, 1), "weight")
         return flat_products(data, packed, window, blocking, {PLAN: plan_of(chosen)})
 
+    def dots(
+        self,
+        codes: te.Tensor,
+        weights: np.ndarray,
+        zero: int,
+        window: Window,
+        blocking: Blocking,
+        tile: Tile,
+        table: Table,
+    ) -> te.Tensor:
+        if zero:
+            raise ValueError(f"codes of 0 must be 0 on a GPU, not {zero}")
+        chosen = self.block_tile(Problem(window, blocking, 1, 1, "bytes"))
+        flat = pack_flat(pack_codes(weights, blocking))
+        ordered = (fragments(flat) if chosen.unit == "tensor" else flat)[:, None]
+        packed = table(np.ascontiguousarray(ordered).view(np.int8), "weight")
+        return flat_dots(codes, packed, window, blocking, {PLAN: plan_of(chosen)})
+
     def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
         return self.lanes(func)
 
     def lanes(self, func: Any, choice: Choice | None = None) -> Any:
         if "acc" not in blocks.names(s_tir.Schedule(func)):  # the result is constant
             return schedule_rest(func)
-        return assemble(func, self.device.gpu.b1 if self.device.gpu is not None else "none")
+        if self.device.gpu is None:
+            raise TargetError(f"target {self.device.name}: not a GPU")
+        return assemble(func, self.device.gpu)
 
     def rest(self, func: Any) -> Any:
         return schedule_rest(func)

@@ -21,11 +21,13 @@ from typing import Any
 
 from tvm import s_tir, tirx
 
+from abc_tvm.compute.byte_products import DOT, QUAD
 from abc_tvm.compute.flat_taps import GEOMETRY
 from abc_tvm.compute.geometry import WORD
+from abc_tvm.targets.device import Gpu
 
 from .source import library, window_source
-from .tiles import OWN, UNITS, BlockTile
+from .tiles import OWN, UNITS, BlockTile, Operands
 
 PLAN = "abc_tile"
 """Annotation of a reduction: the fields of its :class:`BlockTile`, the unit by its number."""
@@ -40,9 +42,9 @@ def plan_of(tile: BlockTile) -> list[int]:
     return [*numbers, UNITS.index(tile.unit)]
 
 
-def assemble(func: Any, b1: str = "none") -> Any:
+def assemble(func: Any, gpu: Gpu) -> Any:
     """The CUDA program of a fused kernel with a block ``acc``. Returns a PrimFunc."""
-    return _Program(func, b1).build()
+    return _Program(func, gpu).build()
 
 
 @dataclass
@@ -57,8 +59,8 @@ class _Slot:
 
 
 class _Program:
-    def __init__(self, func: Any, b1: str) -> None:
-        self.func, self.b1 = _registers(func), b1
+    def __init__(self, func: Any, gpu: Gpu) -> None:
+        self.func, self.gpu = _registers(func), gpu
         root = self.func.body.block
         self.local = list(root.alloc_buffers)
         self.blocks = {str(b.name_hint): b for b in _blocks_of(root.body)}
@@ -68,6 +70,7 @@ class _Program:
             (int(v) for v in found[PLAN]) if PLAN in found else plan_of(BlockTile())
         )
         self.tile = BlockTile(pixels, blocks, warps_p, warps_o, UNITS[unit], rounds)
+        self.dots = DOT in found
         self.geometry = [int(v) for v in found[GEOMETRY]] if GEOMETRY in found else None
         shape = self.acc.writes[0].source.shape
         self.batch = shape[0]
@@ -130,11 +133,13 @@ class _Program:
         """The call that computes all sums of a lane."""
         data, weights = self.operands()
         m, p = self.planes
-        kind = "float" if str(sums.dtype) == "float32" else "bits"
+        kind: Operands = "bytes" if self.dots else "bits"
+        if str(sums.dtype) == "float32":
+            kind = "float"
         assert self.geometry is not None  # noqa: S101  (the caller has looked)
         numbers = [*self.geometry, *plan_of(self.tile), m, p]
         name = f"abc_{kind}_" + "_".join(str(n) for n in numbers)
-        source = window_source(name, self.geometry, self.tile, m, p, kind, self.b1)
+        source = window_source(name, self.geometry, self.tile, m, p, kind, self.gpu)
         arguments = (_address(data), _address(weights), pixels, _address(sums))
         return tirx.Evaluate(_call(name, source, "void", *arguments))
 
@@ -170,6 +175,8 @@ class _Program:
                 parts.append(self.bit(slot, block))
             elif name.startswith("crop_"):
                 parts.append(self.crop(slot, block, target))
+            elif name.startswith("code_"):
+                parts.append(self.codes(slot, block, target))
             else:
                 parts.append(self.stage(slot, block, None if inner else slot.valid))
         return _block("slot", tirx.SeqStmt(parts), local)
@@ -225,6 +232,22 @@ class _Program:
         planes = int(block.writes[0].source.shape[3])
         return _loop(plane, planes, _realize(block, values, tirx.And(slot.valid, mine)))
 
+    def codes(self, slot: _Slot, block: Any, target: Any) -> Any:
+        """Stores the bytes of this lane's channels at once."""
+        value = next(r.source for r in block.reads if len(r.source.shape) == 6)
+        head = [*slot.head, slot.group, slot.block]
+        halves = []
+        for half in range(0, OWN, QUAD):
+            word: Any = tirx.const(0, "uint32")
+            for n in range(QUAD):
+                code = tirx.BufferLoad(value, [*head, slot.first + (half + n)])
+                byte = tirx.Cast("uint32", code) & tirx.const(0xFF, "uint32")
+                word = word | (byte << tirx.const(8 * n, "uint32"))
+            halves.append(word)
+        to = _address_at(target, [*head, slot.first])
+        store = _call("abc_store8", library("slot"), "void", to, *halves)
+        return tirx.IfThenElse(slot.valid, tirx.Evaluate(store), None)
+
     def crop(self, slot: _Slot, block: Any, target: Any) -> Any:
         """Stores the channels of a group that are no multiple of a lane block."""
         wide = next(r.source for r in block.reads if len(r.source.shape) == 6)
@@ -249,8 +272,11 @@ def _registers(func: Any) -> Any:
 
 
 def _address(buffer: Any) -> Any:
-    zeros = [tirx.const(0, "int32")] * len(buffer.shape)
-    return tirx.address_of(tirx.BufferLoad(buffer, zeros))
+    return _address_at(buffer, [tirx.const(0, "int32")] * len(buffer.shape))
+
+
+def _address_at(buffer: Any, indices: list[Any]) -> Any:
+    return tirx.address_of(tirx.BufferLoad(buffer, indices))
 
 
 def _blocks_of(stmt: Any) -> list[Any]:

@@ -1,8 +1,8 @@
 // Every PTX instruction that the kernels use, as a function, in this one place.
 //
-// PTX ISA, "mma" with .b1 operands: fragments are spread over the 32 lanes of a warp. Lane 4 * g + t
-// holds of A (16 rows) rows g and g + 8, of B (8 columns) column g, of both the bits 32 * t and up
-// and 128 + 32 * t and up of k; of C, row g and g + 8, columns 2 * t and 2 * t + 1.
+// PTX ISA, "mma" with .b1 and .s8 operands: fragments are spread over the 32 lanes of a warp. Lane
+// 4 * g + t holds of A (16 rows) rows g and g + 8, of B (8 columns) column g, of both words t and
+// t + 4 of k (of 32 bits, or of 4 bytes); of C, row g and g + 8, columns 2 * t and 2 * t + 1.
 #pragma once
 #ifndef ABC_EMULATED
 
@@ -27,6 +27,33 @@ __device__ __forceinline__ void abc_mma_m8n8k128_xor(int* c, unsigned a, unsigne
       "{%0, %1}, {%2}, {%3}, {%0, %1};"
       : "+r"(c[0]), "+r"(c[1])
       : "r"(a), "r"(b));
+}
+
+// c[0..1] of row g and c[2..3] of row g + 8: += a * b, over 32 signed bytes. sm_80 and later.
+__device__ __forceinline__ void abc_mma_m16n8k32_s8(int* c, const unsigned* a, const unsigned* b) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  __trap();
+#endif
+}
+
+// c[0..1] of row g: += a * b, over 16 signed bytes. sm_75 and later.
+__device__ __forceinline__ void abc_mma_m8n8k16_s8(int* c, unsigned a, unsigned b) {
+  asm volatile(
+      "mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+      : "+r"(c[0]), "+r"(c[1])
+      : "r"(a), "r"(b));
+}
+
+// sum + a * b, over 4 signed bytes. sm_61 and later.
+__device__ __forceinline__ int abc_dp4a_s8(int sum, unsigned a, unsigned b) {
+  asm("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+  return sum;
 }
 
 // Copies BYTES (4, 8 or 16) from global to shared memory, or zeros where not `valid`.

@@ -6,11 +6,14 @@ import functools
 from pathlib import Path
 
 from abc_tvm.compute.flat_taps import named
+from abc_tvm.targets.device import Gpu
 
-from .tiles import BlockTile
+from .tiles import AMPERE, BlockTile, Operands, architecture
 
 _FOLDER = Path(__file__).parent
 _GUARD = "ABC_TVM_{}"
+_CORES: dict[Operands, str] = {"bits": "AbcBits", "bytes": "AbcDots", "float": "AbcFloats"}
+_TYPES: dict[Operands, str] = {"bits": "unsigned", "bytes": "signed char", "float": "float"}
 
 
 @functools.cache
@@ -23,13 +26,9 @@ def library(name: str) -> str:
 
 
 def window_source(
-    name: str, geometry: list[int], tile: BlockTile, m: int, p: int, kind: str, b1: str
+    name: str, geometry: list[int], tile: BlockTile, m: int, p: int, kind: Operands, gpu: Gpu
 ) -> str:
-    """The function ``name(data, weights, pixels, sums)`` of one convolution.
-
-    ``kind`` "bits" or "float"; ``b1`` as in :class:`abc_tvm.targets.Gpu`.
-    """
-    operation = {"and": "AbcAnd", "xor": "AbcXor"}.get(b1, "")
+    """The function ``name(data, weights, pixels, sums)`` of one convolution."""
     tensor = tile.unit == "tensor"
     numbers = {
         **named(geometry),
@@ -40,14 +39,12 @@ def window_source(
         "BLOCKS": tile.blocks,
         "WARPS_P": tile.warps_p,
         "WARPS_O": tile.warps_o,
-        "TAIL": int(tensor),
+        "TAIL": int(tensor and kind == "bits"),
     }
     constants = ", ".join(f"{key} = {value}" for key, value in numbers.items())
-    if tensor:
-        inner = f"AbcTensor<{name}_shape, {operation}>"
-    else:
-        inner = f"AbcCores<{name}_shape, {'AbcBits' if kind == 'bits' else 'AbcFloats'}>"
-    word, total = ("float", "float") if kind == "float" else ("unsigned", "int")
+    unit, operation = ("AbcTensor", _products(kind, gpu)) if tensor else ("AbcCores", _CORES[kind])
+    inner = f"{unit}<{name}_shape, {operation}>"
+    word, total = _TYPES[kind], "float" if kind == "float" else "int"
     return f"""{library("ptx")}{library("window")}
 struct {name}_shape {{
   static constexpr int {constants};
@@ -58,3 +55,10 @@ __device__ __forceinline__ void {name}(const {word}* data, const {word}* weights
                                     reinterpret_cast<const unsigned*>(weights), pixels, sums);
 }}
 """
+
+
+def _products(kind: Operands, gpu: Gpu) -> str:
+    """What the tensor cores multiply, in the fragments that they have."""
+    if kind == "bits":
+        return {"and": "AbcAnd", "xor": "AbcXor"}[gpu.b1]
+    return "AbcBytes" if architecture(gpu) >= AMPERE else "AbcBytesTuring"

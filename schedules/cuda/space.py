@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.schedules.choice import Choice
@@ -68,9 +68,10 @@ class CudaSpace(Space):
     @cached_property
     def problem(self) -> Problem:
         """The convolution, as the default rule sees it."""
-        kind: Literal["bits", "float"] = "bits" if self.kind == "bits" else "float"
+        if self.kind == "lanes":
+            raise ValueError("a kernel without a reduction has no tile")
         planes = self.pairs // self.bases
-        return Problem(self.window, self.blocking, self.bases, planes, kind)
+        return Problem(self.window, self.blocking, self.bases, planes, self.kind)
 
     @cached_property
     def ranked(self) -> tuple[Tile, ...]:

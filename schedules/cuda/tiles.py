@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
+from abc_tvm.compute.byte_products import QUAD, code_slots
 from abc_tvm.compute.flat_taps import STEP, steps
 from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.targets import Device
+from abc_tvm.targets.device import Gpu
+
+Operands = Literal["bits", "bytes", "float"]
+"""What is multiplied."""
 
 Unit = Literal["cores", "tensor"]
 UNITS: tuple[Unit, ...] = ("cores", "tensor")
@@ -71,26 +76,35 @@ class BlockTile:
 
 @dataclass(frozen=True)
 class Problem:
-    """What the rule needs to know of a convolution. ``kind``: "bits" or "float"."""
+    """What the rule needs to know of a convolution."""
 
     window: Window
     blocking: Blocking
     m: int
     p: int
-    kind: Literal["bits", "float"]
+    kind: Operands
 
     @property
     def depth(self) -> int:
         """Steps of the flat reduction."""
-        per_tap = words(self.window.group_in) if self.kind == "bits" else self.window.group_in
-        return steps(self.window.taps, per_tap)
+        channels = self.window.group_in
+        per_tap = {
+            "bits": words(channels),
+            "bytes": code_slots(channels) // QUAD,
+            "float": channels,
+        }
+        return steps(self.window.taps, per_tap[self.kind])
 
 
-def units(device: Device, kind: str) -> tuple[Unit, ...]:
+def units(device: Device, kind: Operands) -> tuple[Unit, ...]:
     """What can multiply on ``device``."""
-    if kind == "float" or device.gpu is None or device.gpu.b1 == "none":
-        return ("cores",)
-    return UNITS
+    absent = device.gpu is None or (kind == "bits" and device.gpu.b1 == "none")
+    return ("cores",) if absent or kind == "float" else UNITS
+
+
+def architecture(gpu: Gpu) -> int:
+    """The number of a compute capability: 75, 80, ..."""
+    return int(gpu.arch.removeprefix("sm_").rstrip("af"))
 
 
 def candidates(device: Device, problem: Problem) -> Iterator[BlockTile]:
@@ -129,12 +143,15 @@ def clocks(device: Device, problem: Problem, tile: BlockTile) -> float:
     sums = tile.pixels * tile.blocks * OWN * m * p * 32 * warps  # of one block of threads
     loads: float
     if tile.unit == "tensor":
-        per_clock = TENSOR_WORDS[device.gpu.arch] if device.gpu is not None else 1.0
+        rates = TENSOR_WORDS if problem.kind == "bits" else TENSOR_QUADS
+        per_clock = rates[device.gpu.arch] if device.gpu is not None else 1.0
         # One product more a fragment counts the pixels' bits; fragments are single loads.
-        arithmetic = sums * STEP * (1 + 1 / (4 * tile.blocks * m)) / per_clock
+        more = 1 / (4 * tile.blocks * m) if problem.kind == "bits" else 0.0
+        arithmetic = sums * STEP * (1 + more) / per_clock
         loads = warps * (tile.pixels * p * 2 + tile.blocks * m * 2 * 4)
     else:
-        arithmetic = sums * STEP / (16 if problem.kind == "bits" else FMA[device.gpu.arch])  # type: ignore[union-attr]
+        fma = FMA[device.gpu.arch] if device.gpu is not None else 1
+        arithmetic = sums * STEP / {"bits": 16, "bytes": DP4A, "float": fma}[problem.kind]
         loads = warps * STEP * (tile.pixels * p / 4 + tile.blocks * m * 2)
     copies = (tile.block_pixels * p + tile.block_blocks * m * WORD) * STEP / 32
     step = max(arithmetic, loads + copies) + 40 / _RESIDENT
@@ -143,6 +160,12 @@ def clocks(device: Device, problem: Problem, tile: BlockTile) -> float:
     kept = 2 * sums / 32 if tile.rounds > 1 else 0.0
     return waves * (tile.rounds * (problem.depth * step + kept) + 200)
 
+
+AMPERE = 80
+"""The compute capability from which fragments have 32 bytes a row."""
+
+DP4A = 64
+"""Products of four bytes on ordinary cores: taken to be as many as 32-bit multiply-adds."""
 
 FMA = {"sm_75": 64, "sm_80": 64, "sm_86": 128, "sm_89": 128, "sm_90": 128}
 """float32 multiply-adds of a multiprocessor in one clock."""
@@ -153,6 +176,9 @@ TENSOR_WORDS = {"sm_75": 256.0, "sm_80": 512.0, "sm_86": 256.0, "sm_89": 256.0, 
 A100: 4,992 TOPS (A100 architecture whitepaper) are 512 words. The others are eight times int8 of
 their own whitepapers, the ratio of A100; none states a figure for bits.
 """
+
+TENSOR_QUADS = {"sm_75": 256.0, "sm_80": 512.0, "sm_86": 256.0, "sm_89": 256.0, "sm_90": 1024.0}
+"""Products of four bytes of the tensor cores of a multiprocessor in one clock: the whitepapers'."""
 
 
 def choose(device: Device, problem: Problem) -> BlockTile:

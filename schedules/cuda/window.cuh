@@ -1,5 +1,7 @@
 // The reduction of a convolution as an implicit matrix product: pixels by output channels.
 //
+// A word is 32 channels as bits, 4 as bytes, or one float.
+//
 // A block of threads computes PIXELS * 8 pixels a warp, WARPS_P warps beside one another, times
 // BLOCKS * WARPS_O blocks of 32 output channels. It walks the flattened reduction (kh, kw, word) in
 // steps of 8 words: activations and weights of the next step are copied to shared memory while those
@@ -56,6 +58,14 @@ struct AbcBits {
   }
 };
 
+// Products of four bytes: dp4a on ordinary cores.
+struct AbcDots {
+  using Sum = int;
+  static __device__ __forceinline__ void add(int& sum, unsigned a, unsigned w) {
+    sum = abc_dp4a_s8(sum, a, w);
+  }
+};
+
 // Products of float32.
 struct AbcFloats {
   using Sum = float;
@@ -102,7 +112,7 @@ struct AbcCores : Op {
   static __device__ __forceinline__ void finish(const unsigned*, int, Sum*) {}
 };
 
-// The multiplication of one pair of fragments, 16 pixels by 8 channels by 256 bits.
+// The multiplication of one pair of fragments, 16 pixels by 8 channels by 256 bits or 32 bytes.
 struct AbcAnd {
   static constexpr bool COUNTS_OF_BOTH = true;
   static __device__ __forceinline__ void multiply(int* c, const unsigned* a, const unsigned* b) {
@@ -118,9 +128,24 @@ struct AbcXor {
     abc_mma_m8n8k128_xor(c + 2, a[3], b[1]);
   }
 };
+struct AbcBytes {
+  static constexpr bool COUNTS_OF_BOTH = false;
+  static __device__ __forceinline__ void multiply(int* c, const unsigned* a, const unsigned* b) {
+    abc_mma_m16n8k32_s8(c, a, b);
+  }
+};
+struct AbcBytesTuring {
+  static constexpr bool COUNTS_OF_BOTH = false;
+  static __device__ __forceinline__ void multiply(int* c, const unsigned* a, const unsigned* b) {
+    abc_mma_m8n8k16_s8(c, a[0], b[0]);
+    abc_mma_m8n8k16_s8(c, a[2], b[1]);
+    abc_mma_m8n8k16_s8(c + 2, a[1], b[0]);
+    abc_mma_m8n8k16_s8(c + 2, a[3], b[1]);
+  }
+};
 
 // One step on tensor cores. Weights are [M][32 lanes][4 products][2 registers] a block. What the
-// cores count is |a & w|; |a ^ w| = |a| + |w| - 2 |a & w|: |a| is one more product, with ones for
+// cores count of bits is |a & w|; |a ^ w| = |a| + |w| - 2 |a & w|: |a| is one more product, with ones for
 // weights, and |w| is stored behind the weights.
 template <class S, class Op>
 struct AbcTensor {

@@ -50,6 +50,39 @@ def test_networks(seeds: range, lowering: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("target", ["cuda-sm75", "cuda-sm90"])
+@pytest.mark.sweep("seeds", short=chunks(4), full=chunks(100))
+def test_layers_on_bytes(seeds: range, target: str) -> None:
+    for seed in seeds:
+        model, inputs, spec, spelling = random_layer(seed + 4000)
+        found = Compiled(model, "int8", target)
+        about = f"layer {seed + 4000} {spelling} {spec}"
+        exact = all(layer.exact for layer in spec.chain)
+        assert_equal(found.run(inputs), reference(model, inputs), exact, about)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pairs", "lowering"), [((1, 1), "bitserial"), ((4, 4), "int8")])
+def test_more_pairs_than_bytes_cost_run_on_those(
+    pairs: tuple[int, int], lowering: str, tmp_path: Path
+) -> None:
+    """Of a network on a grid, with shortcuts: codes between layers, equal to the processor's."""
+    model = zoo.build("resnet8", *pairs, image_size=8, batch=2, grid=True)
+    outputs = []
+    for target in ("native", "cuda-sm80"):
+        path = tmp_path / f"{target}.so"
+        artifact = abc_tvm.compile(model, target)
+        artifact.save(path)
+        session = abc_tvm.load(path, threads=1)
+        (port,) = session.info.inputs
+        x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+        outputs.append(session.run({port.name: x})[session.info.outputs[0].name])
+    kinds = {layer["lowering"] for layer in artifact.info.layers}
+    assert lowering in kinds and kinds <= {lowering, "float"}
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=0, atol=1e-5 * np.abs(outputs[0]).max())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_families(name: str) -> None:
     network = FAMILIES[name](0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import code_output, float_output
 from abc_tvm.reference.conv import conv2d
 from abc_tvm.schedules.codes import code_type
-from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.kernels import Kernels, kernels_of
 from abc_tvm.targets import Device
 from tests.schedules.window_cases import Run, placeholder
 
@@ -33,8 +34,36 @@ CASES: list[dict[str, Any]] = [
 dense layer, one output, one channel, 1x1, one block."""
 
 
-def check(case: dict[str, Any], device: Device, rng: np.random.Generator, run: Run) -> None:
+@dataclass
+class ByteKernel:
+    """A scheduled kernel, its arguments, and its sums by NumPy, ``[B, OH, OW, C]``."""
+
+    func: Any
+    arguments: list[np.ndarray]
+    expected: np.ndarray
+    blocking: Blocking
+
+
+def check(
+    case: dict[str, Any],
+    device: Device,
+    rng: np.random.Generator,
+    run: Run,
+    made: Kernels | None = None,
+) -> None:
     """Sums as floats and as bytes, of all values that bytes can have, against NumPy."""
+    kernel = byte_kernel(case, device, rng, made)
+    *_, y, z = run(kernel.func, kernel.arguments)
+    expected, blocking = kernel.expected, kernel.blocking
+    np.testing.assert_array_equal(y.reshape(expected.shape), expected)
+    stored = z.reshape(*expected.shape[:3], blocking.slots)[..., blocking.slot_of_channel()]
+    np.testing.assert_array_equal(stored, expected.astype(np.int64).astype(z.dtype))
+
+
+def byte_kernel(
+    case: dict[str, Any], device: Device, rng: np.random.Generator, made: Kernels | None = None
+) -> ByteKernel:
+    """A convolution of random bytes, its sums stored as floats and as bytes."""
     size, channels, batch = case["size"], case["channels"], case.get("batch", 1)
     more = {k: v for k, v in case.items() if k not in ("size", "channels", "batch")}
     window = Window(batch, *size, *channels, **more)
@@ -47,7 +76,7 @@ def check(case: dict[str, Any], device: Device, rng: np.random.Generator, run: R
     # Slots past the last channel hold anything.
     wide = rng.integers(low, high + 1, (*shape[:4], code_slots(window.group_in))).astype(dtype)
     wide[..., : window.group_in] = codes
-    kernels = Kernels(device)
+    kernels = made or kernels_of(device)
     tile = kernels.tile(window, blocking, 1, "bytes")
     tables: list[np.ndarray] = []
     inputs = [placeholder("A", wide)]
@@ -66,7 +95,6 @@ def check(case: dict[str, Any], device: Device, rng: np.random.Generator, run: R
         np.zeros([int(n) for n in tensor.shape], kind)
         for tensor, kind in ((real, "float32"), (byte, dtype))
     ]
-    *_, y, z = run(func, [wide, *tables, *empty])
     top, left, bottom, right = window.padding
     image = np.pad(
         codes.reshape(batch, *size, -1).astype(np.float32).transpose(0, 3, 1, 2),
@@ -80,6 +108,4 @@ def check(case: dict[str, Any], device: Device, rng: np.random.Generator, run: R
         dilation=window.dilation,
         groups=window.groups,
     ).transpose(0, 2, 3, 1)
-    np.testing.assert_array_equal(y.reshape(expected.shape), expected)
-    stored = z.reshape(*pixels, blocking.slots)[..., blocking.slot_of_channel()]
-    np.testing.assert_array_equal(stored, expected.astype(np.int64).astype(dtype))
+    return ByteKernel(func, [wide, *tables, *empty], expected, blocking)

@@ -29,6 +29,7 @@ struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
+inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
@@ -105,6 +106,44 @@ inline void abc_mma_m8n8k128_xor(int* c, unsigned a, unsigned b) {
     abc_mma_rows(lanes, true, 128, lane, 8, c);
     return 0;
   });
+}
+
+// mma.m16n8k32 and mma.m8n8k16 on .s8: row 16 bytes a register pair apart, as the manual has it.
+inline void abc_mma_bytes(const unsigned (&lanes)[32][16], int k_bytes, unsigned lane, int rows,
+                          int* c) {
+  auto byte = [&](int holder, int reg, int n) {
+    return static_cast<int>(static_cast<signed char>(lanes[holder][reg] >> (8 * n)));
+  };
+  for (int part = 0; part < rows / 4; ++part) {
+    int row = lane / 4 + 8 * (part / 2), column = (lane % 4) * 2 + part % 2;
+    for (int k = 0; k < k_bytes; ++k) {
+      int quad = k % 16 / 4, high = k / 16;
+      int a = byte(row % 8 * 4 + quad, high * (rows / 8) + row / 8, k % 4);
+      c[part] += a * byte(column * 4 + quad, 4 + high, k % 4);
+    }
+  }
+}
+
+inline void abc_mma_m16n8k32_s8(int* c, const unsigned* a, const unsigned* b) {
+  unsigned mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  abc_exchange(mine, 6, [&](auto& lanes, unsigned lane) {
+    abc_mma_bytes(lanes, 32, lane, 16, c);
+    return 0;
+  });
+}
+
+inline void abc_mma_m8n8k16_s8(int* c, unsigned a, unsigned b) {
+  unsigned mine[5] = {a, 0, 0, 0, b};
+  abc_exchange(mine, 5, [&](auto& lanes, unsigned lane) {
+    abc_mma_bytes(lanes, 16, lane, 8, c);
+    return 0;
+  });
+}
+
+inline int abc_dp4a_s8(int sum, unsigned a, unsigned b) {
+  for (int n = 0; n < 32; n += 8)
+    sum += static_cast<signed char>(a >> n) * static_cast<signed char>(b >> n);
+  return sum;
 }
 
 // cp.async: nothing arrives before it is waited for; what is not read is filled with zeros.

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tvm
 
@@ -21,23 +22,31 @@ from abc_tvm.deploy.cuda import device_code
 from abc_tvm.runtime.cuda_device import pip_libraries
 from abc_tvm.schedules.cuda.source import library
 from abc_tvm.schedules.cuda.tiles import BlockTile
+from tests.schedules.byte_cases import byte_kernel
 from tests.schedules.cuda.cases import counts_of, kernels
 from tests.schedules.window_cases import all_outputs, bit_case
 
 GOLDEN = Path(__file__).parent / "golden"
 UPDATE = "ABC_TVM_UPDATE_GOLDEN"
 ARCHITECTURES = ["sm75", "sm80", "sm86", "sm89", "sm90"]
-SMALL: dict[str, Any] = {"size": (5, 4), "channels": (33, 40), "kernel": (3, 3), "M": 2}
+SMALL: dict[str, Any] = {
+    "size": (5, 4), "channels": (33, 40), "kernel": (3, 3), "padding": (1, 1, 1, 1)
+}  # fmt: skip
 TILES = {"cores": BlockTile(2, 1, 1, 1, "cores"), "tensor": BlockTile(2, 1, 1, 1, "tensor")}
+KINDS = ["bits", "bytes"]
 
 
-def source(name: str, tile: BlockTile | None) -> str:
+def source(name: str, tile: BlockTile | None, kind: str = "bits") -> str:
     """The CUDA C of one fused kernel, as TVM hands it to a compiler."""
-    case = bit_case(0, **SMALL, padding=(1, 1, 1, 1))
     made = kernels(tile, f"cuda-{name}")
-    kernel = all_outputs(case, case.window, counts_of(made))
+    if kind == "bytes":
+        func = byte_kernel(SMALL, made.device, np.random.default_rng(0), made).func
+    else:
+        case = bit_case(0, **SMALL, M=2)
+        kernel = all_outputs(case, case.window, counts_of(made))
+        func = made.window(kernel.func(False), Tile())
     with stages.device_code_of(made.device):
-        built = tvm.compile(made.window(kernel.func(False), Tile()), made.device.tvm_target())
+        built = tvm.compile(func, made.device.tvm_target())
     return str(built.mod.imports[0].inspect_source())
 
 
@@ -49,20 +58,27 @@ def own_part(text: str) -> str:
     return text[text.index("// ptx.cuh") :]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("unit", sorted(TILES))
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_source(name: str, unit: str, cuda_emulation: None) -> None:
-    text = own_part(source(name, TILES[unit]))
-    path = GOLDEN / f"{unit}-{name}.cu"
+def test_source(name: str, unit: str, kind: str, cuda_emulation: None) -> None:
+    text = own_part(source(name, TILES[unit], kind))
+    path = GOLDEN / f"{kind}-{unit}-{name}.cu"
     if os.environ.get(UPDATE) == "1":
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8"), f"{path.name}: {UPDATE}=1 rewrites it"
 
 
-def test_turing_gets_the_other_instruction(cuda_emulation: None) -> None:
+@pytest.mark.parametrize(
+    ("kind", "turing", "later"),
+    [("bits", "AbcXor>", "AbcAnd>"), ("bytes", "AbcBytesTuring>", "AbcBytes>")],
+)
+def test_turing_gets_other_instructions(
+    kind: str, turing: str, later: str, cuda_emulation: None
+) -> None:
     tensor = TILES["tensor"]
-    assert "AbcXor" in own_part(source("sm75", tensor))
-    assert all("AbcAnd" in own_part(source(name, tensor)) for name in ARCHITECTURES[1:])
+    assert turing in own_part(source("sm75", tensor, kind))
+    assert all(later in own_part(source(name, tensor, kind)) for name in ARCHITECTURES[1:])
 
 
 COMPILE = """
@@ -90,9 +106,13 @@ def test_it_compiles(name: str, compiler: str, tmp_path: Path, cuda_emulation: N
         pytest.skip("needs NVRTC (pip install nvidia-cuda-nvrtc)")
     path = tmp_path / "kernels.cu"
     # One function of each kind, in one file.
-    first, second = (source(name, TILES[unit]) for unit in sorted(TILES))
-    second = second[second.index("struct abc_") :].replace("main_kernel", "other_kernel")
-    path.write_text(first + second, encoding="utf-8")
+    sources = [source(name, TILES[unit], kind) for kind in KINDS for unit in sorted(TILES)]
+    names = [b"main_kernel", *(b"kernel_%d" % n for n in range(1, len(sources)))]
+    parts = [sources[0]]
+    for text, kernel in zip(sources[1:], names[1:], strict=True):
+        own = text[text.index("struct abc_") :]
+        parts.append(own.replace("main_kernel", kernel.decode()))
+    path.write_text("".join(parts), encoding="utf-8")
     # Another process: NVRTC looks for a driver, and must not find the emulated one.
     command = [sys.executable, "-c", COMPILE, str(path), program, f"sm_{name[2:]}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -101,7 +121,7 @@ def test_it_compiles(name: str, compiler: str, tmp_path: Path, cuda_emulation: N
     # ELF, of machine 190 (EM_CUDA); CUDA 13 keeps the architecture in bits 8 to 15 of e_flags.
     assert cubin[:4] == b"\x7fELF" and cubin[18:20] == (190).to_bytes(2, "little")
     assert cubin[48 + 1] == int(name[2:])
-    assert all(kernel in cubin for kernel in (b"main_kernel", b"other_kernel"))
+    assert all(kernel in cubin for kernel in names)
 
 
 @pytest.mark.parametrize("architecture", ["sm80", "sm86", "sm89", "sm90"])
