@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm import stages
 from abc_tvm.compute.accumulate import Tile, combine
+from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window, words
-from abc_tvm.compute.lanes import Blocking
-from abc_tvm.compute.outputs import bit_output
+from abc_tvm.compute.lanes import Blocking, stage
+from abc_tvm.compute.outputs import bit_output, code_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
 from abc_tvm.relay_passes.bit_layout import pack_planes
 from abc_tvm.schedules.cuda.kernels import CudaKernels
 from abc_tvm.schedules.cuda.tiles import BlockTile, Problem, choose
+from abc_tvm.schedules.kernels import Table
 from abc_tvm.targets import Device
 
 Timer = Callable[[int], float]
@@ -28,7 +30,7 @@ Timer = Callable[[int], float]
 
 @dataclass
 class Layer:
-    """One compiled and checked kernel. ``operations``: two for each pair of bits."""
+    """One compiled and checked kernel. ``operations``: two for each pair of bits, or of bytes."""
 
     tile: BlockTile
     operations: int
@@ -56,14 +58,7 @@ def bit_layer(
     bits = rng.integers(0, 2**32, shape, np.uint32)
     planes = rng.choice(np.array([-1, 1], np.int8), (M, channels, 3, 3, channels))
     made = CudaKernels(device, tile)
-    operands = [bits]
-    inputs = [te.placeholder(bits.shape, "uint32", name="bits")]
-
-    def table(array: np.ndarray, name: str) -> te.Tensor:
-        operands.append(array)
-        inputs.append(te.placeholder(array.shape, str(array.dtype), name=name))
-        return inputs[-1]
-
+    operands, inputs, table = _tables(bits)
     packed = pack_planes(planes, window, blocking)
     acc = made.counts(inputs[0], packed, window, blocking, Tile(), table)
     # Integers, so that the sums are exact in any order.
@@ -82,25 +77,81 @@ def bit_layer(
         lambda p, at: total[at] >= limit[p, blocking.slot(at)],
         N,
     )
-    func = made.window(te.create_prim_func([*inputs, out]), Tile())
-    with stages.device_code_of(device):
-        module = tvm.compile(func, device.tvm_target()).jit()
-    empty = np.zeros([int(n) for n in out.shape], np.uint32)
-    tensors = [tvm.runtime.tensor(a, tvm.cuda()) for a in (*operands, empty)]
-    module["main"](*tensors)
-    found = tensors[-1].numpy()
+    found, timer = _run(made, inputs, operands, out)
     for n, sums in zip((0, batch - 1), wanted, strict=True):
         fired = sums[None] >= limits[:, None, None, None]  # [N, O, H, W]
         expected = pack_bits(fired.transpose(2, 3, 0, 1), axis=-1)
         np.testing.assert_array_equal(found[n].reshape(expected.shape), expected)
 
+    problem = Problem(window, blocking, M, N, "bits")
+    operations = 2 * window.macs * batch * M * N
+    return Layer(tile or choose(device, problem), operations, timer)
+
+
+def byte_layer(
+    device: Device, width: int, channels: int, batch: int, tile: BlockTile | None = None
+) -> Layer:
+    """The same convolution on levels coded as bytes, for any M and N: codes in, codes out.
+
+    Every sum is compared with four thresholds. The first and the last image are checked.
+    """
+    rng = np.random.default_rng(width)
+    window = Window(batch, width, width, channels, channels, (3, 3), (1, 1), (1, 1, 1, 1))
+    blocking = Blocking(channels)
+    codes = rng.integers(-7, 8, (batch, width, width, 1, code_slots(channels))).astype(np.int8)
+    weights = rng.integers(-7, 8, (channels, 3, 3, channels)).astype(np.int8)
+    made = CudaKernels(device, tile)
+    operands, inputs, table = _tables(codes)
+    acc = made.dots(inputs[0], weights, 0, window, blocking, Tile(), table)
+    limits = [-200, -50, 50, 200]
+    one, none = (tirx.const(n, "int32") for n in (1, 0))
+
+    def level(at: Any) -> Any:
+        passed = [tirx.Select(acc[at] >= tirx.const(n, "int32"), one, none) for n in limits]
+        return passed[0] + passed[1] + passed[2] + passed[3]
+
+    shape = blocking.shape(batch, width, width)
+    out = code_output("y", batch, width, width, blocking, stage("level", shape, level), "int8")
+    found, timer = _run(made, inputs, operands, out)
+    for n in (0, batch - 1):
+        image = np.pad(codes[n, :, :, 0, :channels].transpose(2, 0, 1), ((0, 0), (1, 1), (1, 1)))
+        sums = conv2d(image[None], weights.transpose(0, 3, 1, 2))[0]
+        expected = np.sum([sums >= limit for limit in limits], 0).transpose(1, 2, 0)
+        stored = found[n].reshape(width, width, -1)[..., :channels]
+        np.testing.assert_array_equal(stored, expected)
+    problem = Problem(window, blocking, 1, 1, "bytes")
+    return Layer(tile or choose(device, problem), 2 * window.macs * batch, timer)
+
+
+def _tables(data: np.ndarray) -> tuple[list[np.ndarray], list[te.Tensor], Table]:
+    """Operands that begin with ``data``, their placeholders, and what adds one more."""
+    operands = [data]
+    inputs = [te.placeholder(data.shape, str(data.dtype), name="data")]
+
+    def table(array: np.ndarray, name: str) -> te.Tensor:
+        operands.append(array)
+        inputs.append(te.placeholder(array.shape, str(array.dtype), name=name))
+        return inputs[-1]
+
+    return operands, inputs, table
+
+
+def _run(
+    made: CudaKernels, inputs: list[te.Tensor], operands: list[np.ndarray], out: te.Tensor
+) -> tuple[np.ndarray, Timer]:
+    """The result of a kernel on the GPU, and what times it there."""
+    func = made.window(te.create_prim_func([*inputs, out]), Tile())
+    with stages.device_code_of(made.device):
+        module = tvm.compile(func, made.device.tvm_target()).jit()
+    empty = np.zeros([int(n) for n in out.shape], str(out.dtype))
+    tensors = [tvm.runtime.tensor(a, tvm.cuda()) for a in (*operands, empty)]
+    module["main"](*tensors)
+
     def timer(number: int) -> float:
         run = module.time_evaluator("main", tvm.cuda(), number=number, repeat=1)
         return float(run(*tensors).results[0])
 
-    problem = Problem(window, blocking, M, N, "bits")
-    operations = 2 * window.macs * batch * M * N
-    return Layer(tile or choose(device, problem), operations, timer)
+    return tensors[-1].numpy(), timer
 
 
 def weighted(bits: np.ndarray, planes: np.ndarray, factors: np.ndarray) -> np.ndarray:

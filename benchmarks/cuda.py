@@ -2,9 +2,9 @@
 
     python benchmarks/cuda.py [--quick] [--json OUT.json]
 
-Every kernel is checked against NumPy before it is timed, and takes turns with its opponents:
-torch's float16 convolution (cuDNN) and the int8 matrix product of the same size (cuBLAS, without
-im2col).
+Bits for every (M, N), and bytes, whose time does not depend on them. Every kernel is checked
+against NumPy before it is timed, and takes turns with its opponents: torch's float16 convolution
+(cuDNN) and the int8 matrix product of the same size (cuBLAS, without im2col).
 Without a GPU, or without a torch that uses it, it says so in one line, with exit code 2.
 """
 
@@ -19,19 +19,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _cuda_layers import bit_layer
+from _cuda_layers import bit_layer, byte_layer
 from rich.console import Console
 from rich.table import Table
 
 import abc_tvm
 from abc_tvm import targets, zoo
 from abc_tvm.errors import MissingDependencyError, TargetError, UserError
-from abc_tvm.schedules.cuda.tiles import TENSOR_WORDS
+from abc_tvm.schedules.cuda.tiles import DP4A, TENSOR_QUADS, TENSOR_WORDS
 from abc_tvm.targets import Device, cuda
 
 SHAPES = [(56, 64), (28, 128), (14, 256), (7, 512)]
 BATCHES = [1, 8, 64, 256]
 PAIRS = [(1, 1), (3, 3), (5, 5)]
+BYTES = "bytes"
 ROUNDS = 7
 _CLOCK_RATE = 13  # CUDA Driver API: CU_DEVICE_ATTRIBUTE_CLOCK_RATE, kHz
 
@@ -88,28 +89,30 @@ def measure(device: Device, console: Console, quick: bool) -> dict[str, Any]:
 def layer_rows(
     device: Device, console: Console, width: int, channels: int, batch: int
 ) -> list[dict[str, Any]]:
-    """One shape and batch: every (M, N) beside float16 and int8, in turns."""
+    """One shape and batch: every (M, N), and bytes, beside float16 and int8, in turns."""
     import _cuda_torch as other
 
     with console.status(f"{width}x{width}x{channels}, batch {batch}"):
-        made = {pair: bit_layer(device, width, channels, batch, *pair) for pair in PAIRS}
-        timers: dict[Any, Any] = {pair: layer.timer for pair, layer in made.items()}
+        made = {f"{m},{n}": bit_layer(device, width, channels, batch, m, n) for m, n in PAIRS} | {
+            BYTES: byte_layer(device, width, channels, batch)
+        }
+        timers: dict[str, Any] = {name: layer.timer for name, layer in made.items()}
         timers["float16"] = other.half_convolution(width, channels, batch)
         timers["int8"] = other.int8_product(width, channels, batch)
         times = in_turns(timers)
     rows = []
-    for (m, n), layer in made.items():
-        seconds = times[m, n]
+    for name, layer in made.items():
+        seconds = times[name]
         tops = layer.operations / seconds / 1e12
         rows.append(
             {
                 "shape": f"{width}x{width}x{channels}",
                 "batch": batch,
-                "M,N": f"{m},{n}",
+                "M,N": name,
                 "tile": str(layer.tile),
                 "ms": seconds * 1e3,
                 "TOPS": tops,
-                "share of peak": tops * 1e12 / peak(device, layer.tile.unit),
+                "share of peak": tops * 1e12 / peak(device, layer.tile.unit, name == BYTES),
                 "x float16": times["float16"] / seconds,
                 "x int8": times["int8"] / seconds,
             }
@@ -125,6 +128,7 @@ def network_rows(console: Console, batches: list[int]) -> list[dict[str, Any]]:
     models = {
         "ABC (1,1)": (zoo.build("resnet18", 1, 1), "auto"),
         "ABC (3,3)": (zoo.build("resnet18", 3, 3), "auto"),
+        "ABC (5,5) on a grid": (zoo.build("resnet18", 5, 5, grid=True), "auto"),
         "float32, this compiler": (zoo.build_float("resnet18"), "float"),
     }
     rows = []
@@ -170,13 +174,14 @@ def arch_of(device: Device) -> str:
     return device.gpu.arch
 
 
-def peak(device: Device, unit: str) -> float:
+def peak(device: Device, unit: str, on_bytes: bool) -> float:
     """Published operations a second of ``unit`` ("tensor" or "cores") at the device's clock."""
     driver = ctypes.CDLL("libcuda.so.1")
     khz = ctypes.c_int()
     driver.cuDeviceGetAttribute(ctypes.byref(khz), _CLOCK_RATE, 0)
-    words = TENSOR_WORDS[arch_of(device)] if unit == "tensor" else 16
-    return 2.0 * 32 * words * device.cores * khz.value * 1e3
+    tensor, cores = (TENSOR_QUADS, DP4A) if on_bytes else (TENSOR_WORDS, 16)
+    words = tensor[arch_of(device)] if unit == "tensor" else cores
+    return 2.0 * (4 if on_bytes else 32) * words * device.cores * khz.value * 1e3
 
 
 def show(console: Console, title: str, rows: list[dict[str, Any]]) -> None:

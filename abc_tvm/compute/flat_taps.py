@@ -115,8 +115,8 @@ def _fragment(word: Any, plane: Any, lane: Any, planes: int) -> Any:
     """Place of a word of a channel: works on arrays and on TE expressions alike.
 
     PTX ISA, ``mma.m16n8k256`` of bits and ``mma.m16n8k32`` of bytes: lane ``4 * n + q`` of a warp
-    holds, of column ``n``, words ``q`` and ``q + 4``. Column ``2 * t + e`` of product ``j`` is channel ``8 * t + 2 * j + e``, so that a
-    lane gets sums of eight neighbouring channels.
+    holds, of column ``n``, words ``q`` and ``q + 4``. Column ``2 * t + e`` of product ``j`` is
+    channel ``8 * t + 2 * j + e``, so that a lane gets sums of eight neighbouring channels.
     """
     step, inner = word // STEP, word % STEP
     t, j, e = lane // 8, lane % 8 // 2, lane % 2

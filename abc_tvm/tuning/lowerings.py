@@ -3,8 +3,7 @@
 The target's costs say what a layer takes in each kind of kernel. Kinds within a factor
 (:data:`abc_tvm.relay_passes.choose_lowering.DOUBT`) of the least are in doubt, and tuned: the
 layer's kernel as it is fused where every such layer is of this kind. A network that mixes kinds has
-other neighbours at the seams (levels in the place of bits); their cost is left out. On a GPU the
-costs alone decide.
+other neighbours at the seams (levels in the place of bits); their cost is left out.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def contest(network: Network) -> Contest:
         for layer, both in rivals.items()
         if len(kinds := in_doubt(both.costs)) > 1
     }
-    if network.device.gpu is not None or network.lowering != "auto" or not doubtful:
+    if network.lowering != "auto" or not doubtful:
         return found
     known: set[str] = set()
     for kind in KINDS:

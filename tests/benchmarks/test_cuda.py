@@ -26,6 +26,15 @@ def test_the_kernels_that_are_timed_are_right(
     assert layer.timer(1) > 0
 
 
+def test_the_kernel_on_bytes_too(cuda_emulation: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from _cuda_layers import byte_layer
+
+    layer = byte_layer(load("cuda-sm80"), 5, 64, 3)
+    assert layer.operations == 2 * 3 * 25 * 64 * 64 * 9
+    assert layer.timer(1) > 0
+
+
 def test_a_wrong_kernel_is_not_timed(cuda_emulation: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     import _cuda_layers

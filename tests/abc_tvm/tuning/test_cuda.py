@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import abc_tvm
+from abc_tvm import zoo
 from abc_tvm.cli import run_command
 from abc_tvm.errors import TargetError
 from abc_tvm.schedules.cuda.space import CudaChoice, CudaSpace
 from abc_tvm.targets import load
 from abc_tvm.tuning import tune
+from abc_tvm.tuning.database import Database, Lowering
 from abc_tvm.tuning.local import LocalRunner
 from abc_tvm.tuning.manifest import folder_name
 from abc_tvm.tuning.measure import Bench, WrongResult
@@ -66,6 +68,29 @@ def test_tune_then_compile(
     abc_tvm.compile(model, "native", lowering="bitserial").save(plain)
     found, wanted = (abc_tvm.load(p).run(x)["output"] for p in (out, plain))
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.slow
+def test_bits_or_bytes_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where both are in doubt, every layer is tuned as both, and compiled as the faster."""
+    monkeypatch.setenv("ABC_EMULATED_ARCH", "80")
+    monkeypatch.setattr(tune, "LocalRunner", partial(LocalRunner, worker=EMULATED))
+    device = load("cuda-sm80")
+    model = zoo.build("resnet8", 4, 4, image_size=4, batch=1, grid=True)
+    settings = {"trials": 1, "seconds": None, "seed": 0, "threads": 1, "batch": None,
+                "lowering": "auto"}  # fmt: skip
+    with tune.tuner(model, device, tmp_path, settings, tell=pytest.fail) as tuner:
+        tuner.run()
+        found = tuner.lowerings()
+    assert found and all(times.keys() >= {"bits", "bytes"} for times in found.values())
+    for fast in ("bits", "bytes"):
+        with Database(tmp_path / folder_name(device)) as database:
+            for layer, old in list(database.lowerings.items()):
+                kinds = {k: (1e-9 if k == fast else s, w) for k, (s, w) in old.kinds.items()}
+                database.add_lowering(Lowering(layer, kinds))
+        info = abc_tvm.compile(model, device, records=tmp_path).info
+        on_bits = [layer["lowering"] == "bitserial" for layer in info.layers]
+        assert any(on_bits) == (fast == "bits")
 
 
 def test_an_error_of_a_kernel_ends_the_process_alone(
