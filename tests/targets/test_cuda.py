@@ -73,7 +73,6 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
         ("warps = 64", "warps = 0", "gpu.warps must be an integer of at least 1"),
         ("warps = 64", "warp = 64", r"unknown field gpu\.warp: did you mean warps"),
         ("warps = 64", "", r"the field gpu\.warps is missing"),
-        ("[cost]", "[cost]\ndot = 0.5", r"cost\.dot is for processors"),
     ],
 )
 def test_a_wrong_table_is_named(old: str, new: str, message: str, tmp_path: Path) -> None:
