@@ -1,11 +1,13 @@
-"""Measure on this machine, in a child process that is started again when a candidate ends it.
+"""Measure on this machine, in child processes that are started again when a candidate ends them.
 
-One process builds and measures in turn: a build beside a measurement would share caches and clock
-with it, and a measurement takes a tenth of a build's time, so that little would be won.
+A build takes ten times as long as a measurement. So every core has a child, which builds and checks
+a job of its own; when all have built, they measure one after the other, and nothing else runs
+beside a measurement that would share caches and clock with it.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from abc_tvm import errors
@@ -17,76 +19,111 @@ from .runner import BUILD_S, START_S, Job, Machine, Outcome, Work
 WORKER = "abc_tvm.tuning.worker"
 HERE = "this machine"
 
+MOST = 8
+"""Children at most: each has TVM and some layers in memory."""
+
 
 class LocalRunner:
-    """A :class:`abc_tvm.tuning.runner.Runner` of one process.
+    """A :class:`abc_tvm.tuning.runner.Runner` of ``children`` processes, by default one a core.
 
-    ``seconds`` is what a job may take, builds included; ``worker`` is the module of the child.
+    ``seconds`` is what building a job may take, and measuring it again; ``worker`` is the module
+    of the children.
     """
 
-    slots = 1
-
-    def __init__(self, work: Work, seconds: float = BUILD_S, worker: str = WORKER) -> None:
-        self._work, self._seconds, self._worker = work, seconds, worker
-        self._helper: Helper | None = None
-        self._ready = False
-        self._job: Job | None = None
+    def __init__(
+        self,
+        work: Work,
+        seconds: float = BUILD_S,
+        worker: str = WORKER,
+        children: int | None = None,
+    ) -> None:
+        self.slots = children or min(MOST, len(os.sched_getaffinity(0)))
         self.machines = [Machine(HERE)]
+        self._children = [_Child(work, worker) for _ in range(self.slots)]
+        self._seconds = seconds
+        self._jobs: list[Job] = []
 
     def __enter__(self) -> LocalRunner:
-        self._start()
+        for child in self._children:
+            child.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._helper is not None:
-            self._helper.close()
+        for child in self._children:
+            child.close()
 
     def submit(self, job: Job) -> None:
-        """See :class:`abc_tvm.tuning.runner.Runner`; one job at a time."""
-        self._job = job
+        """See :class:`abc_tvm.tuning.runner.Runner`; at most ``slots`` jobs."""
+        self._jobs.append(job)
         self.machines[0].doing = str(job.choices[0])
 
     def wait(self) -> list[Outcome]:
-        """See :class:`abc_tvm.tuning.runner.Runner`."""
-        job, self._job = self._job, None
-        if job is None:
-            return []
+        """See :class:`abc_tvm.tuning.runner.Runner`: the outcomes of all jobs."""
+        jobs, self._jobs = self._jobs, []
+        pairs = list(zip(self._children, jobs, strict=False))
+        for child, job in pairs:
+            child.begin(("build", job), self._seconds)
+        failures = [self._failure(child) for child, _ in pairs]
+        outcomes = []
+        for (child, job), failure in zip(pairs, failures, strict=True):
+            if not failure:
+                child.begin(("measure", job.rounds), self._seconds)
+                failure = self._failure(child)
+            if failure:
+                outcomes.append(Outcome(job, HERE, failure=failure))
+                continue
+            self.machines[0].measured += 1
+            outcomes.append(Outcome(job, HERE, tuple(child.value)))
+        return outcomes
+
+    def _failure(self, child: _Child) -> str:
+        """Why the child did not do what it was asked, or nothing; it is replaced if it must be."""
         try:
-            helper = self._asked(("measure", job))
-            while (answer := helper.answer(helper.left)) is None:
-                pass
+            child.wait()
         except Refusal as refusal:
             raise_user_error(refusal)
-            return [Outcome(job, HERE, failure=str(refusal))]
+            return str(refusal)
         except Death as death:
-            self._start()
-            return [Outcome(job, HERE, failure=f"ended its process ({death})")]
+            child.start()
+            return f"ended its process ({death})"
         except Silence:
-            self._start()
-            return [Outcome(job, HERE, failure=f"took more than {self._seconds:g} s")]
-        self.machines[0].measured += 1
-        return [Outcome(job, HERE, tuple(answer.value))]
+            child.start()
+            return f"took more than {self._seconds:g} s"
+        return ""
 
-    def _asked(self, request: tuple[Any, ...]) -> Helper:
-        """The child, busy with a request; one that has ended since the last is replaced."""
-        try:
-            helper = self._child()
-            helper.begin(request, self._seconds)
-        except Death:
-            self._start()
-            helper = self._child()
-            helper.begin(request, self._seconds)
-        return helper
 
-    def _start(self) -> None:
-        """Start a child, which imports TVM while this process goes on."""
-        if self._helper is not None:
-            self._helper.close()
+class _Child:
+    """One process; ``value`` is its last answer."""
+
+    def __init__(self, work: Work, worker: str) -> None:
+        self._work, self._worker = work, worker
+        self._helper: Helper | None = None
+        self._ready = False
+        self.value: Any = None
+
+    def start(self) -> None:
+        """Start the process, in the place of the last one; it imports TVM while we go on."""
+        self.close()
         self._helper, self._ready = Helper(self._worker), False
         self._helper.begin(("ready", self._work), START_S)
 
-    def _child(self) -> Helper:
-        """The child, when it has started."""
+    def begin(self, request: tuple[Any, ...], seconds: float) -> None:
+        """Ask; a process that has ended since the last answer is replaced."""
+        try:
+            self.ready().begin(request, seconds)
+        except Death:
+            self.start()
+            self.ready().begin(request, seconds)
+
+    def wait(self) -> None:
+        """Until there is an answer. Raises what :meth:`Helper.answer` does."""
+        helper = self.ready()
+        while (answer := helper.answer(helper.left)) is None:
+            pass
+        self.value = answer.value
+
+    def ready(self) -> Helper:
+        """The process, when it has started. Raises ``DeviceError`` where it does not."""
         helper = self._helper
         if helper is None:
             raise DeviceError(f"{HERE}: the runner was not entered")
@@ -101,6 +138,11 @@ class LocalRunner:
                 "measured is kept: run again with --continue"
             ) from error
         return helper
+
+    def close(self) -> None:
+        """End the process."""
+        if self._helper is not None:
+            self._helper.close()
 
 
 def raise_user_error(refusal: Refusal) -> None:

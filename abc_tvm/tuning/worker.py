@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 from collections import OrderedDict
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ from typing import Any, NoReturn
 from abc_tvm.errors import RecordsError, UserError
 from abc_tvm.remote.watchdog import lifeline
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.tuning.measure import Bench, WrongResult, in_turns
+from abc_tvm.tuning.measure import Bench, Built, WrongResult, in_turns
 from abc_tvm.tuning.package import Package, package
 from abc_tvm.tuning.runner import Job, Work
 from abc_tvm.tuning.task import load_layer
@@ -48,11 +49,22 @@ class Worker:
         self._work = work
         use_threads(work.threads)
 
-    def measure(self, job: Job) -> list[tuple[float, ...]]:
-        """Build, check and time the choices of a job here."""
+    def build(self, job: Job) -> None:
+        """Build and check the choices of a job here."""
         bench = self._bench(job.workload)
+        self._built: list[Built] = []
+        with self._in_order():
+            self._built = [bench.build(choice) for choice in job.choices]
+
+    def measure(self, rounds: int) -> list[tuple[float, ...]]:
+        """Time what was built last."""
+        with self._in_order():
+            return in_turns(self._built, rounds)
+
+    @contextlib.contextmanager
+    def _in_order(self) -> Iterator[None]:
         try:
-            return in_turns([bench.build(choice) for choice in job.choices], job.rounds)
+            yield
         except RuntimeError as error:
             if self._work.device.gpu is not None:
                 _last_words(error)  # after a kernel's error CUDA refuses all that follows

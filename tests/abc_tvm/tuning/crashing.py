@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,25 @@ def _deadly() -> bytes:
         return library.read_bytes()
 
 
+def written_down(name: str) -> None:
+    """Let the worker append begin and end of each call of ``name`` to the file of the test."""
+    inner = getattr(worker.Worker, name)
+
+    def call(self: worker.Worker, *arguments: Any) -> Any:
+        begin = time.monotonic()
+        try:
+            return inner(self, *arguments)
+        finally:
+            with Path(os.environ["ABC_TEST_DIARY"]).open("a") as diary:
+                diary.write(f"{name} {begin} {time.monotonic()}\n")
+
+    setattr(worker.Worker, name, call)
+
+
 if __name__ == "__main__":
+    if "ABC_TEST_DIARY" in os.environ:
+        for method in ("build", "measure"):
+            written_down(method)
     measure.Bench.build = build  # type: ignore[method-assign]
     worker.package = package  # type: ignore[attr-defined]
     worker.main()

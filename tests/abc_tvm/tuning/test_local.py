@@ -35,7 +35,7 @@ def work(tasks: list[Task], device: Device, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def runner(work: Work) -> Iterator[LocalRunner]:
-    with LocalRunner(work, SECONDS, CRASHING) as entered:
+    with LocalRunner(work, SECONDS, CRASHING, children=1) as entered:
         yield entered
 
 
@@ -71,8 +71,43 @@ def test_a_bad_candidate_fails_alone(
         assert len(times) == 3 and min(times) > 0
 
 
+def test_jobs_are_built_side_by_side_and_fail_alone(work: Work, tasks: list[Task]) -> None:
+    """Two children: outcomes come in the order of the jobs, whoever fails."""
+    with LocalRunner(work, SECONDS, CRASHING, children=2) as runner:
+        assert runner.slots == 2
+        good = candidate(tasks[-1], rounds=3)
+        for pair in ([good, candidate(tasks[0])], [candidate(tasks[0], "SIGSEGV"), good], [good]):
+            for job in pair:
+                runner.submit(job)
+            outcomes = runner.wait()
+            assert [outcome.job for outcome in outcomes] == pair
+            crashed = [job.choices[0].tasks == BAD["SIGSEGV"] for job in pair]
+            assert ["SIGSEGV" in outcome.failure for outcome in outcomes] == crashed
+            assert all(len(o.times[0]) == o.job.rounds for o in outcomes if not o.failure)
+    assert runner.machines[0].measured == 4
+
+
+def test_nothing_is_built_while_another_child_measures(
+    work: Work, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The children write down when they work: measurements overlap with nothing."""
+    diary = tmp_path / "diary"
+    monkeypatch.setenv("ABC_TEST_DIARY", str(diary))
+    with LocalRunner(work, SECONDS, CRASHING, children=2) as runner:
+        for _ in range(3):
+            for _ in range(2):
+                runner.submit(candidate(tasks[0], rounds=20))
+            runner.wait()
+    spans = [line.split() for line in diary.read_text().splitlines()]
+    measures = [(float(a), float(b)) for kind, a, b in spans if kind == "measure"]
+    others = [(float(a), float(b)) for _, a, b in spans]
+    assert len(measures) == 6 and len(others) == 12
+    for begin, end in measures:
+        assert sum(a < end and b > begin for a, b in others) == 1  # itself
+
+
 def test_a_candidate_that_hangs_is_ended_in_time(work: Work, tasks: list[Task]) -> None:
-    with LocalRunner(work, SECONDS, CRASHING) as runner:
+    with LocalRunner(work, SECONDS, CRASHING, children=1) as runner:
         assert measured(runner, candidate(tasks[0])).times
         runner._seconds = 1
         start = time.monotonic()
@@ -91,11 +126,11 @@ def test_choices_take_turns(runner: LocalRunner, tasks: list[Task]) -> None:
 
 
 def test_a_child_that_was_ended_between_two_jobs_is_replaced(work: Work, tasks: list[Task]) -> None:
-    with LocalRunner(work) as runner:
+    with LocalRunner(work, children=1) as runner:
         assert measured(runner, candidate(tasks[0])).times
-        assert runner._helper is not None
-        runner._helper._process.kill()
-        runner._helper._process.wait(10)
+        process = runner._children[0].ready()._process
+        process.kill()
+        process.wait(10)
         assert measured(runner, candidate(tasks[0])).times
 
 
@@ -131,8 +166,7 @@ from abc_tvm.tuning.local import LocalRunner
 work, job = pickle.loads({pickle.dumps((work, job))!r})
 with LocalRunner(work, 600, {CRASHING!r}) as runner:
     runner.submit(job)
-    runner._child()
-    print(runner._helper._process.pid, flush=True)
+    print(runner._children[0].ready()._process.pid, flush=True)
     runner.wait()
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as tuner:
