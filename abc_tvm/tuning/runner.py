@@ -35,7 +35,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Job:
-    """Choices of one task to measure in turns, ``rounds`` times each."""
+    """Choices of one task to measure in turns, ``rounds`` times each (0: only to be compared)."""
 
     workload: str
     choices: tuple[Choice, ...]

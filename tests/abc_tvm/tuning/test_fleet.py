@@ -27,7 +27,7 @@ from abc_tvm.tuning.runner import Job, Outcome, Work
 from abc_tvm.tuning.task import Task, save_layer
 from tests.abc_tvm.remote import servers
 from tests.abc_tvm.small_networks import chain, write
-from tests.abc_tvm.tuning.crashing import BAD
+from tests.abc_tvm.tuning.crashing import BAD, CRASHING
 
 pytest.importorskip("tornado", reason="needs TVM's RPC extra: pip install 'apache-tvm[rpc]'")
 pytest.importorskip("psutil", reason="needs TVM's RPC extra: pip install 'apache-tvm[rpc]'")
@@ -213,9 +213,7 @@ def test_a_candidate_that_kills_devices_fails_at_the_second(
         choice = replace(task.default, tasks=BAD[kind]) if kind else task.default
         return Job(task.key, (choice,), 2)
 
-    runner = FleetRunner(
-        Work(tmp_path, device), fleet.address, LIMIT_S, said.append, "tests.abc_tvm.tuning.crashing"
-    )
+    runner = FleetRunner(Work(tmp_path, device), fleet.address, LIMIT_S, said.append, CRASHING)
     one, two = (task for task in tasks if task.macs)
     good, other = job(one), job(two)
     deadly, broken = job(one, "device"), job(two, "SIGSEGV")

@@ -19,9 +19,8 @@ from abc_tvm.targets import Device
 from abc_tvm.tuning.local import LocalRunner
 from abc_tvm.tuning.runner import Job, Outcome, Work
 from abc_tvm.tuning.task import LAYERS, Task, save_layer
-from tests.abc_tvm.tuning.crashing import BAD
+from tests.abc_tvm.tuning.crashing import BAD, CRASHING
 
-CRASHING = "tests.abc_tvm.tuning.crashing"
 SECONDS = 20
 
 
