@@ -141,6 +141,9 @@ def merge(sources: list[Path], output: Path, tell: Tell) -> int:
             for name, lowering in source.lowerings.items():
                 if name not in database.lowerings:
                     database.add_lowering(lowering)
+            for suspect in source.suspects:
+                if suspect not in database.suspects:
+                    database.add_suspect(suspect)
     return added
 
 

@@ -24,6 +24,7 @@ from abc_tvm.tuning.database import RECORDS, Database, Record
 from abc_tvm.tuning.fleet import FleetRunner
 from abc_tvm.tuning.manifest import folder_name
 from abc_tvm.tuning.runner import Job, Outcome, Work
+from abc_tvm.tuning.suspects import Suspect
 from abc_tvm.tuning.task import Task, save_layer
 from tests.abc_tvm.remote import servers
 from tests.abc_tvm.small_networks import chain, write
@@ -213,7 +214,9 @@ def test_a_candidate_that_kills_devices_fails_at_the_second(
         choice = replace(task.default, tasks=BAD[kind]) if kind else task.default
         return Job(task.key, (choice,), 2)
 
-    runner = FleetRunner(Work(tmp_path, device), fleet.address, LIMIT_S, said.append, CRASHING)
+    suspects: list[Suspect] = []
+    work = Work(tmp_path, device)
+    runner = FleetRunner(work, fleet.address, LIMIT_S, said.append, CRASHING, suspects.append)
     one, two = (task for task in tasks if task.macs)
     good, other = job(one), job(two)
     deadly, broken = job(one, "device"), job(two, "SIGSEGV")
@@ -235,6 +238,11 @@ def test_a_candidate_that_kills_devices_fails_at_the_second(
         assert len(found[other].times[0]) == len(found[good].times[0]) == 2
         dropped = {place for place in places if any(f"{place} is dropped" in s for s in said)}
         assert len(dropped) == 2 and runner._connected == 1
+        assert {suspect.where for suspect in suspects} == dropped
+        assert {suspect.choices for suspect in suspects} == {deadly.choices}
+        runner.submit(replace(deadly, deaths=("switched off", "hung up")))  # of earlier runs
+        (known,) = runner.wait()
+        assert known.failure == "2 devices died at it: hung up" and runner._connected == 1
         runner.submit(good)
         (last,) = runner.wait()
         assert last.times and last.where not in dropped
