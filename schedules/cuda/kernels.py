@@ -79,5 +79,8 @@ class CudaKernels(Kernels):
             return schedule_rest(func)
         return assemble(func, self.device.gpu.b1 if self.device.gpu is not None else "none")
 
+    def pool(self, func: Any, *_: Any) -> Any:
+        return schedule_rest(func)
+
     def rest(self, func: Any) -> Any:
         return schedule_rest(func)
