@@ -132,9 +132,9 @@ class Space:
         if self.kind in SUMS and self.blocking.blocks > 1:
             found["order"] = ORDERS
         if self.threads > 1:
-            first = self.default().cut
+            usual = self.default().cut
             cuts = CUTS if self.kind in POOLS else CUTS[:2]
-            found["cut"] = (first, *(c for c in cuts if c != first))
+            found["cut"] = (usual, *(c for c in cuts if c != usual))
             if self.kind in SUMS:
                 found["tasks"] = (TASKS, TASKS // 4, TASKS * 4)
         return found
