@@ -1,32 +1,27 @@
 """Kernels in the place of fused groups.
 
 Every private function made by :mod:`.fuse` becomes a scheduled PrimFunc, called with its tensor
-arguments and its packed constants. ``abc.pool_bits`` and ``abc.pool_codes`` have small kernels
-of their own.
+arguments and its packed constants. ``abc.pool_bits`` and ``abc.pool_codes`` have kernels of their
+own (:mod:`.pools`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tvm
-from tvm import relax, te, tirx
+from tvm import relax, tirx
 
-from abc_tvm.compute.geometry import WORD
-from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.chosen import chosen_kernels
 from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.schedules.kernels import Kernels, kernels_of
 
-from .bit_layout import pack_channels
 from .context import Context
-from .encode import turned_channels
 from .fuse import GROUP
-from .kernel import KernelBuilder, Lowered
-from .ops import bit_window
-from .rewrite import bindings, const, dtype_of, emit, hint, op_name, shape_of, substitute
-from .workload import workload_of
+from .kernel import Lowered
+from .pools import POOLS, alone
+from .rewrite import bindings, const, emit, hint, op_name, shape_of, substitute
+from .workload import build, workload_of
 
 
 class Lower:
@@ -52,7 +47,8 @@ class Lower:
                     if isinstance(new, tvm.ir.Call) and new.op in groups:
                         new = self.group(builder, new, groups[new.op], str(new.op.name_hint))
                     elif op_name(new) in POOLS:
-                        new = self.pool(builder, new)
+                        name = str(op_name(new)).removeprefix("abc.")
+                        new = self.group(builder, new, alone(new, hint(var)), name)
                     env[var] = (
                         new if isinstance(new, relax.Tuple) else emit(builder, new, hint(var))
                     )
@@ -69,8 +65,9 @@ class Lower:
         return out
 
     def group(self, builder: Any, call: Any, function: Any, name: str) -> Any:
-        lowered = KernelBuilder(function, self.kernels_for(function)).build()
-        return call_kernel(builder, lowered, list(call.args), name, self.batch(call.args))
+        lowered = build(function, self.kernels_for(function))
+        args = list(call.args)[: len(function.params)]
+        return call_kernel(builder, lowered, args, name, self.batch(args))
 
     def kernels_for(self, function: Any) -> Kernels:
         """The default kernels, or those that a tuning record chooses for this function."""
@@ -81,12 +78,6 @@ class Lower:
 
     def batch(self, args: Any) -> Any:
         return next((shape_of(a)[0] for a in args if not _is_one(shape_of(a)[0])), 1)
-
-    def pool(self, builder: Any, call: Any) -> Any:
-        name = str(op_name(call))
-        lowered = POOLS[name](call, self.kernels)
-        batch = shape_of(call.args[0])[0]
-        return call_kernel(builder, lowered, [call.args[0]], name.removeprefix("abc."), batch)
 
 
 def _is_one(dim: Any) -> bool:
@@ -111,115 +102,3 @@ def call_kernel(builder: Any, lowered: Lowered, args: list[Any], name: str, batc
             item = builder.emit(relax.op.reshape(item, dims(wanted)))
         results.append(item)
     return results[0] if len(results) == 1 else relax.Tuple(results)
-
-
-def pool_kernel(call: Any, kernels: Kernels) -> Lowered:
-    """OR over the window, then the planes that the next convolution wants."""
-    dims = shape_of(call.args[0])
-    window = bit_window(call)
-    n, groups, blocks = dims[3], dims[4], dims[5]
-    batch = dims[0] if isinstance(dims[0], int) else tirx.Var("batch", "int32")
-    bits = te.placeholder((batch, *dims[1:]), "uint32", name="bits")
-    turned = turned_channels(call)
-    blocking = Blocking(len(turned), groups, WORD)
-    mask = te.placeholder((groups, blocks), "uint32", name="turned")
-    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
-    top, left, _, _ = window.padding
-    padded = any(window.padding)
-    head = (batch, window.out_height, window.out_width)
-
-    def joined(b: Any, h: Any, w: Any, p: Any, g: Any, o: Any) -> Any:
-        total = None
-        for i in range(kh):
-            for j in range(kw):
-                y, x = h * sh + i * dh - top, w * sw + j * dw - left
-                item = bits[b, y, x, p, g, o]
-                if padded:
-                    inside = tirx.all(y >= 0, y < dims[1], x >= 0, x < dims[2])
-                    item = tirx.if_then_else(inside, item, tirx.const(0, "uint32"))
-                total = item if total is None else total | item
-        return total
-
-    pooled = te.compute((*head, n, groups, blocks), joined, name="joined")
-    planes = int(call.attrs["planes"])
-    binary = str(call.attrs["code"]) == "binary"
-    ones = tirx.const(0xFFFFFFFF, "uint32")
-
-    def bit(p: int, at: tuple[Any, ...]) -> Any:
-        """Thermometer plane ``p`` of the index, turned round where the mask says."""
-        b, h, w, g, o = at
-        value = pooled[b, h, w, p, g, o]
-        if not turned.any():
-            return value
-        m = mask[g, o]
-        return (value & (m ^ ones)) | ((pooled[b, h, w, n - 1 - p, g, o] ^ ones) & m)
-
-    def coded(b: Any, h: Any, w: Any, p: Any, g: Any, o: Any) -> Any:
-        result = None
-        for plane in range(planes):
-            if binary:
-                parts = [bit(k - 1, (b, h, w, g, o)) for k in range(2**plane, n + 1, 2**plane)]
-            else:
-                parts = [bit(plane, (b, h, w, g, o))]
-            value = parts[0]
-            for part in parts[1:]:
-                value = value ^ part
-            result = value if result is None else tirx.Select(p == plane, value, result)
-        return result
-
-    out = te.compute((*head, planes, groups, blocks), coded, name="coded")
-    func = te.create_prim_func([bits, mask, out])
-    shape = (*head, planes, groups, blocks)
-    constants: list[np.ndarray] = [pack_channels(turned, blocking)]
-    return Lowered(kernels.rest(func), constants, [(shape, "uint32")], [shape])
-
-
-def pool_codes_kernel(call: Any, kernels: Kernels) -> Lowered:
-    """The largest code of the window; of indices, then the code of that."""
-    dims = shape_of(call.args[0])
-    window, dtype = bit_window(call), dtype_of(call.args[0])
-    groups, slots = dims[3], dims[4]
-    batch = dims[0] if isinstance(dims[0], int) else tirx.Var("batch", "int32")
-    data = te.placeholder((batch, *dims[1:]), dtype, name="codes")
-    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
-    top, left, _, _ = window.padding
-    padded = any(window.padding)
-    lowest = tirx.const(0 if dtype == "uint8" else -128, dtype)
-    shape = (batch, window.out_height, window.out_width, groups, slots)
-
-    def largest(b: Any, h: Any, w: Any, g: Any, s: Any) -> Any:
-        best = None
-        for i in range(kh):
-            for j in range(kw):
-                y, x = h * sh + i * dh - top, w * sw + j * dw - left
-                item = data[b, y, x, g, s]
-                if padded:
-                    inside = tirx.all(y >= 0, y < dims[1], x >= 0, x < dims[2])
-                    item = tirx.if_then_else(inside, item, lowest)
-                best = item if best is None else tirx.max(best, item)
-        return best
-
-    pooled = te.compute(shape, largest, name="pooled")
-    codes = [int(n) for n in call.attrs["codes"]]
-    if not codes:
-        func = te.create_prim_func([data, pooled])
-        return Lowered(kernels.rest(func), [], [(shape, dtype)], [shape])
-    turned = turned_channels(call)
-    blocking = Blocking(len(turned), groups, WORD)
-    rows = np.where(turned[None], np.array(codes)[::-1, None], np.array(codes)[:, None])
-    spread = blocking.spread(rows.astype(dtype)).reshape(len(codes), groups, slots)
-    table = te.placeholder(spread.shape, dtype, name="table")
-
-    def coded(b: Any, h: Any, w: Any, g: Any, s: Any) -> Any:
-        code = table[0, g, s]
-        for k in range(1, len(codes)):
-            reached = pooled[b, h, w, g, s] >= tirx.const(k, dtype)
-            code = tirx.Select(reached, table[k, g, s], code)
-        return code
-
-    out = te.compute(shape, coded, name="coded")
-    func = te.create_prim_func([data, table, out])
-    return Lowered(kernels.rest(func), [spread], [(shape, dtype)], [shape])
-
-
-POOLS = {"abc.pool_bits": pool_kernel, "abc.pool_codes": pool_codes_kernel}

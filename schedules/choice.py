@@ -12,7 +12,7 @@ from .blocks import TASKS
 Count = Literal["popcount", "nibble"]
 Taps = Literal["auto", "row", "column", "all", "none"]
 Order = Literal["weights", "pixels"]
-Cut = Literal["rows", "columns"]
+Cut = Literal["rows", "columns", "none"]
 
 COUNTS: tuple[Count, ...] = get_args(Count)
 TAPS: tuple[Taps, ...] = get_args(Taps)
@@ -28,8 +28,8 @@ class Choice:
     are fused, see :func:`abc_tvm.schedules.window.fuse_taps`. ``order``: "weights" keeps a block
     of weights and walks the rows, "pixels" keeps a row and walks the blocks. ``unroll``: steps of
     the innermost reduction loop in one turn. ``cut``: what one step of the parallel loop computes,
-    a row of tiles or (at "columns") a tile. ``tasks``: tasks a core of the parallel loop, where a
-    task has memory of its own.
+    a row of tiles or (at "columns") a tile; pooling may have no parallel loop ("none"). ``tasks``:
+    tasks a core of the parallel loop, where a task has memory of its own.
     """
 
     tile: Tile = field(default_factory=Tile)

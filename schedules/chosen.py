@@ -26,7 +26,10 @@ from .tiles import Kind
 
 @dataclass
 class Layer:
-    """What a kernel computes in its lanes; of its ``pairs`` of planes ``bases`` are weights'."""
+    """What a kernel computes in its lanes; of its ``pairs`` of planes ``bases`` are weights'.
+
+    Pooling has planes for ``pairs``.
+    """
 
     window: Window
     blocking: Blocking
@@ -93,6 +96,18 @@ class PlainKernels(Kernels):
         self.layer = _lanes_layer(func)
         return func
 
+    def pool(
+        self,
+        func: Any,
+        window: Window,
+        blocking: Blocking,
+        planes: int,
+        kind: Kind,
+        choice: Choice | None = None,
+    ) -> Any:
+        self.layer = Layer(window, blocking, planes, kind)
+        return func
+
 
 def _lanes_layer(func: Any) -> Layer | None:
     """The layer of a kernel without a reduction: an image whose channels stay in their lanes."""
@@ -140,6 +155,17 @@ class ChosenKernels(Kernels):
 
     def lanes(self, func: Any, choice: Choice | None = None) -> Any:
         return super().lanes(func, choice or self.choice)
+
+    def pool(
+        self,
+        func: Any,
+        window: Window,
+        blocking: Blocking,
+        planes: int,
+        kind: Kind,
+        choice: Choice | None = None,
+    ) -> Any:
+        return super().pool(func, window, blocking, planes, kind, choice or self.choice)
 
 
 def chosen_kernels(device: Device, choice: Choice) -> Kernels:

@@ -14,6 +14,7 @@ import numpy as np
 from . import neon
 from .choice import Choice
 from .space import Space
+from .tiles import SUMS
 
 
 def features(space: Space, choices: list[Choice]) -> np.ndarray:
@@ -26,13 +27,13 @@ def features(space: Space, choices: list[Choice]) -> np.ndarray:
 
 def _layer(space: Space) -> list[float]:
     window, device = space.window, space.device
-    bits = {"bits": 1, "bytes": 8}.get(space.kind, 32)
+    bits = {"bits": 1, "pool_bits": 1, "bytes": 8, "pool_codes": 8}.get(space.kind, 32)
     weights = window.taps * window.group_in * window.group_out
     image = window.height * window.width * window.in_channels
     return [
         float(space.kind == "bits"),
         float(space.kind == "bytes"),
-        float(space.kind == "lanes"),
+        float(space.kind not in SUMS),
         float(neon.family(device) is not None),
         float(space.pairs),
         float(space.bases),
@@ -57,7 +58,7 @@ def _tile(space: Space, tile: Any) -> list[float]:
         float(tile.pairs(space.bases, space.pairs)),
         used,
     ]
-    if space.kind == "lanes" or neon.family(space.device) is not None:
+    if space.kind not in SUMS or neon.family(space.device) is not None:
         return [*shape, 0.0, 0.0, 0.0, 0.0, 0.0]
     work = space.work
     sums = work.room.accumulators(tile, space.pairs, space.bases)

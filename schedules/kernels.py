@@ -25,6 +25,7 @@ from .neon.bits32 import schedule_bits
 from .neon.instructions32 import TABLE
 from .neon.steps import Core, schedule_steps
 from .neon.tiles import choose_bits, choose_dots, choose_floats
+from .pools import default_pool, schedule_pool
 from .tiles import Kind, choose_tile
 from .window import schedule_window
 from .x86 import family
@@ -136,6 +137,18 @@ class Kernels:
             return schedule_any(func)
         thirty_two = neon.family(self.device) == "bytes32"
         return schedule_lanes(func, TABLE if thirty_two else INSTRUCTIONS, choice)
+
+    def pool(
+        self,
+        func: Any,
+        window: Window,
+        blocking: Blocking,
+        planes: int,
+        kind: Kind,
+        choice: Choice | None = None,
+    ) -> Any:
+        """Schedule pooling of ``planes`` planes of bits, or of bytes (1), between two layers."""
+        return schedule_pool(func, choice or default_pool(window, blocking, planes, kind))
 
     def rest(self, func: Any) -> Any:
         """Schedule any other kernel: parallel outside, vectors inside."""

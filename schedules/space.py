@@ -23,7 +23,8 @@ from . import neon
 from .blocks import TASKS
 from .choice import COUNTS, CUTS, ORDERS, TAPS, Choice, Count
 from .neon.tiles import ranked_bits, ranked_dots, ranked_floats
-from .tiles import Kind, Work, candidates, work_of
+from .pools import COLUMNS, PARTS, default_pool
+from .tiles import POOLS, SUMS, Kind, Work, candidates, work_of
 from .x86 import LOOKUP, family
 
 LOOKUP_ISAS = LOOKUP | {"avx512-vpopcnt"}
@@ -41,8 +42,8 @@ SUITS: tuple[str, ...] = ("x86_64", "aarch64", "arm")
 class Space:
     """Choices for one kernel on ``device``; ``bases`` of its ``pairs`` of planes are weights'.
 
-    ``kind`` "lanes" is a kernel without a reduction. ``threads`` above 1 adds how it is cut in
-    parallel.
+    ``kind`` "lanes" is a kernel without a reduction, and pooling has ``pairs`` planes. ``threads``
+    above 1 adds how it is cut in parallel.
     """
 
     device: Device
@@ -55,13 +56,15 @@ class Space:
 
     def default(self) -> Choice:
         """What is compiled where nothing is recorded."""
+        if self.kind in POOLS:
+            return default_pool(self.window, self.blocking, self.pairs, self.kind)
         if self.kind == "lanes":
             return Choice()
         return Choice(self.ranked[0], self._count())
 
     def first(self, count: int) -> Sequence[Choice]:
         """What to measure first: the best tiles by rank."""
-        return [Choice(tile, self._count()) for tile in self.tiles()[:count]]
+        return [replace(self.default(), tile=tile) for tile in self.tiles()[:count]]
 
     def _count(self) -> Count:
         return family(self.device) if self.kind == "bits" else "popcount"
@@ -74,6 +77,11 @@ class Space:
     def ranked(self) -> tuple[Tile, ...]:
         """See :meth:`tiles`; the first is the default."""
         counted = neon.family(self.device)
+        if self.kind in POOLS:
+            default = self.default().tile
+            sizes = [n for n in COLUMNS if n <= self.window.out_width]
+            others = (Tile(columns=n, parts=p) for p in PARTS for n in sizes)
+            return (default, *(tile for tile in others if tile != default))
         if self.kind == "lanes":
             sizes = [n for n in (1, 2, 4, 8) if n <= self.window.out_width]
             return tuple(Tile(columns=n, parts=p) for p in (1, 2) for n in sizes)
@@ -118,14 +126,16 @@ class Space:
             first = self._count()
             found["count"] = (first, *(c for c in COUNTS if c != first))
         nested = self.kind != "bits" or counted is None
-        if self.kind != "lanes" and nested and counted not in neon.STEPS:
+        if self.kind in SUMS and nested and counted not in neon.STEPS:
             found["taps"] = TAPS
             found["unroll"] = UNROLL
-        if self.kind != "lanes" and self.blocking.blocks > 1:
+        if self.kind in SUMS and self.blocking.blocks > 1:
             found["order"] = ORDERS
         if self.threads > 1:
-            found["cut"] = CUTS
-            if self.kind != "lanes":
+            usual = self.default().cut
+            cuts = CUTS if self.kind in POOLS else CUTS[:2]
+            found["cut"] = (usual, *(c for c in cuts if c != usual))
+            if self.kind in SUMS:
                 found["tasks"] = (TASKS, TASKS // 4, TASKS * 4)
         return found
 

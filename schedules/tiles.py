@@ -20,9 +20,12 @@ from abc_tvm.compute.nibbles import NIBBLES
 
 from .x86 import Family, family
 
-Kind = Literal["bits", "float", "bytes", "lanes"]
+Kind = Literal["bits", "float", "bytes", "lanes", "pool_bits", "pool_codes"]
 """What a kernel sums in its lanes: bits that differ, products of floats or of levels coded as
-bytes, or ("lanes") nothing."""
+bytes, or nothing: "lanes" and pooling between two layers on bits or on bytes."""
+
+SUMS: tuple[Kind, ...] = ("bits", "float", "bytes")
+POOLS: tuple[Kind, ...] = ("pool_bits", "pool_codes")
 
 
 class Registers(Protocol):

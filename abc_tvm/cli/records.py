@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
 from abc_tvm.cli import options
 from abc_tvm.cli.console import print_json, tables
+
+if TYPE_CHECKING:
+    from abc_tvm.tuning.maintain import LoweringRow
 
 
 @click.group()
@@ -24,10 +28,10 @@ def _say(text: str) -> None:
 @click.argument("folder", metavar="DIR")
 @options.as_json
 def show(folder: str, as_json: bool) -> None:
-    """List the workloads of DIR and the best choice of each."""
-    from abc_tvm.tuning.maintain import rows
+    """List the workloads of DIR and the best choice of each, and layers as bits, bytes, float."""
+    from abc_tvm.tuning.maintain import lowering_rows, rows
 
-    found = rows(Path(folder), _say)
+    found, layers = rows(Path(folder), _say), lowering_rows(Path(folder), lambda _: None)
     table = Table(title=f"{len(found)} workloads")
     for name in ("target", "layers", "records", "failed", "best µs", "choice"):
         table.add_column(name)
@@ -41,9 +45,27 @@ def show(folder: str, as_json: bool) -> None:
             "" if facts["best_us"] is None else f"{facts['best_us']:.1f}",
             "" if row.best is None else str(row.best.choice),
         )
-    tables(as_json).print(table)
+    console = tables(as_json)
+    console.print(table)
+    if layers:
+        console.print(_lowerings(layers))
     if as_json:
-        print_json({"folder": folder, "workloads": [row.json() for row in found]})
+        workloads, lowerings = [row.json() for row in found], [row.json() for row in layers]
+        print_json({"folder": folder, "workloads": workloads, "lowerings": lowerings})
+
+
+def _lowerings(rows: list[LoweringRow]) -> Table:
+    """What each layer in doubt took in each kind of kernel."""
+    from abc_tvm.tuning.lowerings import KINDS
+
+    table = Table(title=f"{len(rows)} layers measured in several kinds of kernel")
+    for name in ("target", "layers", *(f"{kind} µs" for kind in KINDS)):
+        table.add_column(name, justify="right" if name.endswith("µs") else "left")
+    for row in rows:
+        facts = row.json()
+        times = (f"{facts['us'][kind]:.1f}" if kind in facts["us"] else "" for kind in KINDS)
+        table.add_row(row.folder, ", ".join(row.names) or row.lowering.layer, *times)
+    return table
 
 
 @records.command()
@@ -65,7 +87,10 @@ def merge(sources: tuple[str, ...], output: str, as_json: bool) -> None:
 @options.target()
 @options.as_json
 def check(folder: str, target: str, as_json: bool) -> int:
-    """Build every choice in DIR again and compare its results; exit code 1 if one is wrong."""
+    """Build every choice in DIR again and compare its results; exit code 1 if one is wrong.
+
+    A choice that crashes or hangs is wrong, and the others are checked all the same.
+    """
     from abc_tvm.api import device_of
     from abc_tvm.tuning import maintain
 

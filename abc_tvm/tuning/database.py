@@ -8,7 +8,7 @@ cannot pass for one of another workload even where lines were mixed.
 
 ``database_lowering.json`` is ours alone: a line ``[layer, {kind: [seconds, [workload, ...]]}]``
 says what a layer of a network took in each lowering, and with which kernels; the last line of a
-layer counts.
+layer counts. ``database_suspects.json`` is too: see :mod:`.suspects`.
 
 A line is one ``write`` and reaches the disk before the next: a process that is killed leaves at
 most a torn last line, which the next writer removes and readers skip.
@@ -29,10 +29,12 @@ from abc_tvm.errors import RecordsError
 from abc_tvm.schedules.choice import Choice
 
 from .packed import SUFFIX, unpack
+from .suspects import Suspect
 
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
 LOWERINGS = "database_lowering.json"
+SUSPECTS = "database_suspects.json"
 LOCK = "lock"
 KEY = "abc.choice"
 FAILED_S = 1e10
@@ -125,13 +127,14 @@ class Database:
         self.workloads: dict[str, str] = {}
         self.records: list[Record] = []
         self.lowerings: dict[str, Lowering] = {}
+        self.suspects: list[Suspect] = []
         self._lock: Any = None
 
     # ---- reading ----------------------------------------------------------------------
 
     def read(self) -> Database:
         """Read the files; a torn last line is skipped. Raises ``RecordsError``."""
-        self.workloads, self.records, self.lowerings = {}, [], {}
+        self.workloads, self.records, self.lowerings, self.suspects = {}, [], {}, []
         for where, line in self._lines(WORKLOADS):
             try:
                 key, module = json.loads(line)
@@ -155,6 +158,12 @@ class Database:
             except ValueError as error:
                 raise _damaged(where, error) from error
             self.lowerings[lowering.layer] = lowering
+        for where, line in self._lines(SUSPECTS):
+            try:
+                suspect = Suspect.parse(line)
+            except ValueError as error:
+                raise _damaged(where, error) from error
+            self.suspects.append(suspect)
         return self
 
     def _lines(self, name: str) -> Iterator[tuple[str, str]]:
@@ -202,7 +211,7 @@ class Database:
             self._lock.truncate(0)
             self._lock.write(f"{os.getpid()}\n".encode())
         try:
-            for name in (WORKLOADS, RECORDS, LOWERINGS):
+            for name in (WORKLOADS, RECORDS, LOWERINGS, SUSPECTS):
                 self._salvage(self.folder / name)
             return self.read()
         except BaseException:
@@ -244,6 +253,11 @@ class Database:
         if self.lowerings.get(lowering.layer) != lowering:
             self._append(LOWERINGS, lowering.line() + "\n")
             self.lowerings[lowering.layer] = lowering
+
+    def add_suspect(self, suspect: Suspect) -> None:
+        """Append a device's death; it is on the disk on return. Raises as :meth:`add`."""
+        self._append(SUSPECTS, suspect.line() + "\n")
+        self.suspects.append(suspect)
 
     def _append(self, name: str, text: str) -> None:
         if self._lock is None:

@@ -8,6 +8,7 @@ back, is taken in.
 A device that dies is dropped and its candidate measured elsewhere. A candidate that two devices
 died at counts as failed as soon as a third proves that it lives, by running the layer's plain
 loops: where all die together, no candidate is to blame. No device for :data:`GRACE_S` is an error.
+Each death is written down (:mod:`.suspects`) and counts in later runs.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from abc_tvm.remote.tracker import tracker
 from abc_tvm.remote.watchdog import Death, Helper, Refusal, Silence
 
 from .builders import Builders, Order
+from .interrupt import ctrl_c_waits
 from .local import WORKER
 from .package import Package
 from .runner import START_S, Job, Machine, Outcome, Work
+from .suspects import LOSSES, Suspect
 
 GRACE_S = 5.0
 """Seconds that a run goes on waiting for a device when the last one has died."""
@@ -34,11 +37,9 @@ GRACE_S = 5.0
 RETRY_S = 1.0
 """Seconds between attempts to reach a device."""
 
-LOSSES = 2
-"""Devices that may die at a candidate before it counts as failed."""
-
 DEVICE_WORKER = "abc_tvm.tuning.device_worker"
 Tell = Callable[[str], None]
+Suspects = Callable[[Suspect], None]
 
 
 @dataclass
@@ -72,12 +73,20 @@ class _Member:
 class FleetRunner:
     """A :class:`abc_tvm.tuning.runner.Runner` of the devices at an address.
 
-    ``seconds`` is how long a device may be silent in any step.
+    ``seconds`` is how long a device may be silent in any step. ``suspects`` hears of each
+    candidate that a device dies at, before the device is dropped.
     """
 
     def __init__(
-        self, work: Work, address: Address, seconds: float, tell: Tell, builder: str = WORKER
+        self,
+        work: Work,
+        address: Address,
+        seconds: float,
+        tell: Tell,
+        builder: str = WORKER,
+        suspects: Suspects = lambda _: None,
     ) -> None:
+        self._suspects = suspects
         self._work, self._address, self._seconds, self._tell = work, address, seconds, tell
         self._builders = Builders(work, len(os.sched_getaffinity(0)), builder)
         self._members: list[_Member] = []
@@ -123,7 +132,8 @@ class FleetRunner:
         """See :class:`abc_tvm.tuning.runner.Runner`."""
         plain = () if job.workload in self._references else (None,)
         order = Order(job.workload, (*plain, *job.choices))
-        self._unbuilt[order] = _Run(job)
+        reason = job.deaths[-1] if job.deaths else ""
+        self._unbuilt[order] = _Run(job, losses=len(job.deaths), reason=reason)
         self._builders.order(order)
 
     def wait(self) -> list[Outcome]:
@@ -249,6 +259,10 @@ class FleetRunner:
 
     def _drop(self, member: _Member, reason: str) -> None:
         """A device is gone; its candidate goes to another one."""
+        if member.run is not None and member.machine is not None and member.measuring:
+            job, where = member.run.job, member.machine.name
+            with ctrl_c_waits():
+                self._suspects(Suspect(job.workload, job.choices, where, reason, time.time()))
         member.helper.close()
         self._members.remove(member)
         self._reason = reason

@@ -64,7 +64,7 @@ class Learned:
         self.learn(space, seen)
         taken = {*seen, *pending}
         default = space.default()
-        for choice in [default, *(Choice(t, default.count) for t in space.tiles()[:FIRST])]:
+        for choice in [default, *space.first(FIRST)]:
             if choice not in taken:
                 return choice
         points, described = self._described(space)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abc_tvm.errors import RecordsError
+from abc_tvm.errors import RecordsError, TargetError
 from abc_tvm.targets import Device
 
-from .database import Database, Record
+from .database import Database, Lowering, Record
+from .local import WORKER, LocalRunner
 from .manifest import Manifest, folder_name
-from .measure import Bench, WrongResult
 from .records import best, same_target, typical
-from .task import LAYERS, load_layer, load_module, workload_key
+from .runner import BUILD_S, Job, Work
+from .task import LAYERS, load_module, workload_key
 
 Tell = Callable[[str], None]
 
@@ -43,6 +45,25 @@ class Row:
         }
 
 
+@dataclass
+class LoweringRow:
+    """A layer in doubt of one target folder; ``names`` are the layers that have its kernels."""
+
+    folder: str
+    names: list[str]
+    lowering: Lowering
+
+    def json(self) -> dict[str, Any]:
+        kinds = self.lowering.kinds
+        return {
+            "folder": self.folder,
+            "layer": self.lowering.layer,
+            "layers": self.names,
+            "us": {kind: seconds * 1e6 for kind, (seconds, _) in kinds.items()},
+            "workloads": {kind: list(keys) for kind, (_, keys) in kinds.items()},
+        }
+
+
 def target_folders(root: Path) -> list[Path]:
     """The folders of targets under ``root``. Raises ``RecordsError`` where there is none."""
     found = sorted(path.parent for path in root.glob("*/manifest.json"))
@@ -53,18 +74,37 @@ def target_folders(root: Path) -> list[Path]:
 
 def rows(root: Path, tell: Tell) -> list[Row]:
     """What is recorded under ``root``."""
-    import json
-
     found = []
     for folder in target_folders(root):
         database = Database(folder, tell).read()
         for key in database.workloads:
             mine = [r for r in database.records if r.workload == key]
-            layer = folder / LAYERS / f"{key}.json"
-            names = json.loads(layer.read_text())["names"] if layer.exists() else []
             failed = sum(r.failed for r in mine)
+            names = _names(folder, key)
             found.append(Row(folder.name, key, names, len(mine), failed, best(mine)))
     return found
+
+
+def lowering_rows(root: Path, tell: Tell) -> list[LoweringRow]:
+    """What layers under ``root`` took as bits, bytes and float."""
+    found = []
+    for folder in target_folders(root):
+        for lowering in Database(folder, tell).read().lowerings.values():
+            keys = [key for _, kernels in lowering.kinds.values() for key in kernels]
+            names = dict.fromkeys(name for key in keys for name in _names(folder, key))
+            found.append(LoweringRow(folder.name, list(names), lowering))
+    return found
+
+
+def _names(folder: Path, key: str) -> list[str]:
+    """The layers of a workload; none where its function was not kept."""
+    path = folder / LAYERS / f"{key}.json"
+    try:
+        return [str(name) for name in json.loads(path.read_text(encoding="utf-8"))["names"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordsError(f"{path}: damaged ({error}): remove the file") from error
 
 
 def merge(sources: list[Path], output: Path, tell: Tell) -> int:
@@ -101,6 +141,9 @@ def merge(sources: list[Path], output: Path, tell: Tell) -> int:
             for name, lowering in source.lowerings.items():
                 if name not in database.lowerings:
                     database.add_lowering(lowering)
+            for suspect in source.suspects:
+                if suspect not in database.suspects:
+                    database.add_suspect(suspect)
     return added
 
 
@@ -118,11 +161,17 @@ class Finding:
     checked: bool = True
 
 
-def check(root: Path, device: Device, tell: Tell) -> Iterator[Finding]:
+def check(
+    root: Path, device: Device, tell: Tell, seconds: float = BUILD_S, worker: str = WORKER
+) -> Iterator[Finding]:
     """Build every distinct choice under ``root`` for ``device`` and compare its results.
+
+    In a child process, as the tuner does (:class:`.local.LocalRunner`): a choice that crashes, or
+    takes more than ``seconds``, is wrong, and the others are checked all the same.
 
     Raises:
         RecordsError: No records for the device, damaged, or of another version.
+        TargetError: This machine does not run the code.
     """
     folder = root / folder_name(device)
     manifest = Manifest.read(folder)
@@ -130,32 +179,38 @@ def check(root: Path, device: Device, tell: Tell) -> Iterator[Finding]:
         raise RecordsError(f"{root}: no records for the target {device.name} ({folder.name})")
     if why := manifest.mismatch(Manifest.here(device)):
         raise RecordsError(f"{folder}: made for something else: {why}")
+    if not device.runs_here():
+        raise TargetError(
+            f"target {device.name}: this machine does not run its code; check where it runs"
+        )
     database = Database(folder, tell).read()
-    for key, module in database.workloads.items():
-        if workload_key(load_module(module)) != key:
-            yield Finding(key, "", "the module is not the one that its hash says")
-            continue
-        mine = [r for r in database.records if r.workload == key]
-        for record in mine:
-            if not same_target(record.target, device):
-                yield Finding(key, str(record.choice), "the record is of another target")
-        task = load_layer(folder, key, device)
-        if task is None:
-            yield Finding(key, "", "its layer was not kept beside the records", checked=False)
-            continue
-        bench = Bench(task, device)
-        for choice in dict.fromkeys(r.choice for r in mine if not r.failed):
-            problem = ""
-            try:
-                bench.build(choice)
-            except (WrongResult, RuntimeError, ValueError) as error:
-                problem = " ".join(str(error).split())[:200]
-            yield Finding(key, str(choice), problem)
+    with LocalRunner(Work(folder, device), seconds, worker) as runner:
+        for key, module in database.workloads.items():
+            yield from _check_workload(database, key, module, runner, device)
     for layer, lowering in database.lowerings.items():
         keys = [key for _, kernels in lowering.kinds.values() for key in kernels]
         missing = [key for key in keys if not _measured(database, key)]
         problem = f"no record of its kernel {missing[0]}" if missing else ""
         yield Finding(layer, f"lowering {', '.join(lowering.kinds)}", problem)
+
+
+def _check_workload(
+    database: Database, key: str, module: str, runner: LocalRunner, device: Device
+) -> Iterator[Finding]:
+    if workload_key(load_module(module)) != key:
+        yield Finding(key, "", "the module is not the one that its hash says")
+        return
+    mine = [r for r in database.records if r.workload == key]
+    for record in mine:
+        if not same_target(record.target, device):
+            yield Finding(key, str(record.choice), "the record is of another target")
+    if not (database.folder / LAYERS / f"{key}.json").exists():
+        yield Finding(key, "", "its layer was not kept beside the records", checked=False)
+        return
+    for choice in dict.fromkeys(r.choice for r in mine if not r.failed):
+        runner.submit(Job(key, (choice,), 0))
+        (outcome,) = runner.wait()
+        yield Finding(key, str(choice), outcome.failure[:200])
 
 
 def _measured(database: Database, key: str) -> bool:

@@ -79,7 +79,7 @@ def in_turns(
 
     ``before`` is called before each measurement.
     """
-    if len(kernels) == 1:
+    if len(kernels) == 1 and rounds:
         before()
         return [kernels[0].seconds(rounds)]
     times: list[list[float]] = [[] for _ in kernels]

@@ -35,11 +35,15 @@ class Work:
 
 @dataclass(frozen=True)
 class Job:
-    """Choices of one task to measure in turns, ``rounds`` times each."""
+    """Choices of one task to measure in turns, ``rounds`` times each (0: only to be compared).
+
+    ``deaths``: why devices died at it in earlier runs.
+    """
 
     workload: str
     choices: tuple[Choice, ...]
     rounds: int
+    deaths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from abc_tvm.files import write_atomically
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.cuda.space import CudaSpace
 from abc_tvm.schedules.space import Space
+from abc_tvm.schedules.tiles import SUMS
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Task:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one call, every pair of planes counted; 0 without a sum."""
-        if self.workload.layer.kind == "lanes":
+        if self.workload.layer.kind not in SUMS:
             return 0
         window = self.workload.layer.window
         batch = window.batch if isinstance(window.batch, int) else 1
@@ -95,7 +96,7 @@ def make_task(function: Any, device: Device, threads: int) -> Task | None:
     if workload is None:
         return None
     layer = workload.layer
-    if device.gpu is not None and layer.kind == "lanes":
+    if device.gpu is not None and layer.kind not in SUMS:
         return None  # the one kernel of its kind
     kind = Space if device.gpu is None else CudaSpace
     space = kind(
@@ -175,19 +176,22 @@ def tasks_of(
 
 
 def _groups(module: Any) -> Iterator[tuple[str, Any]]:
-    """Calls of fused functions in ``main``, in order."""
+    """Calls of fused functions and pooling on bits in ``main``, in order."""
     from tvm.ir import Call
 
     from abc_tvm.relay_passes.fuse import GROUP
-    from abc_tvm.relay_passes.rewrite import bindings
+    from abc_tvm.relay_passes.pools import POOLS, alone
+    from abc_tvm.relay_passes.rewrite import bindings, hint, op_name
 
     functions = {
         gvar: function
         for gvar, function in module.functions_items()
         if GROUP in (getattr(function, "attrs", None) or {})
     }
-    for _, value in bindings(module["main"]):
-        if isinstance(value, Call) and value.op in functions:
+    for var, value in bindings(module["main"]):
+        if op_name(value) in POOLS:
+            yield hint(var), alone(value, hint(var))
+        elif isinstance(value, Call) and value.op in functions:
             function = functions[value.op]
             yield str(function.attrs["layer"]), function
 

@@ -110,7 +110,9 @@ def tuner(
         work = Work(own, device, int(settings["threads"]))
         runner: Runner = LocalRunner(work)
         if address is not None:
-            runner = FleetRunner(work, address, float(settings["rpc_timeout"]), tell)
+            runner = FleetRunner(
+                work, address, float(settings["rpc_timeout"]), tell, suspects=database.add_suspect
+            )
         best = peaks.measure(device) if address is None else dict.fromkeys(peaks.KINDS)
         yield NetworkTuner(network, rivals, device, database, budget, runner, best, watch)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from abc_tvm.errors import TargetError
@@ -21,6 +21,7 @@ from .interrupt import ctrl_c_waits
 from .records import FINAL_ROUNDS, same_target, target_json, typical
 from .runner import Job, Outcome, Runner
 from .search import make_search, settled
+from .suspects import deaths
 from .task import Task, dump_module, save_layer
 
 ROUNDS = 4
@@ -92,6 +93,7 @@ class Tuner:
         self.device, self.database, self.budget = device, database, budget
         self.runner, self.watch = runner, watch
         self.search = make_search(budget.seed, device)
+        self._earlier = list(database.suspects)
         self.rows = [self._progress(task) for task in tasks]
         self.started = time.monotonic()
         self.measured = 0
@@ -155,6 +157,8 @@ class Tuner:
             weight = {row.task.key: row.task.count * (row.best or 0.0) for row in todo}
             todo.sort(key=lambda row: -weight[row.task.key])
             self._keep_busy(lambda: next(filter(None, map(self._job, todo)), None))
+            # What may end the last device comes when nothing else is left to lose.
+            self._keep_busy(lambda: next(filter(None, map(self._suspected_job, todo)), None))
 
     def _keep_busy(self, next_job: Callable[[], Job | None]) -> None:
         """Until there is no next job and none under way.
@@ -187,18 +191,49 @@ class Tuner:
         if choice is not None:
             row.pending.add(choice)
             return Job(row.task.key, (choice,), ROUNDS)
-        if row.pending:
+        if row.pending or self._suspect(row) is not None:
             return None  # their outcomes may bring other candidates
         row.closing = True
         return self._final(row)
 
+    def _suspected_job(self, row: Progress) -> Job | None:
+        """A candidate that a device died at in an earlier run; then what is left of the task."""
+        if row.done or row.closing:
+            return None
+        choice = self._suspect(row)
+        if choice is None:
+            return self._job(row)
+        row.pending.add(choice)
+        return self._with_deaths(Job(row.task.key, (choice,), ROUNDS))
+
+    def _suspect(self, row: Progress) -> Choice | None:
+        """The next suspect that is to be tried again."""
+        full = len(row.seen) + len(row.pending) >= self.budget.trials
+        return None if full or self.out_of_time() else next(iter(self._suspects(row)), None)
+
+    def _suspects(self, row: Progress) -> list[Choice]:
+        """Candidates that devices died at, and of which nothing else is known.
+
+        The default is none: a layer cannot be tuned without it, and whoever switches a device off
+        twice does so most easily while it runs the first candidate.
+        """
+        mine = [s.choices for s in self._earlier if s.workload == row.task.key]
+        found = [choices[0] for choices in mine if len(choices) == 1]
+        known = {*row.seen, *row.pending, row.task.default}
+        return [choice for choice in dict.fromkeys(found) if choice not in known]
+
+    def _with_deaths(self, job: Job) -> Job:
+        return replace(job, deaths=deaths(self._earlier, job.workload, job.choices))
+
     def _candidate(self, row: Progress) -> Choice | None:
-        if len(row.seen) + len(row.pending) >= self.budget.trials or self.out_of_time():
+        suspects = self._suspects(row)  # which keep their places
+        taken = len(row.seen) + len(row.pending) + len(suspects)
+        if taken >= self.budget.trials or self.out_of_time():
             return None
         if settled(row.history, self.budget.patience):
             row.note = "no gain any more"
             return None
-        choice = self.search.next(row.task.space, row.seen, row.pending)
+        choice = self.search.next(row.task.space, row.seen, {*row.pending, *suspects})
         if choice is None and not row.pending:
             row.note = "space exhausted"
         return choice
@@ -208,7 +243,8 @@ class Tuner:
         default = row.task.default
         ranked = sorted((c for c in row.seen if c != default), key=lambda c: row.seen[c])
         best = [c for c in ranked if row.seen[c] < float("inf")][: row.finalists]
-        return Job(row.task.key, (default, *best), FINAL_ROUNDS)
+        job = Job(row.task.key, (default, *best), FINAL_ROUNDS)
+        return self._with_deaths(job) if best else job
 
     def _take(self, outcome: Outcome) -> None:
         row = next(row for row in self.rows if row.task.key == outcome.job.workload)

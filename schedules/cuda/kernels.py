@@ -103,5 +103,8 @@ class CudaKernels(Kernels):
             raise TargetError(f"target {self.device.name}: not a GPU")
         return assemble(func, self.device.gpu)
 
+    def pool(self, func: Any, *_: Any) -> Any:
+        return schedule_rest(func)
+
     def rest(self, func: Any) -> Any:
         return schedule_rest(func)

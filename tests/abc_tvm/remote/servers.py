@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.children import QUICK
+
 START_SECONDS = 120
 
 
@@ -32,7 +34,7 @@ def process(
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "TVM_NUM_THREADS": "2", **(environment or {})},
+            env={**QUICK, "TVM_NUM_THREADS": "2", **(environment or {})},
             start_new_session=True,
         )
         try:

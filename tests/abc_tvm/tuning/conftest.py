@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from abc_tvm import peaks
 from abc_tvm.targets import Device, load
 from abc_tvm.tuning.task import Task, tasks_of
 from tests.abc_tvm.small_networks import network, write
@@ -24,3 +26,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tasks(model: Path, device: Device) -> list[Task]:
     return tasks_of(str(model), device, lowering="bitserial")
+
+
+@pytest.fixture(autouse=True)
+def _peaks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for each run of the tuner: what the machine can do does not change meanwhile."""
+
+    def measure(device: Device) -> dict[Any, float | None]:
+        if device not in _peaks:
+            _peaks[device] = _measure(device)
+        return _peaks[device]
+
+    monkeypatch.setattr(peaks, "measure", measure)
+
+
+_measure = peaks.measure
+_peaks: dict[Device, dict[Any, float | None]] = {}

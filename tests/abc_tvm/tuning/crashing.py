@@ -22,6 +22,9 @@ from abc_tvm.tuning import measure, worker
 from abc_tvm.tuning.package import Package
 from abc_tvm.tuning.task import Task
 
+CRASHING = "tests.abc_tvm.tuning.crashing"
+"""This module, as the tuner starts it."""
+
 BAD = {
     "SIGSEGV": 101,
     "SIGILL": 102,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from abc_tvm.tuning.manifest import Manifest, folder_name
 from abc_tvm.tuning.records import target_json
 from abc_tvm.tuning.search import next_choice
 from abc_tvm.tuning.task import Task, dump_module
+from tests.children import QUICK
 
 PROPOSALS = """
 import sys
@@ -37,7 +37,7 @@ for task in tasks_of(sys.argv[1], load("native"), lowering="bitserial"):
 
 def run(number: int, *arguments: str) -> str:
     """Another process, with another order of hash tables."""
-    env = {**os.environ, "PYTHONHASHSEED": str(number)}
+    env = {**QUICK, "PYTHONHASHSEED": str(number)}
     done = subprocess.run(
         [sys.executable, *arguments], env=env, capture_output=True, text=True, check=False
     )

@@ -18,7 +18,7 @@ from tests.abc_tvm.remote import emulated
 pytest.importorskip("tornado", reason="needs TVM's RPC extra: pip install 'apache-tvm[rpc]'")
 pytestmark = pytest.mark.slow
 
-TRIALS = 3
+TRIALS = 2
 
 
 def test_a_pi_is_tuned(

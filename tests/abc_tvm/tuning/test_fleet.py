@@ -24,16 +24,18 @@ from abc_tvm.tuning.database import RECORDS, Database, Record
 from abc_tvm.tuning.fleet import FleetRunner
 from abc_tvm.tuning.manifest import folder_name
 from abc_tvm.tuning.runner import Job, Outcome, Work
+from abc_tvm.tuning.suspects import Suspect
 from abc_tvm.tuning.task import Task, save_layer
 from tests.abc_tvm.remote import servers
 from tests.abc_tvm.small_networks import chain, write
-from tests.abc_tvm.tuning.crashing import BAD
+from tests.abc_tvm.tuning.crashing import BAD, CRASHING
+from tests.children import QUICK
 
 pytest.importorskip("tornado", reason="needs TVM's RPC extra: pip install 'apache-tvm[rpc]'")
 pytest.importorskip("psutil", reason="needs TVM's RPC extra: pip install 'apache-tvm[rpc]'")
 
 KEY = "x86"
-LIMIT_S = 10
+LIMIT_S = 5
 SLACK_S = 10  # as promised: time-out + 10 s
 START_S = 120
 Capture = pytest.CaptureFixture[str]
@@ -74,9 +76,19 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """One device that no test harms."""
+    with contextlib.ExitStack() as stack:
+        fleet = Fleet(tmp_path_factory.mktemp("standing"), stack)
+        fleet.start()
+        servers.wait_for_device(fleet.tracker, KEY)
+        yield fleet
+
+
+@pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that takes minutes to tune."""
-    return write(tmp_path_factory.mktemp("long") / "m.onnx", chain(8, 16, 24, 32, 40, 48, 56))
+    """A network that takes a minute to tune."""
+    return write(tmp_path_factory.mktemp("long") / "m.onnx", chain(8, 16, 24, 32))
 
 
 class Tuner:
@@ -90,6 +102,7 @@ class Tuner:
                 command,
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
+                env=QUICK,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
@@ -131,7 +144,7 @@ def test_devices_die_and_join_and_all_die(
     fleet: Fleet, long: Path, device: Device, tmp_path: Path, capsys: Capture
 ) -> None:
     folder = tmp_path / "r"
-    places = [fleet.start() for _ in range(3)]
+    places = [fleet.start() for _ in range(2)]
     run = Tuner(long, folder, tmp_path / "tune.log", "--trials", "100000", *fleet.options)
     for place in places:
         run.wait_for(f"device {place} joins")
@@ -180,11 +193,10 @@ def test_a_silent_device_alone_is_an_error_in_time(
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_fleet_at_once(
-    fleet: Fleet, model: Path, device: Device, tmp_path: Path
+    standing: Fleet, model: Path, device: Device, tmp_path: Path
 ) -> None:
     folder = tmp_path / "r"
-    fleet.start()
-    run = Tuner(model, folder, tmp_path / "tune.log", "--trials", "100000", *fleet.options)
+    run = Tuner(model, folder, tmp_path / "tune.log", "--trials", "100000", *standing.options)
     until(lambda: len(records(folder, device)) >= 2)
     children = _children(run.process.pid)
     assert len(children) >= 3  # builders, the device's, and the one that waits for the next
@@ -213,9 +225,9 @@ def test_a_candidate_that_kills_devices_fails_at_the_second(
         choice = replace(task.default, tasks=BAD[kind]) if kind else task.default
         return Job(task.key, (choice,), 2)
 
-    runner = FleetRunner(
-        Work(tmp_path, device), fleet.address, LIMIT_S, said.append, "tests.abc_tvm.tuning.crashing"
-    )
+    suspects: list[Suspect] = []
+    work = Work(tmp_path, device)
+    runner = FleetRunner(work, fleet.address, LIMIT_S, said.append, CRASHING, suspects.append)
     one, two = (task for task in tasks if task.macs)
     good, other = job(one), job(two)
     deadly, broken = job(one, "device"), job(two, "SIGSEGV")
@@ -237,13 +249,18 @@ def test_a_candidate_that_kills_devices_fails_at_the_second(
         assert len(found[other].times[0]) == len(found[good].times[0]) == 2
         dropped = {place for place in places if any(f"{place} is dropped" in s for s in said)}
         assert len(dropped) == 2 and runner._connected == 1
+        assert {suspect.where for suspect in suspects} == dropped
+        assert {suspect.choices for suspect in suspects} == {deadly.choices}
+        runner.submit(replace(deadly, deaths=("switched off", "hung up")))  # of earlier runs
+        (known,) = runner.wait()
+        assert known.failure == "2 devices died at it: hung up" and runner._connected == 1
         runner.submit(good)
         (last,) = runner.wait()
         assert last.times and last.where not in dropped
 
 
 def test_what_cannot_begin_is_said_at_once(
-    fleet: Fleet, model: Path, tmp_path: Path, capsys: Capture
+    standing: Fleet, model: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     def complaint(*options: str, target: str = "native") -> str:
         capsys.readouterr()
@@ -257,25 +274,24 @@ def test_what_cannot_begin_is_said_at_once(
     nowhere = f"127.0.0.1:{servers.free_port()}"
     assert "nothing accepts connections" in complaint("--rpc", nowhere)
     assert "nothing accepts connections" in complaint("--rpc-tracker", nowhere, "--rpc-key", "a")
-    assert "no device of that key (it has: none)" in complaint(*fleet.options)
+    other = ["nobody" if word == KEY else word for word in standing.options]
+    assert f"no device of that key (it has: {KEY})" in complaint(*other)
     assert "belong together" in complaint("--rpc-key", KEY)
-    fleet.start()
-    servers.wait_for_device(fleet.tracker, KEY)
-    said = complaint(*fleet.options, target="rpi4")
+    servers.wait_for_device(standing.tracker, KEY)
+    said = complaint(*standing.options, target="rpi4")
     assert "compiled for aarch64" in said and "is x86_64" in said
 
 
 def test_busy_devices_are_said(
-    fleet: Fleet, tasks: list[Task], tmp_path: Path, device: Device
+    standing: Fleet, tasks: list[Task], tmp_path: Path, device: Device
 ) -> None:
     from tvm import rpc
 
     save_layer(tmp_path, tasks[0])
-    fleet.start()
-    servers.wait_for_device(fleet.tracker, KEY)
-    host, _, port = fleet.tracker.rpartition(":")
+    servers.wait_for_device(standing.tracker, KEY)
+    host, _, port = standing.tracker.rpartition(":")
     other = rpc.connect_tracker(host, int(port)).request(KEY)
-    with FleetRunner(Work(tmp_path, device), fleet.address, 2, print) as runner:
+    with FleetRunner(Work(tmp_path, device), standing.address, 2, print) as runner:
         runner.submit(Job(tasks[0].key, (tasks[0].default,), 1))
         with pytest.raises(DeviceError, match="became free within 2 s"):
             runner.wait()

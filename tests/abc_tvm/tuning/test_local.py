@@ -19,9 +19,9 @@ from abc_tvm.targets import Device
 from abc_tvm.tuning.local import LocalRunner
 from abc_tvm.tuning.runner import Job, Outcome, Work
 from abc_tvm.tuning.task import LAYERS, Task, save_layer
-from tests.abc_tvm.tuning.crashing import BAD
+from tests.abc_tvm.tuning.crashing import BAD, CRASHING
+from tests.children import QUICK
 
-CRASHING = "tests.abc_tvm.tuning.crashing"
 SECONDS = 20
 
 
@@ -169,7 +169,8 @@ with LocalRunner(work, 600, {CRASHING!r}) as runner:
     print(runner._children[0].ready()._process.pid, flush=True)
     runner.wait()
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as tuner:
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=QUICK) as tuner:
         assert tuner.stdout is not None
         child = int(tuner.stdout.readline())
         time.sleep(1)
