@@ -68,8 +68,8 @@ class CudaSpace(Space):
     @cached_property
     def problem(self) -> Problem:
         """The convolution, as the default rule sees it."""
-        if self.kind == "lanes":
-            raise ValueError("a kernel without a reduction has no tile")
+        if self.kind not in ("bits", "bytes", "float"):
+            raise ValueError(f"a kernel without a reduction has no tile: {self.kind}")
         planes = self.pairs // self.bases
         return Problem(self.window, self.blocking, self.bases, planes, self.kind)
 
