@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
@@ -174,18 +176,31 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
     count = default_threads() if threads is None else threads
     use_threads(count)
     import tvm
+    import tvm_ffi
     from tvm import relax
 
     gpu = info.target.get("gpu")
     device = tvm.cpu() if gpu is None else open_device(str(file), gpu["arch"])
-    # The loader searches the system's folders for a path without a slash.
-    name = str(file.resolve())
     try:
-        machine = relax.VirtualMachine(tvm.runtime.load_module(name), device)
+        with _own_name(file) as name:
+            # TVM's own ``load_module`` follows links to the name behind them.
+            machine = relax.VirtualMachine(tvm_ffi.load_module(name), device)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[-200:]
         raise ArtifactError(f"{file}: cannot be loaded: {reason}") from error
     return Session(info, machine, count, device)
+
+
+@contextmanager
+def _own_name(file: Path) -> Iterator[str]:
+    """A path of ``file`` that was never loaded: the loader takes an old name for the old library.
+
+    A file that was written anew under its name would otherwise be what it was before.
+    """
+    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+        link = Path(folder, file.name)
+        link.symlink_to(file.resolve())
+        yield str(link)
 
 
 def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -97,6 +97,16 @@ def test_an_interrupted_save_leaves_the_old_file(
         assert [path.name for path in saved.parent.iterdir()] == ["m.so"]
 
 
+def test_a_file_that_was_written_anew_is_loaded_anew(saved: Path) -> None:
+    """Also where a session still holds what was there before."""
+    first = abc_tvm.load(saved, threads=1)
+    before = first.run(image())["output"]
+    abc_tvm.compile(network(op="Neg"), lowering="bitserial").save(saved)
+    second = abc_tvm.load(saved, threads=1).run(image())["output"]
+    assert before.min() >= 0 and second.min() < 0 < before.max()
+    np.testing.assert_array_equal(first.run(image())["output"], before)
+
+
 def test_report_and_python_errors(artifact: abc_tvm.Artifact) -> None:
     assert [layer.name for layer in artifact.report] == ["block/conv1", "block/conv2"]
     with pytest.raises(Exception, match="lowering"):
