@@ -1,6 +1,7 @@
 """Candidates a second of a fleet of RPC servers on this machine: one, two and three of them.
 
-Servers: 0 is `tune` without devices, whose one child process builds and measures in turn.
+Servers: 0 is `tune` without devices, whose child processes, one a core, build side by side and
+measure in turn.
 
     python benchmarks/fleet.py [--quick] [--json OUT.json] [--delays 0,10]
 
