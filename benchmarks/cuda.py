@@ -121,7 +121,7 @@ def layer_rows(
 
 
 def network_rows(console: Console, batches: list[int]) -> list[dict[str, Any]]:
-    """Whole networks: ABC ResNet-18, its build in float32, and torch's in float16."""
+    """ABC ResNet-18, its build in float32, with and without CUDA graphs; torch's in float16."""
     import _cuda_torch as other
     import torch
 
@@ -140,6 +140,8 @@ def network_rows(console: Console, batches: list[int]) -> list[dict[str, Any]]:
                     path = Path(folder, f"{len(sessions)}.so")
                     abc_tvm.compile(model, "cuda", batch=batch, lowering=lowering).save(path)
                     sessions[name] = abc_tvm.load(path)
+                    plain = f"{name}, no CUDA graph"
+                    sessions[plain] = abc_tvm.load(path, cuda_graphs=False)
             x = torch.randn(batch, 3, 224, 224, device="cuda")
             timers = {
                 name: other.timed(partial(session.run, {"input": x}))

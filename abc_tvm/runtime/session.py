@@ -15,6 +15,7 @@ import numpy as np
 from abc_tvm.errors import ArtifactError
 from abc_tvm.runtime.container import Info, read_info
 from abc_tvm.runtime.cuda_device import open_device
+from abc_tvm.runtime.cuda_graph import Recorder, on_default_stream
 from abc_tvm.runtime.inputs import (
     PROCESSOR,
     Exchangeable,
@@ -24,10 +25,11 @@ from abc_tvm.runtime.inputs import (
     refuse_not_finite,
 )
 from abc_tvm.runtime.machine import check_machine
+from abc_tvm.runtime.staging import Staged, Staging
 from abc_tvm.runtime.threads import default_threads, use_threads
 
-_ALIGNMENT = 64
-"""Bytes; TVM refuses to share memory that is aligned to less."""
+GRAPHS = 8
+"""How many combinations of input shapes a session on a GPU keeps buffers and a CUDA graph for."""
 
 
 class Session:
@@ -36,7 +38,9 @@ class Session:
     Runs are serialised: several Python threads may share a session, and wait for each other.
     """
 
-    def __init__(self, info: Info, machine: Any, threads: int, device: Any) -> None:
+    def __init__(
+        self, info: Info, machine: Any, threads: int, device: Any, cuda_graphs: bool = False
+    ) -> None:
         self._info = info
         self._main = machine["main"]
         self._machine = machine
@@ -44,9 +48,10 @@ class Session:
         self._device = device
         self._on_processor = device.dlpack_device_type() == PROCESSOR
         self._lock = threading.Lock()
-        self._shapes: tuple[tuple[int, ...], ...] = ()
-        self._staging: list[np.ndarray] = []
-        self._tensors: list[Any] = []
+        self._recorder = None
+        if cuda_graphs and not self._on_processor:
+            self._recorder = Recorder(machine, device)
+        self._staging = Staging(info.inputs, device, GRAPHS if self._recorder else 1)
         self._binarized = info.binarized
 
     @property
@@ -60,7 +65,10 @@ class Session:
 
     @property
     def machine(self) -> Any:
-        """TVM's virtual machine, for tools that look inside a run (``abc-tvm profile``)."""
+        """TVM's virtual machine, for tools that look inside a run (``abc-tvm profile``).
+
+        A CUDA graph shows them nothing, and takes the instrument off: ``cuda_graphs=False``.
+        """
         return self._machine
 
     @overload
@@ -92,45 +100,51 @@ class Session:
         with self._lock:
             use_threads(self._threads)
             shapes = tuple([tuple(int(n) for n in given.array.shape) for given in arrays])
-            if shapes != self._shapes:
-                self._stage(shapes)
-            result = self._main(*self._placed(arrays))
-            outputs = [result] if hasattr(result, "numpy") else list(result)
+            staged = self._staging.of(shapes)
+            outputs, lent = self._outputs(staged, arrays)
             foreign = next((given for given in arrays if given.foreign), None)
             ports = zip(self._info.outputs, outputs, strict=True)
             if foreign is None:
                 return {port.name: item.numpy() for port, item in ports}
             back = _place(foreign)
-            return {port.name: _on(item, back) for port, item in ports}
+            return {port.name: _on(item, back, lent) for port, item in ports}
 
-    def _placed(self, arrays: list[Given]) -> list[Any]:
+    def _outputs(self, staged: Staged, arrays: list[Given]) -> tuple[list[Any], bool]:
+        """The outputs, and whether the next run overwrites them.
+
+        Shapes that come a second time are recorded, with one attempt at that.
+        """
+        tensors = self._placed(staged, arrays)
+        staged.runs += 1
+        if self._recorder is not None and on_default_stream(self._device):
+            if staged.runs == 2:
+                staged.graph = self._recorder.record(staged.tensors)
+            if staged.graph is not None:
+                for fixed, tensor in zip(staged.tensors, tensors, strict=True):
+                    if tensor is not fixed:
+                        fixed.copyfrom(tensor)
+                if staged.graph.launch():
+                    return staged.graph.outputs, True
+                staged.graph = None
+        result = self._main(*tensors)
+        return ([result] if hasattr(result, "numpy") else list(result)), False
+
+    def _placed(self, staged: Staged, arrays: list[Given]) -> list[Any]:
         """The inputs in the memory of the network's device, checked where the processor sees them.
 
         A tensor that lies there already is used as it is.
         """
-        tensors = list(self._tensors)
+        tensors = list(staged.tensors)
         for n, (port, given) in enumerate(zip(self._info.inputs, arrays, strict=True)):
             if not given.on_processor:
                 tensors[n] = _on(given.array, self._device)
                 continue
-            np.copyto(self._staging[n], given.array)
+            np.copyto(staged.arrays[n], given.array)
             if self._binarized:
-                refuse_not_finite(port, self._staging[n])
+                refuse_not_finite(port, staged.arrays[n])
             if not self._on_processor:
-                tensors[n].copyfrom(self._staging[n])
+                tensors[n].copyfrom(staged.arrays[n])
         return tensors
-
-    def _stage(self, shapes: tuple[tuple[int, ...], ...]) -> None:
-        """Input buffers that NumPy writes and the network reads, kept from run to run."""
-        import tvm
-
-        ports = self._info.inputs
-        self._staging = [_aligned(s, port.dtype) for s, port in zip(shapes, ports, strict=True)]
-        if self._on_processor:
-            self._tensors = [tvm.runtime.from_dlpack(array) for array in self._staging]
-        else:
-            self._tensors = [tvm.runtime.tensor(a, self._device) for a in self._staging]
-        self._shapes = shapes
 
 
 def _place(given: Given) -> Any:
@@ -140,11 +154,14 @@ def _place(given: Given) -> Any:
     return tvm.cpu() if given.on_processor else given.array.device
 
 
-def _on(tensor: Any, device: Any) -> Any:
-    """A tensor on ``device``, finished: other libraries use streams of their own."""
+def _on(tensor: Any, device: Any, lent: bool = False) -> Any:
+    """A tensor on ``device``, finished: other libraries use streams of their own.
+
+    One that is only ``lent`` is copied in any case.
+    """
     import tvm
 
-    if tensor.device == device:
+    if tensor.device == device and not lent:
         device.sync()
         return tensor
     copy = tvm.runtime.empty(tensor.shape, str(tensor.dtype), device)
@@ -153,7 +170,9 @@ def _on(tensor: Any, device: Any) -> Any:
     return copy
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
+def load(
+    path: str | os.PathLike[str], threads: int | None = None, *, cuda_graphs: bool = True
+) -> Session:
     """Load a compiled network.
 
     The file's description is read and checked before any of its code is mapped.
@@ -163,6 +182,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
         threads: How many threads a run uses. By default ``TVM_NUM_THREADS`` if that was set
             when the process started, else the number of processors this process may use. See
             :mod:`abc_tvm.runtime.threads` for what TVM can do once it has made its pool.
+        cuda_graphs: On a GPU, launch the kernels of a run as one CUDA graph from the second run
+            with the same input shapes on. A graph keeps its own memory; the results are the same.
 
     Raises:
         ArtifactError: The file is missing, damaged, no artifact, or of another version.
@@ -188,7 +209,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[-200:]
         raise ArtifactError(f"{file}: cannot be loaded: {reason}") from error
-    return Session(info, machine, count, device)
+    return Session(info, machine, count, device, cuda_graphs)
 
 
 @contextmanager
@@ -201,10 +222,3 @@ def _own_name(file: Path) -> Iterator[str]:
         link = Path(folder, file.name)
         link.symlink_to(file.resolve())
         yield str(link)
-
-
-def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + _ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)

@@ -2,7 +2,7 @@
 // thread of every block, from one barrier to the next, one after the other.
 //
 // Built twice, as libcuda.so.1 and as libcudart.so.13, with the symbols that TVM's runtime uses.
-// A thread that misses a barrier, an access outside all memory (each allocation ends at a page
+// Streams are in include/streams.h. A thread that misses a barrier, an access outside all memory (each allocation ends at a page
 // that cannot be touched), and a misaligned copy make the launch fail.
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -18,12 +18,14 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "include/emulated.h"
+#include "include/streams.h"
 
 namespace {
 
-constexpr int INVALID = 1, NO_MEMORY = 2, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719;
+constexpr int NO_MEMORY = 2, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719;
 constexpr std::size_t STACK = 1 << 18, PAGE = 4096, ALIGN = 16;
 constexpr unsigned WARP = 32;
 
@@ -39,6 +41,11 @@ struct Fiber {
 
 using Launch = void (*)(void**);
 
+struct Function {
+  Launch launch;
+  const std::size_t* sizes;  // of the parameters, and 0
+};
+
 Launch entry;
 void** arguments;
 jmp_buf scheduler;
@@ -46,6 +53,7 @@ sigjmp_buf failed;
 volatile sig_atomic_t running = 0;
 Fiber* current;
 std::map<void*, std::pair<void*, std::size_t>> allocations;
+thread_local int last_error = 0;
 
 void body() {
   entry(arguments);
@@ -167,7 +175,7 @@ int launch(Dim3 grid, Dim3 block) {
 
 struct LaunchConfig {  // CUlaunchConfig
   unsigned grid[3], block[3], shared;
-  void* stream;
+  Stream* stream;
   void* attributes;
   unsigned attribute_count;
 };
@@ -177,7 +185,39 @@ int of_environment(const char* name, int otherwise) {
   return text ? std::atoi(text) : otherwise;
 }
 
+// A launch with copies of its parameters, as the driver makes them.
+Work launch_of(const LaunchConfig& config, const Function& function, void** params) {
+  std::vector<std::vector<char>> values;
+  for (const std::size_t* size = function.sizes; *size; ++size) {
+    const char* value = static_cast<const char*>(params[values.size()]);
+    values.emplace_back(value, value + *size);
+  }
+  return [config, function, values] {
+    std::vector<void*> pointers;
+    for (const auto& value : values) pointers.push_back(const_cast<char*>(value.data()));
+    entry = function.launch;
+    arguments = pointers.data();
+    const unsigned *g = config.grid, *b = config.block;
+    int status = launch({g[0], g[1], g[2]}, {b[0], b[1], b[2]});
+    abc_shared().launches += status == 0;
+    return status;
+  };
+}
+
+// What a call of the runtime says, kept for cudaGetLastError.
+int said(int status) {
+  if (status) last_error = status;
+  return status;
+}
+
+using Lock = std::lock_guard<std::recursive_mutex>;
+
 }  // namespace
+
+Shared& abc_shared() {
+  static Shared shared;
+  return shared;
+}
 
 extern "C" {
 
@@ -198,15 +238,16 @@ int cuModuleLoadData(void** module, const void* image) {
   return *module ? 0 : INVALID;
 }
 int cuModuleUnload(void*) { return 0; }
-int cuModuleGetFunction(void** function, void* module, const char* name) {
-  *function = dlsym(module, (std::string("abc_launch_") + name).c_str());
-  return *function ? 0 : NOT_FOUND;
+int cuModuleGetFunction(Function** function, void* module, const char* name) {
+  void* entry = dlsym(module, (std::string("abc_launch_") + name).c_str());
+  void* sizes = dlsym(module, (std::string("abc_sizes_") + name).c_str());
+  if (!entry || !sizes) return NOT_FOUND;
+  *function = new Function{reinterpret_cast<Launch>(entry), static_cast<std::size_t*>(sizes)};
+  return 0;
 }
-int cuLaunchKernelEx(const LaunchConfig* config, void* function, void** params, void**) {
-  entry = reinterpret_cast<Launch>(function);
-  arguments = params;
-  const unsigned *g = config->grid, *b = config->block;
-  return launch({g[0], g[1], g[2]}, {b[0], b[1], b[2]});
+int cuLaunchKernelEx(const LaunchConfig* config, Function* function, void** params, void**) {
+  Lock lock(abc_shared().lock);
+  return abc_shared().put(config->stream, launch_of(*config, *function, params));
 }
 int cuFuncSetAttribute(void*, int, int) { return 0; }
 int cuGetErrorName(int, const char** text) { *text = "emulated"; return 0; }
@@ -235,6 +276,8 @@ int cuDeviceGetAttribute(int* value, int attribute, int device) {
   return cudaDeviceGetAttribute(value, attribute, device);
 }
 int cudaMalloc(void** pointer, std::size_t size) {
+  Lock lock(abc_shared().lock);
+  if (int status = said(abc_shared().unsafe())) return status;
   std::size_t used = (size + ALIGN - 1) / ALIGN * ALIGN, pages = (used + PAGE - 1) / PAGE * PAGE;
   char* base = static_cast<char*>(mmap(nullptr, pages + PAGE, PROT_READ | PROT_WRITE,
                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -246,47 +289,101 @@ int cudaMalloc(void** pointer, std::size_t size) {
   return 0;
 }
 int cudaFree(void* pointer) {
+  Lock lock(abc_shared().lock);
+  if (int status = said(abc_shared().unsafe())) return status;
   auto found = allocations.find(pointer);
   if (found == allocations.end()) return pointer ? INVALID : 0;
-  munmap(found->second.first, found->second.second);
+  // The addresses stay taken: whoever still uses them is found, not given other memory.
+  mmap(found->second.first, found->second.second, PROT_NONE,
+       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   allocations.erase(found);
   return 0;
 }
-int cudaMallocHost(void** pointer, std::size_t size) { *pointer = std::malloc(size); return 0; }
-int cudaFreeHost(void* pointer) { std::free(pointer); return 0; }
-int cudaMemcpyAsync(void* to, const void* from, std::size_t size, int, void*) {
-  std::memmove(to, from, size);
+int cudaMallocHost(void** pointer, std::size_t size) {
+  Lock lock(abc_shared().lock);
+  if (int status = said(abc_shared().unsafe())) return status;
+  *pointer = std::malloc(size);
   return 0;
 }
-int cudaMemcpyPeerAsync(void* to, int, const void* from, int, std::size_t size, void*) {
-  std::memmove(to, from, size);
+int cudaFreeHost(void* pointer) {
+  Lock lock(abc_shared().lock);
+  if (int status = said(abc_shared().unsafe())) return status;
+  std::free(pointer);
   return 0;
+}
+int cudaMemcpyAsync(void* to, const void* from, std::size_t size, int, Stream* stream) {
+  Lock lock(abc_shared().lock);
+  return said(abc_shared().put(stream, [=] {
+    std::memmove(to, from, size);
+    return 0;
+  }));
+}
+int cudaMemcpyPeerAsync(void* to, int, const void* from, int, std::size_t size, Stream* stream) {
+  return cudaMemcpyAsync(to, from, size, 0, stream);
 }
 int cudaMemGetInfo(std::size_t* free, std::size_t* total) { *free = *total = 1u << 30; return 0; }
 int cudaGetDevice(int* device) { *device = 0; return 0; }
 int cudaGetDeviceCount(int* count) { *count = 1; return 0; }
 int cudaGetDeviceProperties(void*, int) { return INVALID; }
 int cudaSetDevice(int) { return 0; }
-int cudaGetLastError() { return 0; }
-int cudaPeekAtLastError() { return 0; }
+int cudaGetLastError() { return std::exchange(last_error, 0); }
+int cudaPeekAtLastError() { return last_error; }
 const char* cudaGetErrorName(int) { return "emulated"; }
 const char* cudaGetErrorString(int) { return "emulated error"; }
-int cudaStreamCreate(void** stream) { *stream = nullptr; return 0; }
-int cudaStreamCreateWithFlags(void** stream, unsigned) { *stream = nullptr; return 0; }
-int cudaStreamDestroy(void*) { return 0; }
-int cudaStreamSynchronize(void*) { return 0; }
-int cudaStreamWaitEvent(void*, void*, unsigned) { return 0; }
+int cudaStreamCreateWithFlags(Stream** stream, unsigned flags) {
+  Lock lock(abc_shared().lock);
+  *stream = new Stream{flags == 0};
+  abc_shared().streams.insert(*stream);
+  return 0;
+}
+int cudaStreamCreate(Stream** stream) { return cudaStreamCreateWithFlags(stream, 0); }
+int cudaStreamDestroy(Stream* stream) {
+  Lock lock(abc_shared().lock);
+  if (!abc_shared().streams.erase(stream)) return said(INVALID);
+  delete stream;
+  return 0;
+}
+int cudaStreamSynchronize(Stream* stream) {
+  Lock lock(abc_shared().lock);
+  return said(abc_shared().wait(stream));
+}
+// Work is done when it is put on a stream, so events have nothing to order, but for captures, which
+// would have to follow them.
+int cudaStreamWaitEvent(Stream* stream, void*, unsigned) { return cudaStreamSynchronize(stream); }
 int cudaEventCreate(void** event) { *event = nullptr; return 0; }
 int cudaEventDestroy(void*) { return 0; }
-int cudaEventRecord(void*, void*) { return 0; }
+int cudaEventRecord(void*, Stream* stream) { return cudaStreamSynchronize(stream); }
 int cudaEventSynchronize(void*) { return 0; }
 // Nothing is timed here; long enough for one round of a measurement.
 int cudaEventElapsedTime(float* ms, void*, void*) { *ms = 10; return 0; }
-// Graphs: what is captured runs at once, and launching it again is refused.
-int cudaStreamBeginCapture(void*, int) { return 801; }
-int cudaStreamEndCapture(void*, void**) { return 801; }
-int cudaGraphInstantiate(void**, void*, unsigned long long) { return 801; }
-int cudaGraphLaunch(void*, void*) { return 801; }
-int cudaGraphDestroy(void*) { return 0; }
-int cudaGraphExecDestroy(void*) { return 0; }
+int cudaStreamBeginCapture(Stream* stream, int mode) {
+  Lock lock(abc_shared().lock);
+  return said(abc_shared().begin(stream, mode));
+}
+int cudaStreamEndCapture(Stream* stream, Graph** graph) {
+  Lock lock(abc_shared().lock);
+  return said(abc_shared().end(stream, graph));
+}
+int cudaGraphInstantiate(Graph** executable, Graph* graph, unsigned long long) {
+  Lock lock(abc_shared().lock);
+  return said(abc_shared().instantiate(executable, graph));
+}
+int cudaGraphLaunch(Graph* executable, Stream* stream) {
+  Lock lock(abc_shared().lock);
+  return said(abc_shared().replay(executable, stream));
+}
+int cudaGraphDestroy(Graph* graph) {
+  Lock lock(abc_shared().lock);
+  return said(abc_shared().destroy(abc_shared().graphs, graph));
+}
+int cudaGraphExecDestroy(Graph* executable) {
+  Lock lock(abc_shared().lock);
+  return said(abc_shared().destroy(abc_shared().executables, executable));
+}
+
+// ---- for tests ---------------------------------------------------------------------------------
+
+long abc_launches() { return abc_shared().launches; }
+long abc_replays() { return abc_shared().replays; }
+long abc_executables() { return static_cast<long>(abc_shared().executables.size()); }
 }

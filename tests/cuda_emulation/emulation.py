@@ -50,10 +50,22 @@ def load() -> None:
     runtime_library.load()
 
 
+def count(what: str) -> int:
+    """Of kernels (``launches``) and graphs (``replays``) that ran, or ``executables`` there are."""
+    return int(getattr(ctypes.CDLL("libcuda.so.1"), f"abc_{what}")())
+
+
+def runtime() -> Any:
+    """The emulated ``libcudart``."""
+    load()
+    return ctypes.CDLL(cuda_device.RUNTIME)
+
+
 def compile_source(code: str, arch: str) -> bytes:
     """What stands for a cubin: the path of the kernels as a shared library."""
     launchers = [
-        f'extern "C" void abc_launch_{name}(void** p) {{ {name}({_arguments(parameters)}); }}'
+        f'extern "C" void abc_launch_{name}(void** p) {{ {name}({_arguments(parameters)}); }}\n'
+        f'extern "C" size_t abc_sizes_{name}[] = {{ {_sizes(parameters)} }};'
         for name, parameters in re.findall(
             r'extern "C" __global__ void[^;{]*?(\w+)\(([^()]*)\);', code
         )
@@ -70,9 +82,16 @@ def compile_source(code: str, arch: str) -> bytes:
     return f"ABC-EMULATED\n{library}\0".encode()
 
 
+def _types(parameters: str) -> list[str]:
+    return [re.sub(r"__restrict__|\b\w+$", "", p.strip()) for p in parameters.split(",")]
+
+
 def _arguments(parameters: str) -> str:
-    types = [re.sub(r"__restrict__|\b\w+$", "", p.strip()) for p in parameters.split(",")]
-    return ", ".join(f"*({kind}*)p[{n}]" for n, kind in enumerate(types))
+    return ", ".join(f"*({kind}*)p[{n}]" for n, kind in enumerate(_types(parameters)))
+
+
+def _sizes(parameters: str) -> str:
+    return ", ".join([*(f"sizeof({kind})" for kind in _types(parameters)), "0"])
 
 
 def call(func: Any, arguments: list[np.ndarray], target: Any) -> list[np.ndarray]:

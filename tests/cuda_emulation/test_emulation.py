@@ -20,7 +20,9 @@ template <int BYTES> void copy(void* to, const void* from) {
 """
 
 
-def launch(body: str, arrays: list[np.ndarray], threads: int = 64, blocks: int = 2) -> int:
+def launch(
+    body: str, arrays: list[np.ndarray], threads: int = 64, blocks: int = 2, stream: int = 0
+) -> int:
     """Runs ``kernel(unsigned* a, unsigned* b)``; the driver's status."""
     emulation.load()
     signature = 'extern "C" __global__ void kernel(uint* a, uint* b)'
@@ -32,7 +34,8 @@ def launch(body: str, arrays: list[np.ndarray], threads: int = 64, blocks: int =
     assert driver.cuModuleGetFunction(ctypes.byref(function), module, b"kernel") == 0
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in arrays]
     parameters = (ctypes.c_void_p * 2)(*(ctypes.addressof(p) for p in pointers))
-    config = (ctypes.c_uint * 16)(blocks, 1, 1, threads, 1, 1, 0)
+    words = stream & 0xFFFFFFFF, stream >> 32
+    config = (ctypes.c_uint * 16)(blocks, 1, 1, threads, 1, 1, 0, 0, *words)
     return int(driver.cuLaunchKernelEx(config, function, parameters, None))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tvm
 
 import abc_tvm
 from abc_tvm import zoo
@@ -71,3 +72,24 @@ def test_resnet_keeps_its_tensors_on_the_device(batch: int, tmp_path: Path) -> N
     assert y.is_cuda and len(y) == batch
     alone = session.run({port.name: x[-1:].cpu().numpy()})[result.name]
     np.testing.assert_array_equal(y[-1:].cpu().numpy(), alone)
+
+
+def test_graphs_are_made_and_right(tmp_path: Path) -> None:
+    """Batches in turns, results that are kept, two sessions on one pool."""
+    path = tmp_path / "m.so"
+    abc_tvm.compile(zoo.build("resnet8", 1, 2), "cuda").save(path)
+    plain = abc_tvm.load(path, cuda_graphs=False)
+    sessions = [abc_tvm.load(path) for _ in range(2)]
+    (port,) = plain.info.inputs
+    rng, kept = np.random.default_rng(0), []
+    for _ in range(4):
+        for batch in (1, 3):
+            for session in sessions:
+                x = rng.standard_normal((batch, *port.shape[1:])).astype(np.float32)  # type: ignore[arg-type]
+                given = tvm.runtime.tensor(x, tvm.cuda())
+                kept.append((x, *session.run({port.name: given}).values()))
+    for x, y in kept:
+        np.testing.assert_array_equal(y.numpy(), *plain.run(x).values())
+    for session in sessions:
+        for batch in (1, 3):
+            assert session._staging.of(((batch, *port.shape[1:]),)).graph is not None  # type: ignore[arg-type]

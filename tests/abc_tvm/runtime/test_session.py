@@ -47,6 +47,13 @@ def test_batches_strides_and_a_single_array(saved: Path) -> None:
     np.testing.assert_array_equal(session.run(turned)["output"], many)
 
 
+def test_graphs_are_of_gpus_only(saved: Path) -> None:
+    wanted = abc_tvm.load(saved, cuda_graphs=False).run(image())["output"]
+    session = abc_tvm.load(saved, cuda_graphs=True)
+    for _ in range(3):
+        np.testing.assert_array_equal(session.run(image())["output"], wanted)
+
+
 def test_thread_counts_of_sessions_in_one_process(saved: Path) -> None:
     one, two = abc_tvm.load(saved, threads=1), abc_tvm.load(saved, threads=2)
     assert (one.threads, two.threads) == (1, 2)
