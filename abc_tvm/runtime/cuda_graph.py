@@ -78,7 +78,10 @@ class Recorder:
         The machine must have run before on inputs of these shapes: CUDA loads kernels when they
         are launched first, which it does not do in a recording.
         """
-        future = self._thread.submit(self._record, inputs)
+        try:
+            future = self._thread.submit(self._record, inputs)
+        except RuntimeError:  # there is no thread to be had, or Python is ending
+            return None
         try:
             return future.result()
         finally:

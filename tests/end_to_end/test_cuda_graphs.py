@@ -243,6 +243,15 @@ def test_calls_that_cuda_refuses(
             assert graph_of(session) is None
 
 
+def test_no_thread_to_record_in(artifacts: Path, plain: Any) -> None:
+    session = abc_tvm.load(artifacts)
+    assert session._recorder is not None
+    session._recorder._thread.shutdown()
+    with replays(0):
+        for seed in range(3):
+            np.testing.assert_array_equal(only(session.run(images(seed))), plain(images(seed)))
+
+
 def test_a_launch_that_cuda_refuses(artifacts: Path, plain: Any) -> None:
     session = abc_tvm.load(artifacts)
     for seed in range(2):
