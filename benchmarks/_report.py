@@ -14,6 +14,7 @@ from rich.table import Table
 from abc_tvm import facts
 from abc_tvm.errors import UserError
 from abc_tvm.files import write_atomically
+from abc_tvm.plots import check_plot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +23,10 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class Report:
-    """The arguments of a script and the files that it writes, ``NAME.json`` and ``NAME.png``."""
+    """The arguments of a script and the files that it writes, ``NAME.json`` and ``NAME.png``.
+
+    Raises what :func:`abc_tvm.plots.check_plot` does: nothing is measured that cannot be drawn.
+    """
 
     def __init__(self, name: str, about: str) -> None:
         parser = argparse.ArgumentParser(description=about.split("\n", 1)[0])
@@ -34,6 +38,7 @@ class Report:
         self.name, self.quick, self.out = name, bool(arguments.quick), Path(arguments.out)
         self.console = Console(stderr=True, width=160)
         self.out.mkdir(parents=True, exist_ok=True)
+        check_plot(self.out / f"{name}.png")
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         """Print a table; the first column is text, the others are numbers."""
@@ -59,8 +64,6 @@ class Report:
         text = json.dumps({**about, "results": results}, indent=1) + "\n"
         write_atomically(self.out / f"{self.name}.json", text.encode())
         if figure is not None:
-            from abc_tvm.plots import save_figure
-
             save_figure(figure, self.out / f"{self.name}.png")
         self.console.print(f"wrote {self.out / self.name}.json")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from abc_tvm.errors import UserError
+from abc_tvm.errors import MissingDependencyError, UserError
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -34,6 +34,15 @@ def test_results(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found["command"] == "python benchmarks/x.py --quick"
     assert {"machine", "date", "versions"} <= set(found)
     assert (tmp_path / "new" / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_is_measured_that_cannot_be_drawn(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(sys, "argv", ["x.py", "--out", str(tmp_path)])
+    with pytest.raises(MissingDependencyError, match=r"matplotlib .* 'abc-tvm\[bench\]'"):
+        module.Report("x", "What it does.")
 
 
 def test_a_users_error_is_one_line(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
