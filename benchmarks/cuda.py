@@ -10,6 +10,10 @@ Without a GPU, or without a torch that uses it, it says so in one line, with exi
 
 from __future__ import annotations
 
+if __name__ != "__main__":
+    # torch looks for NVIDIA's package of this name, and from the scripts here finds this file.
+    raise ImportError("benchmarks/cuda.py is a script, not NVIDIA's package")
+
 import argparse
 import ctypes
 import json

@@ -28,8 +28,7 @@ from _fleet_servers import KEY, fleet
 from rich.console import Console
 from rich.table import Table
 
-from abc_tvm import zoo
-from abc_tvm.bench import machine_name
+from abc_tvm import facts, zoo
 from abc_tvm.targets import load
 from abc_tvm.tuning.tune import tuner
 from abc_tvm.tuning.tuner import Tuner
@@ -53,8 +52,10 @@ def main() -> int:
                 rows.append(measure(count, delay, seconds))
     _show(console, rows)
     if arguments.json is not None:
-        facts = {"machine": machine_name(), "cores": len(os.sched_getaffinity(0)), "rows": rows}
-        arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        cores = len(os.sched_getaffinity(0))
+        about = {"command": "python benchmarks/fleet.py", **facts.here(), "cores": cores}
+        text = json.dumps({**about, "rows": rows}, indent=1) + "\n"
+        arguments.json.write_text(text, encoding="utf-8")
     return 0
 
 
@@ -102,7 +103,7 @@ def measure(count: int, delay_ms: float, seconds: float) -> dict[str, Any]:
 
 
 def _show(console: Console, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=f"Tuning by a fleet: {machine_name()}")
+    table = Table(title=f"Tuning by a fleet: {facts.machine_name()}")
     for column in ("delay ms", "servers", "candidates", "a second", "x one server"):
         table.add_column(column, justify="right")
     one = rows[0]["per_second"]
