@@ -78,7 +78,7 @@ def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1)
     """
     rng = np.random.default_rng(width)
     window, blocking = _window(width, channels)
-    tile = choose_tile(device, window, blocking, M * N)
+    tile = choose_tile(device, window, blocking, M * N, bases=M)
     signs = rng.choice(np.array([-1, 1], np.int8), (N, width, width, channels))
     planes = rng.choice(np.array([-1, 1], np.int8), (M, channels, 3, 3, channels))
     packed = pack_bits((signs > 0).transpose(1, 2, 0, 3)[None], axis=-1)
