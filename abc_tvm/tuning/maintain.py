@@ -184,7 +184,7 @@ def check(
             f"target {device.name}: this machine does not run its code; check where it runs"
         )
     database = Database(folder, tell).read()
-    with LocalRunner(Work(folder, device), seconds, worker) as runner:
+    with LocalRunner(Work(folder, device), seconds, worker, children=1) as runner:
         for key, module in database.workloads.items():
             yield from _check_workload(database, key, module, runner, device)
     for layer, lowering in database.lowerings.items():

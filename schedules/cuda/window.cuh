@@ -145,8 +145,8 @@ struct AbcBytesTuring {
 };
 
 // One step on tensor cores. Weights are [M][32 lanes][4 products][2 registers] a block. What the
-// cores count of bits is |a & w|; |a ^ w| = |a| + |w| - 2 |a & w|: |a| is one more product, with ones for
-// weights, and |w| is stored behind the weights.
+// cores count of bits is |a & w|; |a ^ w| = |a| + |w| - 2 |a & w|: |a| is one more product, with
+// ones for weights, and |w| is stored behind the weights.
 template <class S, class Op>
 struct AbcTensor {
   using Sum = int;

@@ -59,8 +59,8 @@ def test_a_choice_that_crashes_or_hangs_is_wrong_and_the_rest_is_checked(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def crashing(work: Work, *_: object) -> LocalRunner:
-        return LocalRunner(work, HANGS_S, CRASHING)
+    def crashing(work: Work, *_: object, children: int) -> LocalRunner:
+        return LocalRunner(work, HANGS_S, CRASHING, children)
 
     monkeypatch.setattr(maintain, "LocalRunner", crashing)
     first, second = tasks[0].default, tasks[1].default
