@@ -66,12 +66,13 @@ _ROUNDING = (
 
 def target(required: bool = False) -> Callable[[F], F]:
     """``-t TARGET``."""
+    # From click 8.3 on a default of None is a value, with which nothing is missing.
+    default: dict[str, Any] = {} if required else {"default": "native", "show_default": True}
     return click.option(
         "-t",
         "--target",
         required=required,
-        default=None if required else "native",
-        show_default=not required,
+        **default,
         help="Device name (see abc-tvm targets), native, or the path of a .toml file.",
     )
 

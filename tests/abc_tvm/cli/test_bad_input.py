@@ -255,6 +255,23 @@ def test_names_of_the_c_form(good: Path, tmp_path: Path, capfd: Capture) -> None
     refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "file"], "cannot be created")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compile", "m.onnx", "-o", "m.so"],
+        ["compile", "m.onnx", "-t", "native"],
+        ["tune", "m.onnx", "--records", "r"],
+        ["tune", "m.onnx", "-t", "native"],
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_what_must_be_given_is_named(arguments: list[str | Path], capfd: Capture) -> None:
+    given = {"-t": "--target", "-o": "--output", "--records": "--records"}
+    needed = ("-t", "--records") if arguments[0] == "tune" else ("-t", "-o")
+    (missing,) = (option for option in needed if option not in arguments)
+    refused(capfd, arguments, "Missing option", given[missing], f"abc-tvm {arguments[0]} --help")
+
+
 def test_errors_of_rounding_are_shares(good: Path, capfd: Capture) -> None:
     model = good.parent / "m.onnx"
     refused(capfd, ["inspect", model, "--int8-error", "1.5"], "--int8-error")
