@@ -14,7 +14,6 @@ import onnx
 
 from abc_tvm import frontend
 from abc_tvm.errors import ModelError, UnsupportedError, UserError
-from abc_tvm.frontend.batch import settle_inputs
 from abc_tvm.frontend.torch_program import is_program, program_to_onnx
 from abc_tvm.layer_names import layer_names
 from abc_tvm.report import Layer, Report
@@ -75,11 +74,10 @@ def import_model(model: Model, batch: int | None = None) -> Imported:
         UnsupportedError: Valid, but outside what can be imported.
     """
     source = checked_source(model)
-    module = frontend.import_onnx(source, batch=batch)
-    standard = frontend.standard_onnx(source)
     label = "model" if isinstance(source, onnx.ModelProto) else os.fspath(source)
-    settle_inputs(standard, batch, label)
-    return Imported(label, module, *layer_names(frontend.simplify(standard), module))
+    simple = frontend.simple_onnx(source, batch=batch)
+    module = frontend.to_relax(simple, label)
+    return Imported(label, module, *layer_names(simple, module))
 
 
 def checked_source(model: object) -> Source:

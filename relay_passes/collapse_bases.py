@@ -235,11 +235,11 @@ def _convolution(var: Any, call: Any, defined: dict[Any, Any]) -> Form | None:
 
 def _term(data: Any, weight: np.ndarray) -> Term:
     scale = np.ones(len(weight))
-    size = np.abs(weight)
-    largest = float(size.max(initial=0))
-    if largest > 0 and float(size.min()) == largest:  # one plane: its scale comes out
+    largest = max(weight.max(initial=0), -weight.min(initial=0))
+    top = weight == largest
+    if largest > 0 and np.all(top | (weight == -largest)):  # one plane: its scale comes out
         scale *= largest
-        weight = np.sign(weight)
+        weight = top.astype(np.int8) * np.int8(2) - np.int8(1)
     return Term(data, (Part(scale, crc32(np.ascontiguousarray(weight).data), weight),))
 
 
@@ -277,10 +277,7 @@ def _joint(form: Form) -> Joint | None:
     if len(groups) == form.count:
         return None
     done = [_rescale(reference.weight(), members) for reference, members in groups]
-    try:
-        for weight, _ in done:
-            weight_planes.factor(weight.astype(np.float32))
-    except weight_planes.NotPlanes:
+    if not all(weight_planes.has_planes(weight.astype(np.float32)) for weight, _ in done):
         return None
     return Joint(tuple((w, tuple(m)) for w, m in done))
 

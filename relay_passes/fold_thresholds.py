@@ -20,7 +20,7 @@ import tvm
 from tvm import relax
 
 from .ops import make
-from .recognise_activations import evaluate_chain, integer_form, roots
+from .recognise_activations import evaluator, integer_form, roots
 from .rewrite import (
     array_of,
     bindings,
@@ -92,12 +92,13 @@ class _Pools:
         for root, rest in roots(self.defined, data):
             if len(shape_of(root)) != 4 or shape_of(root)[1:] != shape_of(data)[1:]:
                 continue
-
-            def evaluate(x: Any, root: Any = root, rest: Any = rest) -> Any:
-                low, high = evaluate_chain(rest, root, data, x)
-                return _passed(low, steps.thresholds), _passed(high, steps.thresholds)
-
             try:
+                chain = evaluator(rest, root, data)
+
+                def evaluate(x: Any, chain: Any = chain) -> Any:
+                    low, high = chain(x)
+                    return _passed(low, steps.thresholds), _passed(high, steps.thresholds)
+
                 counts = np.arange(n + 1, dtype=np.float32)
                 return root, find_steps(evaluate, channels, levels=counts)
             except NotAStep:

@@ -17,6 +17,7 @@ that differ over positions, or whose channels do not share their levels. Such a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -159,9 +160,7 @@ class RecogniseActivations:
         if shape_of(data)[1:] != dims[1:]:
             raise NotAStep("the activation broadcasts its input")
 
-        def evaluate(x: pointwise.Bounds) -> pointwise.Bounds:
-            return evaluate_chain(chain, root, data, x)
-
+        evaluate = evaluator(chain, root, data)
         exact = self.integer(root)
         if exact is not None:
             return self.integer_steps(root, evaluate, channels, exact)
@@ -260,31 +259,42 @@ def to_float(call: Any) -> Any:
     )
 
 
-def evaluate_chain(
-    chain: list[tuple[Any, Any]], root: Any, data: Any, x: pointwise.Bounds
-) -> pointwise.Bounds:
-    """Run element-wise bindings on bounds ``[P, C]`` of ``root``, as a ``[1, 1, P, C]`` image."""
-    shape = (1, 1, *x[0].shape)
-    values: dict[Any, pointwise.Bounds] = {root: (x[0].reshape(shape), x[1].reshape(shape))}
+def evaluator(
+    chain: list[tuple[Any, Any]], root: Any, data: Any
+) -> Callable[[pointwise.Bounds], pointwise.Bounds]:
+    """What runs element-wise bindings on bounds ``[P, C]`` of ``root``.
 
-    def value_of(arg: Any) -> pointwise.Bounds:
-        if arg in values:
-            return values[arg]
-        array = array_of(arg)
-        if array.ndim == 4 and (array.shape[1] > 1 or array.shape[2] > 1):
-            raise NotAStep("the activation differs from pixel to pixel")
-        if array.ndim == 4 and array.shape[0] > 1:
-            raise NotAStep("the activation differs from image to image")
-        return array, array
+    It raises :class:`NotAStep` where a binding is not the same at every pixel of every image.
+    """
+    constants: dict[Any, pointwise.Bounds] = {}
+    inner = {root, *(var for var, _ in chain)}
+    steps = []
+    for var, call in chain:
+        name = str(op_name(call))
+        for arg in call.args:
+            if arg not in inner and arg not in constants:
+                constants[arg] = (_same_everywhere(array_of(arg)),) * 2
+        row = pointwise.TABLE[name]
+        steps.append((var, list(call.args), row.bounds, pointwise.attributes(name, call)))
 
-    with np.errstate(all="ignore"):
-        for var, call in chain:
-            name = str(op_name(call))
-            row = pointwise.TABLE[name]
-            args = [value_of(a) for a in call.args]
-            values[var] = row.bounds(*args, **pointwise.attributes(name, call))
-    low, high = (np.broadcast_to(v, shape).reshape(x[0].shape) for v in values[data])
-    return low, high
+    def evaluate(x: pointwise.Bounds) -> pointwise.Bounds:
+        shape = (1, 1, *x[0].shape)
+        values = {**constants, root: (x[0].reshape(shape), x[1].reshape(shape))}
+        with np.errstate(all="ignore"):
+            for var, args, bounds, attributes in steps:
+                values[var] = bounds(*(values[arg] for arg in args), **attributes)
+        low, high = (np.broadcast_to(v, shape).reshape(x[0].shape) for v in values[data])
+        return low, high
+
+    return evaluate
+
+
+def _same_everywhere(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 4 and (array.shape[1] > 1 or array.shape[2] > 1):
+        raise NotAStep("the activation differs from pixel to pixel")
+    if array.ndim == 4 and array.shape[0] > 1:
+        raise NotAStep("the activation differs from image to image")
+    return array
 
 
 def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, Any]], list[Any]]:

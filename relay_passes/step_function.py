@@ -88,7 +88,7 @@ def find_steps(
     """
     pieces = _constant_pieces(chain, channels)
     if not ties:
-        pieces = [_without_ties(*_joined(*piece)) for piece in pieces]
+        pieces = _without_ties([_joined(*piece) for piece in pieces])
     per_channel = [_merge(*piece) for piece in pieces]
     return _normal_form(per_channel, levels)
 
@@ -98,25 +98,40 @@ def _joined(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return start[keep], value[keep]
 
 
-def _without_ties(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give a sliver of an interval, half-way between its neighbours, to the higher one.
+def _without_ties(
+    pieces: list[tuple[np.ndarray, np.ndarray]],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Give slivers of intervals, half-way between their neighbours, to the higher one.
 
     That is what ``Sign(0) = 0`` leaves: a few float32 steps wide, more where a small scale or an
-    addition comes before the Sign.
+    addition comes before the Sign. Channels of as many pieces are looked at together.
     """
-    start, value = start.copy(), value.copy()
+    alike: dict[int, list[int]] = {}
+    for channel, (start, _) in enumerate(pieces):
+        alike.setdefault(len(start), []).append(channel)
+    result = list(pieces)
+    for channels in alike.values():
+        starts = np.stack([pieces[c][0] for c in channels])
+        values = _ties_given_away(starts, np.stack([pieces[c][1] for c in channels]))
+        for channel, start, value in zip(channels, starts, values, strict=True):
+            result[channel] = (start, value)
+    return result
+
+
+def _ties_given_away(start: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Keys and values ``[C, K]`` of the pieces of some channels to their values without ties."""
+    end = np.full((len(start), 1), to_key(np.asarray(_FLOAT_MAX)))
     first = from_key(start).astype(np.float64)
-    last = from_key(np.append(start[1:] - 1, to_key(np.asarray(_FLOAT_MAX)))).astype(np.float64)
+    last = from_key(np.concatenate([start[:, 1:] - 1, end], axis=1)).astype(np.float64)
     width = last - first
     narrow = width <= 2.0**-17 * np.maximum(1, np.abs(first))
     # The pieces of a quantiser are all alike; a tie is narrow beside its neighbours.
-    narrow[1:-1] &= width[1:-1] <= 2.0**-10 * np.minimum(width[:-2], width[2:])
-    for i in range(1, len(value) - 1):
-        middle = (value[i - 1] + value[i + 1]) / 2
-        near = abs(value[i] - middle) <= 1e-5 * abs(value[i + 1] - value[i - 1])
-        if narrow[i] and near:
-            value[i] = max(value[i - 1], value[i + 1])
-    return start, value
+    narrow[:, 1:-1] &= width[:, 1:-1] <= 2.0**-10 * np.minimum(width[:, :-2], width[:, 2:])
+    for i in range(1, value.shape[1] - 1):
+        before, after = value[:, i - 1], value[:, i + 1]
+        near = np.abs(value[:, i] - (before + after) / 2) <= 1e-5 * np.abs(after - before)
+        value[:, i] = np.where(narrow[:, i] & near, np.maximum(before, after), value[:, i])
+    return value
 
 
 def _constant_pieces(
@@ -217,6 +232,9 @@ def _monotone(values: np.ndarray) -> bool:
 
 def _thresholds(keys: np.ndarray, values: np.ndarray, levels: np.ndarray) -> np.ndarray | None:
     """``[N]`` thresholds at which the channel passes each level, or ``None`` if it does not."""
+    jumps = from_key(keys)
+    if np.array_equal(values, levels):  # it takes them all
+        return jumps
     where = []
     at = 0
     for value in values:
@@ -227,6 +245,6 @@ def _thresholds(keys: np.ndarray, values: np.ndarray, levels: np.ndarray) -> np.
         where.append(at)
     out = np.full(len(levels) - 1, np.inf, np.float32)
     out[: where[0]] = -np.inf
-    for key, before, after in zip(keys, where[:-1], where[1:], strict=True):
-        out[before:after] = from_key(np.asarray([key]))[0]
+    for jump, before, after in zip(jumps, where[:-1], where[1:], strict=True):
+        out[before:after] = jump
     return out

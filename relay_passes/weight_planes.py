@@ -62,16 +62,31 @@ def factor(weight: np.ndarray) -> WeightPlanes:
                 return split
         index = _nearest(weight, values)
         return WeightPlanes(
-            np.moveaxis(codes[index], -1, 0).astype(np.int8),
+            np.take(codes.T.astype(np.int8), index, axis=1),
             np.repeat(alpha[:, None], len(weight), 1).astype(np.float32),
         )
     return _per_channel(weight)
 
 
-def _one_plane(weight: np.ndarray) -> WeightPlanes | None:
+def has_planes(weight: np.ndarray) -> bool:
+    """Whether :func:`factor` finds planes; it takes less time to know."""
+    if not np.all(np.isfinite(weight)):
+        return False
+    if _one_scale(weight) is not None or _distinct(weight) is not None:
+        return True
+    return all(_distinct(channel) is not None for channel in weight)
+
+
+def _one_scale(weight: np.ndarray) -> np.ndarray | None:
+    """``[OC]`` where each channel has one absolute value."""
     flat = np.abs(weight.reshape(len(weight), -1))
-    alpha = flat.max(1)
-    if np.any(flat.min(1) < alpha * (1 - _TOLERANCE)):
+    alpha: np.ndarray = flat.max(1)
+    return None if np.any(flat.min(1) < alpha * (1 - _TOLERANCE)) else alpha
+
+
+def _one_plane(weight: np.ndarray) -> WeightPlanes | None:
+    alpha = _one_scale(weight)
+    if alpha is None:
         return None
     planes = np.where(weight > 0, 1, -1).astype(np.int8)
     return WeightPlanes(planes[None], alpha[None].astype(np.float32))

@@ -26,6 +26,7 @@ from abc_tvm.cli.tune import tune
 from abc_tvm.cli.verify import verify
 from abc_tvm.cli.zoo import zoo
 from abc_tvm.errors import UserError
+from abc_tvm.without_torch import import_tvm_without_torch
 
 EXIT_USER = 2
 EXIT_INTERNAL = 70
@@ -50,6 +51,7 @@ for command in COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    import_tvm_without_torch()
     given = list(sys.argv[1:] if arguments is None else arguments)
     code = run_command(given)
     try:

@@ -15,7 +15,7 @@ from onnx import checker, shape_inference
 from abc_tvm.errors import ModelError, UnsupportedError
 from abc_tvm.frontend.batch import settle_inputs
 from abc_tvm.frontend.dialects import to_standard
-from abc_tvm.frontend.onnx_file import check_onnx, load_onnx, one_line
+from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, one_line
 from abc_tvm.frontend.simplify import simplify
 
 if TYPE_CHECKING:
@@ -47,7 +47,16 @@ def standard_onnx(source: ModelSource) -> onnx.ModelProto:
         ModelError: The file or the model is invalid.
         UnsupportedError: Valid, but with operators that have no standard form.
     """
-    return _standard(source)[0]
+    label = _label(source)
+    if isinstance(source, onnx.ModelProto):
+        check_onnx(source, label)
+        model = source
+    else:
+        model = load_onnx(source)
+    standard = to_standard(model, label=label)
+    if model.functions or foreign_domains(model):  # else no operator is another one now
+        check_onnx(standard, label)
+    return standard
 
 
 def import_onnx(source: ModelSource, *, batch: int | None = None) -> tvm.IRModule:
@@ -66,7 +75,15 @@ def import_onnx(source: ModelSource, *, batch: int | None = None) -> tvm.IRModul
         ModelError: The file or the model is invalid, or ``batch`` contradicts it.
         UnsupportedError: Valid, but outside what can be imported; the message says what.
     """
-    standard, label = _standard(source)
+    return to_relax(simple_onnx(source, batch=batch), _label(source))
+
+
+def simple_onnx(source: ModelSource, *, batch: int | None = None) -> onnx.ModelProto:
+    """What :func:`import_onnx` gives to the importer: checked, standard and simplified.
+
+    Its arguments and errors.
+    """
+    standard, label = standard_onnx(source), _label(source)
     settle_inputs(standard, batch, label)
     try:
         simple = simplify(standard)
@@ -75,23 +92,15 @@ def import_onnx(source: ModelSource, *, batch: int | None = None) -> tvm.IRModul
         raise ModelError(
             f"{label}: invalid with the shapes of its inputs: {one_line(error)}"
         ) from error
-    return _from_onnx(simple, label)
+    return simple
 
 
-def _standard(source: ModelSource) -> tuple[onnx.ModelProto, str]:
-    if isinstance(source, onnx.ModelProto):
-        label = "model"
-        check_onnx(source, label)
-        model = source
-    else:
-        label = os.fspath(source)
-        model = load_onnx(source)
-    standard = to_standard(model, label=label)
-    check_onnx(standard, label)
-    return standard, label
+def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
+    """The Relax module of a model of :func:`simple_onnx`; ``label`` is what messages call it.
 
-
-def _from_onnx(model: onnx.ModelProto, label: str) -> tvm.IRModule:
+    Raises:
+        UnsupportedError: An operator has no import, in this form or at all.
+    """
     import tvm
     from tvm.relax.frontend.onnx import from_onnx
 
@@ -119,6 +128,10 @@ def _from_onnx(model: onnx.ModelProto, label: str) -> tvm.IRModule:
     }
     module["main"] = module["main"].with_attrs(io_names)
     return module
+
+
+def _label(source: ModelSource) -> str:
+    return "model" if isinstance(source, onnx.ModelProto) else os.fspath(source)
 
 
 def _failed_operator(printed: str, model: onnx.ModelProto) -> str:

@@ -44,13 +44,23 @@ class LocalRunner:
         self._jobs: list[Job] = []
 
     def __enter__(self) -> LocalRunner:
+        """Start the processes, which import TVM while this one goes on."""
         for child in self._children:
-            child.start()
+            if not child.started:
+                child.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for child in self._children:
             child.close()
+
+    def wait_until_ready(self) -> None:
+        """Until nothing of the start disturbs a measurement any more.
+
+        Raises ``DeviceError`` where a process does not start.
+        """
+        for child in self._children:
+            child.ready()
 
     def submit(self, job: Job) -> None:
         """See :class:`abc_tvm.tuning.runner.Runner`; at most ``slots`` jobs."""
@@ -101,8 +111,13 @@ class _Child:
         self._ready = False
         self.value: Any = None
 
+    @property
+    def started(self) -> bool:
+        """Whether there is a process, or was one that ended by itself."""
+        return self._helper is not None
+
     def start(self) -> None:
-        """Start the process, in the place of the last one; it imports TVM while we go on."""
+        """Start the process, in the place of the last one."""
         self.close()
         self._helper, self._ready = Helper(self._worker), False
         self._helper.begin(("ready", self._work), START_S)
@@ -143,6 +158,7 @@ class _Child:
         """End the process."""
         if self._helper is not None:
             self._helper.close()
+            self._helper = None
 
 
 def raise_user_error(refusal: Refusal) -> None:

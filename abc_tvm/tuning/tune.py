@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,18 +86,23 @@ def tuner(
         )
     if not device.runtime:
         raise TargetError(f"target {device.name}: TVM has no runtime for it to measure with")
-    network = Network(
-        model,
-        device,
-        batch=settings["batch"],
-        lowering=settings["lowering"],
-        allow_int8=settings.get("allow_int8"),
-        threads=int(settings["threads"]),
-        progress=progress,
-    )
-    rivals = contest(network)
     own = Path(folder) / folder_name(device)
-    with Database(own, tell) as database:
+    work = Work(own, device, int(settings["threads"]))
+    with ExitStack() as stack:
+        local = LocalRunner(work)
+        if address is None:
+            stack.enter_context(local)  # its processes start while the network is read
+        network = Network(
+            model,
+            device,
+            batch=settings["batch"],
+            lowering=settings["lowering"],
+            allow_int8=settings.get("allow_int8"),
+            threads=int(settings["threads"]),
+            progress=progress,
+        )
+        rivals = contest(network)
+        database = stack.enter_context(Database(own, tell))
         here = Manifest.here(device)
         if address is not None:
             here.machine = str(address)
@@ -107,13 +112,15 @@ def tuner(
         here.settings = dict(settings)
         here.write(own)
         budget = Budget(settings["trials"], settings["seconds"], seed=settings["seed"])
-        work = Work(own, device, int(settings["threads"]))
-        runner: Runner = LocalRunner(work)
-        if address is not None:
+        best: dict[peaks.Kind, float | None] = dict.fromkeys(peaks.KINDS)
+        runner: Runner = local
+        if address is None:
+            local.wait_until_ready()
+            best = peaks.measure(device)
+        else:
             runner = FleetRunner(
                 work, address, float(settings["rpc_timeout"]), tell, suspects=database.add_suspect
             )
-        best = peaks.measure(device) if address is None else dict.fromkeys(peaks.KINDS)
         yield NetworkTuner(network, rivals, device, database, budget, runner, best, watch)
 
 

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abc_tvm.reference import solve_alpha, weight_bases
-from abc_tvm.relay_passes.weight_planes import NotPlanes, WeightPlanes, decompose, factor
+from abc_tvm.relay_passes.weight_planes import (
+    NotPlanes,
+    WeightPlanes,
+    decompose,
+    factor,
+    has_planes,
+)
 
 SHAPE = (6, 3, 3, 8)
 
@@ -18,6 +24,7 @@ def rebuilt(found: WeightPlanes) -> np.ndarray:
 
 
 def assert_factored(weight: np.ndarray, M: int | None = None) -> WeightPlanes:
+    assert has_planes(weight)
     found = factor(weight)
     assert found.planes.dtype == np.int8 and set(np.unique(found.planes)) <= {-1, 1}
     assert found.planes.shape == (len(found.alpha), *weight.shape)
@@ -118,10 +125,21 @@ def test_decompose_gives_every_value_back(values: list[int]) -> None:
 def test_refuses_what_is_not_finite(bad: float) -> None:
     weight = planes(1)[0].astype(np.float32)
     weight[0, 0, 0, 0] = bad
+    assert not has_planes(weight)
     with pytest.raises(NotPlanes, match="NaN or infinity"):
         factor(weight)
 
 
 def test_refuses_float_weights() -> None:
+    weight = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    assert not has_planes(weight)
     with pytest.raises(NotPlanes, match="more than 16 values in one output channel"):
-        factor(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32))
+        factor(weight)
+
+
+def test_refuses_float_weights_in_one_channel() -> None:
+    weight = planes(1)[0].astype(np.float32)
+    weight[2] = np.random.default_rng(0).normal(size=SHAPE[1:])
+    assert not has_planes(weight)
+    with pytest.raises(NotPlanes, match="more than 16 values in one output channel"):
+        factor(weight)

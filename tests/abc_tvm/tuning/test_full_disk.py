@@ -44,6 +44,9 @@ class Instant:
     def __exit__(self, *_: object) -> None:
         return
 
+    def wait_until_ready(self) -> None:
+        return
+
     def submit(self, job: Job) -> None:
         self._jobs.append(job)
 

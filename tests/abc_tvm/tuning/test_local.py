@@ -134,6 +134,21 @@ def test_a_child_that_was_ended_between_two_jobs_is_replaced(work: Work, tasks: 
         assert measured(runner, candidate(tasks[0])).times
 
 
+def test_processes_start_once_and_again_after_the_end(work: Work, tasks: list[Task]) -> None:
+    runner = LocalRunner(work, children=2)
+    with runner:
+        runner.wait_until_ready()
+        first = [child.ready()._process.pid for child in runner._children]
+        with runner:
+            assert [child.ready()._process.pid for child in runner._children] == first
+            assert measured(runner, candidate(tasks[0])).times
+        with pytest.raises(DeviceError, match="was not entered"):
+            runner.wait_until_ready()
+        with runner:
+            assert measured(runner, candidate(tasks[0])).times
+    assert not any(Path(f"/proc/{pid}").exists() for pid in first)
+
+
 def test_what_no_candidate_survives_is_raised(work: Work, tasks: list[Task]) -> None:
     with LocalRunner(replace(work, threads=0)) as runner:
         runner.submit(candidate(tasks[0]))
