@@ -175,13 +175,14 @@ def build(module: Any, device: Device) -> Any:
     from tvm import relax
 
     from abc_tvm.relay_passes.shape_order import order_shape_functions
+    from abc_tvm.relay_passes.stack_buffers import lowering_of
 
     steps = tvm.transform.module_pass(
         lambda mod, _: order_shape_functions(relax.get_pipeline("default")(mod)), opt_level=0
     )
     target = device.tvm_target()
     with target, device_code_of(device):
-        return relax.build(module, target, relax_pipeline=steps)
+        return relax.build(module, target, relax_pipeline=steps, tir_pipeline=lowering_of(device))
 
 
 def device_code_of(device: Device) -> AbstractContextManager[None]:

@@ -19,6 +19,7 @@ from abc_tvm.compute.outputs import bit_output, float_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
 from abc_tvm.relay_passes.bit_layout import pack_planes, pack_weights
+from abc_tvm.relay_passes.stack_buffers import lowering_of
 from abc_tvm.schedules.codes import code_type
 from abc_tvm.schedules.tiles import choose_tile
 from abc_tvm.schedules.window import schedule_window
@@ -55,7 +56,7 @@ def _window(width: int, channels: int) -> tuple[Window, Blocking]:
 def _compile(
     func: Any, device: Device, values: list[np.ndarray], result: tuple[int, ...], dtype: str
 ) -> tuple[Timer, np.ndarray]:
-    module = tvm.compile(func, device.tvm_target()).jit()
+    module = tvm.compile(func, device.tvm_target(), tir_pipeline=lowering_of(device)).jit()
     tensors = [tvm.runtime.tensor(v) for v in (*values, np.zeros(result, dtype))]
     module["main"](*tensors)
 

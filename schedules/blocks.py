@@ -10,7 +10,7 @@ TASKS = 8
 """Tasks a core that a parallel loop is cut into, so that uneven cores end together."""
 
 STACK_BYTES = 1024
-"""TVM's limit (``runtime::kMaxStackAlloca``) for buffers on the stack."""
+"""TVM keeps smaller buffers on the stack (``runtime::kMaxStackAlloca``)."""
 
 
 def names(sch: s_tir.Schedule, func: str = "main") -> list[str]:
@@ -36,14 +36,14 @@ def parallel(
 ) -> int:
     """Fuse ``loops`` and run them in parallel. Returns how many loops remain (1 or 2).
 
-    ``scratch`` is the size in bytes of a task's largest buffer. Beyond ``STACK_BYTES`` TVM
+    ``scratch`` is the size in bytes of a task's largest buffer. From ``STACK_BYTES`` on TVM
     allocates it once a task, so the tasks are then made longer: ``tasks`` a core. A symbolic
     extent only adds tasks.
     """
     known = 1
     for loop in loops:
         known *= extent(sch, loop) or 1
-    per_task = known // (tasks * cores) if scratch > STACK_BYTES else 1
+    per_task = known // (tasks * cores) if scratch >= STACK_BYTES else 1
     while per_task > 1 and known % per_task:
         per_task -= 1
     fused = sch.fuse(*loops)

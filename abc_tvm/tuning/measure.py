@@ -124,11 +124,12 @@ def compiled(lowered: Lowered, device: Device) -> Any:
     """Machine code of a kernel, whose function is ``main``."""
     import tvm
 
+    from abc_tvm.relay_passes.stack_buffers import lowering_of
     from abc_tvm.stages import device_code_of
 
     func = lowered.func.with_attr("global_symbol", "main")
     with device_code_of(device):
-        return tvm.compile(func, device.tvm_target())
+        return tvm.compile(func, device.tvm_target(), tir_pipeline=lowering_of(device))
 
 
 def shapes(lowered: Lowered) -> list[tuple[int, ...]]:

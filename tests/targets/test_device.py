@@ -54,6 +54,7 @@ def test_a_shipped_device_is_complete(name: str) -> None:
     ("name", "wanted"),
     [
         ("zen4", {"avx512vpopcntdq", "avx512bw", "fma"}),
+        ("zen5", {"avx512vpopcntdq", "avx512vnni", "fma"}),
         ("icelake-server", {"avx512vpopcntdq", "avx512bw", "fma"}),
         ("skylake-avx512", {"avx512bw", "avx512vl", "fma"}),
         ("zen3", {"avx2", "fma", "popcnt"}),

@@ -102,6 +102,12 @@ def test_an_unknown_intel_processor_gets_the_costs_of_one(
     assert device.cost == load("sapphirerapids").cost
 
 
+def test_a_processor_with_a_target_gets_its_costs(tmp_path: Path, cpu: pytest.MonkeyPatch) -> None:
+    cpu.setattr(codegen, "llvm_get_system_cpu", lambda: "znver5")
+    device = native.detect(machine(tmp_path, f"{VPOPCNT} avx512_vnni"))
+    assert device.cost == load("zen5").cost != load("zen4").cost
+
+
 def test_the_caches_are_those_of_the_machine(tmp_path: Path, cpu: pytest.MonkeyPatch) -> None:
     caches = (
         ("1", "Data", "48K"),

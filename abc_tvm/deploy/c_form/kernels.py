@@ -14,13 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from abc_tvm.deploy.c_form.flatten import itemsize
 from abc_tvm.targets import Device
-
-STACK_BYTES = 1024
-"""TVM keeps smaller buffers on the stack, where most of them end up in registers."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,8 @@ def compile_kernels(kernels: Mapping[str, Any], device: Device, prefix: str) -> 
     import tvm
     from tvm import tirx
 
+    from abc_tvm.relay_passes.stack_buffers import stack_bytes
+
     target = device.tvm_target()
     # A function with a global symbol would get the packed calling convention.
     module = tvm.IRModule(
@@ -50,7 +46,7 @@ def compile_kernels(kernels: Mapping[str, Any], device: Device, prefix: str) -> 
     functions, workspaces = {}, {}
     for gvar, function in flat.functions_items():
         name = str(gvar.name_hint)
-        plain = _Plain(function)
+        plain = _Plain(function, stack_bytes(device))
         functions[gvar] = plain.function.with_attr("global_symbol", prefix + name)
         workspaces[name] = tuple(plain.workspaces)
     finish = tvm.transform.Sequential(
@@ -101,9 +97,10 @@ def _passes() -> Any:
 class _Plain:
     """A lowered PrimFunc with pointers for parameters and nothing that needs a runtime."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, stack: int) -> None:
         from tvm import tirx
 
+        self.stack = stack
         self.workspaces: list[int] = []
         self.pointers: list[Any] = []
         parameters = [self.pointer(p) for p in function.params]
@@ -125,40 +122,36 @@ class _Plain:
     def visit(self, stmt: Any) -> Any:
         from tvm import tirx
 
-        if isinstance(stmt, tirx.SeqStmt):
-            return tirx.SeqStmt([self.visit(part) for part in stmt.seq])
-        if isinstance(stmt, tirx.For):
-            serial = stmt.kind == tirx.ForKind.PARALLEL
+        from abc_tvm.relay_passes.statements import with_inner
+
+        if isinstance(stmt, tirx.AllocBuffer):
+            return self.allocation(stmt)
+        stmt = with_inner(stmt, self.visit)
+        if isinstance(stmt, tirx.For) and stmt.kind == tirx.ForKind.PARALLEL:
             return tirx.For(
                 stmt.loop_var,
                 stmt.min,
                 stmt.extent,
-                tirx.ForKind.SERIAL if serial else stmt.kind,
-                self.visit(stmt.body),
+                tirx.ForKind.SERIAL,
+                stmt.body,
                 stmt.thread_binding,
                 stmt.annotations,
                 stmt.step,
             )
-        if isinstance(stmt, tirx.AttrStmt):
-            return tirx.AttrStmt(stmt.node, stmt.attr_key, stmt.value, self.visit(stmt.body))
-        if isinstance(stmt, tirx.IfThenElse):
-            other = None if stmt.else_case is None else self.visit(stmt.else_case)
-            return tirx.IfThenElse(stmt.condition, self.visit(stmt.then_case), other)
-        if isinstance(stmt, tirx.While):
-            return tirx.While(stmt.condition, self.visit(stmt.body))
-        if isinstance(stmt, tirx.AllocBuffer):
-            return self.allocation(stmt)
         return stmt
 
     def allocation(self, stmt: Any) -> Any:
         """A large buffer as a pointer of the caller's; small ones stay on the stack."""
         from tvm import tirx
 
-        kind = stmt.buffer.ty
-        elements = int(np.prod([int(extent) for extent in kind.shape], dtype=np.int64))
-        size = elements * itemsize(kind.dtype)
-        if size < STACK_BYTES:
-            return stmt
+        from abc_tvm.relay_passes.stack_buffers import TVM_BYTES, keep_on_stack
+        from abc_tvm.relay_passes.statements import buffer_bytes
+
+        size = buffer_bytes(stmt.buffer)
+        if size is None:
+            raise TypeError(f"{stmt.buffer.name} has no fixed size")
+        if size < max(TVM_BYTES, self.stack + 1):
+            return keep_on_stack(stmt, self.stack)
         pointer = self.pointer(stmt.buffer, "_workspace")
         self.workspaces.append(size)
         self.pointers.append(pointer)
