@@ -17,7 +17,7 @@ from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
 from abc_tvm.targets import Device
 
 from . import blocks, neon
-from .choice import Choice
+from .choice import Choice, Order
 from .generic import schedule_any
 from .intrinsics import INSTRUCTIONS
 from .lanes import schedule_lanes
@@ -26,7 +26,7 @@ from .neon.instructions32 import TABLE
 from .neon.steps import Core, schedule_steps
 from .neon.tiles import choose_bits, choose_dots, choose_floats
 from .pools import default_pool, schedule_pool
-from .tiles import Kind, choose_tile
+from .tiles import Kind, choose_order, choose_tile, work_of
 from .window import schedule_window
 from .x86 import family
 from .x86.dot import instruction
@@ -41,20 +41,24 @@ class Kernels:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self._order: Order = "weights"
 
     def tile(
         self, window: Window, blocking: Blocking, pairs: int, kind: Kind, bases: int = 1
     ) -> Tile:
         """Register tile of a convolution; ``pairs`` of planes (1 for floats and bytes).
 
-        ``bases`` of the planes are weights'.
+        ``bases`` of the planes are weights'. The :meth:`window` that follows is this convolution's.
         """
         counted = neon.family(self.device)
+        self._order = "weights"
         if kind == "bits" and counted is not None:
             return choose_bits(counted, window, blocking, pairs)
         if counted in neon.STEPS:
             choose = choose_dots if kind == "bytes" else choose_floats
             return choose(window, blocking, in_order=self.device.in_order)
+        work = work_of(self.device, window, blocking, pairs, kind=kind, bases=bases)
+        self._order = choose_order(work)
         return choose_tile(self.device, window, blocking, pairs, kind=kind, bases=bases)
 
     def counts(
@@ -114,6 +118,7 @@ class Kernels:
 
     def window(self, func: Any, tile: Tile, choice: Choice | None = None) -> Any:
         """Schedule a fused convolution; ``choice`` is the rest of a tuning record."""
+        choice = choice or Choice(tile, order=self._order)
         sch = s_tir.Schedule(func)
         if "acc" not in blocks.names(sch):  # nothing depends on the convolution
             return schedule_any(func)

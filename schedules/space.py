@@ -21,10 +21,10 @@ from abc_tvm.targets import Device
 
 from . import neon
 from .blocks import TASKS
-from .choice import COUNTS, CUTS, ORDERS, TAPS, Choice, Count
+from .choice import COUNTS, CUTS, ORDERS, TAPS, Choice, Count, Order
 from .neon.tiles import ranked_bits, ranked_dots, ranked_floats
 from .pools import COLUMNS, PARTS, default_pool
-from .tiles import POOLS, SUMS, Kind, Work, candidates, work_of
+from .tiles import POOLS, SUMS, Kind, Work, candidates, choose_order, work_of
 from .x86 import LOOKUP, family
 
 LOOKUP_ISAS = LOOKUP | {"avx512-vpopcnt"}
@@ -60,7 +60,7 @@ class Space:
             return default_pool(self.window, self.blocking, self.pairs, self.kind)
         if self.kind == "lanes":
             return Choice()
-        return Choice(self.ranked[0], self._count())
+        return Choice(self.ranked[0], self._count(), order=self._order())
 
     def first(self, count: int) -> Sequence[Choice]:
         """What to measure first: the best tiles by rank."""
@@ -68,6 +68,9 @@ class Space:
 
     def _count(self) -> Count:
         return family(self.device) if self.kind == "bits" else "popcount"
+
+    def _order(self) -> Order:
+        return "weights" if neon.family(self.device) is not None else choose_order(self.work)
 
     def tiles(self) -> list[Tile]:
         """Tiles, the best by the rule first."""
@@ -130,7 +133,8 @@ class Space:
             found["taps"] = TAPS
             found["unroll"] = UNROLL
         if self.kind in SUMS and self.blocking.blocks > 1:
-            found["order"] = ORDERS
+            order = self._order()
+            found["order"] = (order, *(other for other in ORDERS if other != order))
         if self.threads > 1:
             usual = self.default().cut
             cuts = CUTS if self.kind in POOLS else CUTS[:2]

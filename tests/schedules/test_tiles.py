@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.schedules.tiles import Kind, budget, choose_tile, waste
+from abc_tvm.schedules.space import Space
+from abc_tvm.schedules.tiles import Kind, budget, choose_order, choose_tile, waste, work_of
 from abc_tvm.schedules.x86 import family
 from abc_tvm.targets import load
 
@@ -71,3 +73,34 @@ def test_family_follows_the_popcount_instruction() -> None:
         "zen3": "nibble",
         "x86-64": "popcount",
     }
+
+
+@pytest.mark.parametrize(
+    ("channels", "more", "order"),
+    [
+        ((256, 1024), {}, "pixels"),
+        ((64, 256), {}, "pixels"),
+        ((1024, 256), {}, "weights"),  # much to count for an output
+        ((64, 256), {"pairs": 9}, "weights"),
+        ((256, 128), {}, "weights"),  # outputs lie together
+        ((512, 16384), {}, "weights"),  # 1 MB of weights, read again for each row
+        ((256, 1024), {"groups": 4}, "weights"),
+        ((256, 1024), {"height": 1}, "weights"),
+        ((256, 1024), {"name": "haswell"}, "weights"),
+        ((256, 1024), {"kind": "float"}, "weights"),
+    ],
+)
+def test_rows_of_pixels_go_first_where_outputs_are_many_and_quick(
+    channels: tuple[int, int], more: dict[str, Any], order: str
+) -> None:
+    inputs, outputs = channels
+    machine, kind = load(more.get("name", "zen5")), more.get("kind", "bits")
+    groups, height = more.get("groups", 1), more.get("height", 14)
+    window = Window(1, height, 14, inputs, outputs, groups=groups)
+    blocking = Blocking(outputs, groups)
+    work = work_of(machine, window, blocking, more.get("pairs", 1), kind=kind)
+    assert choose_order(work) == order
+    space = Space(machine, window, blocking, more.get("pairs", 1), kind)
+    assert space.default().order == order
+    if space.knobs.get("order"):
+        assert space.knobs["order"][0] == order
