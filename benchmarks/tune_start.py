@@ -50,7 +50,7 @@ def _first(model: Path, records: Path) -> float:
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while not any(file.stat().st_size for file in records.glob(RECORDS)):
-            if process.poll():
+            if process.poll() is not None:
                 raise UserError(f"tune: {process.communicate()[1].decode().strip()}")
             time.sleep(0.01)
         seconds = time.perf_counter() - start

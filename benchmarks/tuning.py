@@ -1,12 +1,14 @@
 """What tuning finds that the default rule misses, and which search finds it sooner.
 
-    python benchmarks/tuning.py [held-out] [network] [--trials N] [--json OUT]
+    python benchmarks/tuning.py [held-out] [network] [shipped] [order] [--trials N] [--json OUT]
 
 ``held-out``: layers of shapes that the rule was not fitted to, on this machine and on its AVX2
 half. Both searches (hill-climbing by rank, and the learned cost model) get the same number of
 trials and share measurements, so that an equal choice has an equal time; then the best of both and
 the default are timed in turns. ``network``: tunes ABC ResNet-18 (3, 3), and times the network
-compiled with records beside the one without, in turns. One thread.
+compiled with records beside the one without, in turns. ``shipped``: whole networks with the records
+that ship and without any, in turns. ``order``: layers of ABC ResNet-50 (1, 1) whose default is rows
+of pixels first, beside the same with blocks of weights first. One thread.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ import abc_tvm
 from abc_tvm import peaks, stages, zoo
 from abc_tvm.api import assemble
 from abc_tvm.artifact import Artifact
-from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.choice import ORDERS, Choice
 from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device, load
 from abc_tvm.timing import take_turns
@@ -47,6 +50,7 @@ from abc_tvm.tuning.task import tasks_of
 from abc_tvm.tuning.tuner import ROUNDS
 
 TURNS = 16
+SHIPPED = (("resnet18", 1, 1), ("resnet18", 3, 3), ("resnet50", 1, 1), ("resnet50", 3, 3))
 RESULTS = Path(__file__).parent / "results" / "tuning.json"
 Propose = Callable[[Space, Mapping[Choice, float]], Choice | None]
 
@@ -191,6 +195,46 @@ def resnet(device: Device, trials: int, console: Console) -> dict[str, Any]:
     }
 
 
+def shipped(device: Device, console: Console) -> list[dict[str, Any]]:
+    """Networks with the records that ship and without any, in turns."""
+    rows = []
+    x = np.random.default_rng(0).standard_normal((1, 3, 224, 224), np.float32)
+    for name, m, n in SHIPPED:
+        model = zoo.build(name, m, n, batch=1)
+        made = {"default": without_records(model, device), "tuned": abc_tvm.compile(model, device)}
+        sessions = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for kind, artifact in made.items():
+                path = Path(folder, f"{kind}.so")
+                artifact.save(path)
+                sessions[kind] = abc_tvm.load(path, threads=1)
+        times = take_turns(
+            {kind: lambda s=s: s.run({"input": x}) for kind, s in sessions.items()}, repeat=30
+        )
+        row: dict[str, Any] = {"network": f"{name} ({m},{n})"}
+        for kind, taken in times.items():
+            row |= {f"{kind}_ms": taken.min_ms, f"{kind}_median_ms": taken.median_ms}
+        rows.append(row)
+        console.print(f"{row['network']}: {row['default_ms']:.2f} ms, tuned {row['tuned_ms']:.2f}")
+    return rows
+
+
+def orders(device: Device, console: Console) -> list[dict[str, Any]]:
+    """Layers whose default order is rows of pixels, beside the same with weights first."""
+    rows = []
+    for task in tasks_of(zoo.build("resnet50", 1, 1, batch=1), device):
+        if task.workload.layer.kind != "bits" or task.default.order != "pixels":
+            continue
+        bench = Bench(task, device)
+        both = [bench.build(replace(task.default, order=order)) for order in ORDERS]
+        times = [typical(taken) * 1e6 for taken in in_turns(both, TURNS)]
+        rows.append(
+            {"layer": task.name, **{f"{o}_us": t for o, t in zip(ORDERS, times, strict=True)}}
+        )
+        console.print(f"{task.name}: {times[0]:.1f} us weights first, {times[1]:.1f} pixels first")
+    return rows
+
+
 def without_records(model: Any, device: Device) -> Artifact:
     """Compiled with default schedules: not even records that ship."""
     context = stages.make_context(device, "auto")
@@ -251,6 +295,10 @@ def main() -> None:
     if "network" in arguments.what:
         facts["resnet18_3_3"] = resnet(load("native"), arguments.trials, console)
         show_network(facts["resnet18_3_3"], console)
+    if "shipped" in arguments.what:
+        facts["shipped"] = shipped(load("native"), console)
+    if "order" in arguments.what:
+        facts["order"] = orders(load("native"), console)
     arguments.json.write_text(json.dumps(facts, indent=1) + "\n")
 
 

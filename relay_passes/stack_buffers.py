@@ -17,19 +17,17 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from abc_tvm.schedules.blocks import STACK_BYTES
 from abc_tvm.targets import Device
 
 from .statements import buffer_bytes, with_inner
-
-TVM_BYTES = 1024
-"""What TVM keeps on the stack is smaller (``runtime::kMaxStackAlloca``)."""
 
 _KEEP = "disable_lower_builtin"
 """Annotation with which LowerTVMBuiltin leaves an allocation to LLVM."""
 
 
 def stack_bytes(device: Device) -> int:
-    """The largest buffer that stays on the stack; below ``TVM_BYTES``: those that TVM keeps."""
+    """The largest buffer that stays on the stack; below ``STACK_BYTES``: those that TVM keeps."""
     if device.gpu is not None:
         return 0
     return device.vector_registers * device.vector_bits // 8 * 3 // 4
@@ -38,7 +36,7 @@ def stack_bytes(device: Device) -> int:
 def lowering_of(device: Device) -> str:
     """The name of TVM's lowering with this pass in it, for ``tir_pipeline=``."""
     size = stack_bytes(device)
-    if size < TVM_BYTES:
+    if size < STACK_BYTES:
         return "default"
     name = f"abc_tvm.stack_{size}"
     tirx.register_tir_pipeline(name, partial(_lowering, size))
@@ -46,10 +44,10 @@ def lowering_of(device: Device) -> str:
 
 
 def keep_on_stack(stmt: Any, size: int) -> Any:
-    """``stmt`` with its allocations of ``TVM_BYTES`` to ``size`` bytes left to LLVM."""
+    """``stmt`` with its allocations of ``STACK_BYTES`` to ``size`` bytes left to LLVM."""
     if isinstance(stmt, tirx.AllocBuffer):
         taken = buffer_bytes(stmt.buffer)
-        if taken is not None and TVM_BYTES <= taken <= size:
+        if taken is not None and STACK_BYTES <= taken <= size:
             return tirx.AllocBuffer(stmt.buffer, {_KEEP: tirx.IntImm("bool", 1)})
         return stmt
     return with_inner(stmt, lambda inner: keep_on_stack(inner, size))

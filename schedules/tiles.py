@@ -141,8 +141,9 @@ def choose_order(work: Work) -> Order:
     A block of weights that stays while all pixels pass writes its part of each pixel far from the
     last one. Rows of pixels outside write whole pixels, and read the weights again for each row.
     That pays where an output is made quickly (1x1 convolutions to many channels, counted by
-    AVX-512), and the weights come from the second cache at worst: in ABC ResNet-50 (1, 1) up to 1.6
-    times on AMD Zen 5, never under 0.97, and most of what tuning chose on Intel Emerald Rapids.
+    AVX-512), and the weights come from the second cache at worst: in ABC ResNet-50 (1, 1) 0.98 to
+    1.22 times on AMD Zen 5 (``benchmarks/tuning.py order``), and most of what tuning chose on Intel
+    Emerald Rapids.
     """
     window, blocks = work.window, work.blocking.blocks
     products = window.taps * window.group_in * work.pairs

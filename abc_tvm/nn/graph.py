@@ -51,7 +51,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
     """
     try:
         return fx.GraphModule(model, _Tracer().trace(model), type(model).__name__)
-    except Exception as error:
+    except Exception as error:  # anything: tracing runs the forward, which is the user's code
         raise UnsupportedError(
             f"{type(model).__name__}: torch.fx cannot trace its forward ({error}); rewrite it "
             "without control flow on tensors, or build the network from abc_tvm.nn layers"

@@ -38,6 +38,7 @@ def both(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> None:
     assert list(found) == list(wanted)
     for name, array in wanted.items():
         assert found[name].shape == array.shape
+        # Two libraries add the products of a float32 convolution in different orders.
         np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5)
 
 

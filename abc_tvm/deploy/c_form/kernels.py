@@ -144,13 +144,14 @@ class _Plain:
         """A large buffer as a pointer of the caller's; small ones stay on the stack."""
         from tvm import tirx
 
-        from abc_tvm.relay_passes.stack_buffers import TVM_BYTES, keep_on_stack
+        from abc_tvm.relay_passes.stack_buffers import keep_on_stack
         from abc_tvm.relay_passes.statements import buffer_bytes
+        from abc_tvm.schedules.blocks import STACK_BYTES
 
         size = buffer_bytes(stmt.buffer)
         if size is None:
             raise TypeError(f"{stmt.buffer.name} has no fixed size")
-        if size < max(TVM_BYTES, self.stack + 1):
+        if size < STACK_BYTES or size <= self.stack:
             return keep_on_stack(stmt, self.stack)
         pointer = self.pointer(stmt.buffer, "_workspace")
         self.workspaces.append(size)

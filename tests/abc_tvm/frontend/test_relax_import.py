@@ -143,6 +143,7 @@ def test_qonnx_networks_equal_the_qonnx_package(bits: str) -> None:
     for image in images:
         feed = {reference.graph.input[0].name: image}
         (expected,) = execute_onnx(reference, feed).values()
+        # The first layer adds 784 float32 products, each library in an order of its own.
         np.testing.assert_allclose(runs_in_onnxruntime(standard, image), expected, atol=1e-5)
 
 

@@ -73,6 +73,7 @@ def test_activation_bases_are_the_papers(N: int) -> None:
     planes = reference.activation_bases(R.numpy(), v.numpy())
     wanted = (beta.numpy().reshape(-1, 1) * planes).sum(0)
     for found in (activation_bases(R, v, beta), combine(R, v, beta)):
+        # Up to five float32 terms in another order: four roundings each, of sums near 1.
         np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=2.0**-22)
     # Training and evaluation are the same function, to the last bit.
     assert torch.equal(activation_bases(R, v, beta), combine(R, v, beta))
@@ -96,6 +97,7 @@ def test_the_gradient_of_the_activation_is_the_clips() -> None:
         (beta.grad, (A * g).sum(1)),
     ):
         assert found is not None
+        # Gradients of v and beta are float32 sums over all of R, in another order.
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     assert 0 < int(window.sum()) < window.numel()
 

@@ -60,7 +60,8 @@ def test_planes_are_the_papers_steps(count: int) -> None:
     if count == 1:
         assert v.tolist() == [0.5]
     else:
-        np.testing.assert_allclose(0.5 - v, np.linspace(-1, 1, count), atol=1e-6)
+        # v is float32 below 2: half a unit in the last place.
+        np.testing.assert_allclose(0.5 - v, np.linspace(-1, 1, count), rtol=0, atol=2.0**-24)
     expected = activation_bases(g.input.value, v)
     np.testing.assert_array_equal([plane.value for plane in bits.planes], expected)
 
