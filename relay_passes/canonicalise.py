@@ -29,6 +29,8 @@ from .rewrite import (
     const,
     constant,
     drop_dead,
+    dtype_of,
+    exact,
     hint,
     op_name,
     operands,
@@ -130,8 +132,8 @@ class _Walk(LayoutOps):
                 call = getattr(relax.op, name)(*call.args[1].fields)
         folded = self.folded(name, call)
         if folded is not None:
-            return Placed(const(folded))
-        if name in ("nn.prelu", "nn.leakyrelu"):
+            return Placed(exact(folded.astype(dtype_of(var))))
+        if name in ("nn.prelu", "nn.leakyrelu") and dtype_of(call.args[0]) == "float32":
             slope = self.slope(name, call)
             if slope is not None:
                 return self.prelu(self.get(call.args[0]), slope)
@@ -220,7 +222,7 @@ class _Walk(LayoutOps):
         if kind == "plain":
             return self.to.plain(value)
         if array is not None:
-            return const(place_constant(array, kind, like))
+            return exact(place_constant(array, kind, like))
         if kind == "dense":
             if len(shape_of(self_plain := value.expr)) < 2:
                 return self_plain
@@ -258,7 +260,7 @@ class _Walk(LayoutOps):
                     continue
                 array = array_of(a.expr)
                 full = array.reshape((1,) * (rank - array.ndim) + array.shape)
-                one.append(Placed(const(full.take(i if full.shape[axis] > 1 else 0, axis))))
+                one.append(Placed(exact(full.take(i if full.shape[axis] > 1 else 0, axis))))
             out.append(self.pointwise(name, call, one))
         return Stacked(tuple(v for v in out if isinstance(v, Placed)), axis, rank)
 

@@ -68,8 +68,14 @@ def dtype_of(expr: Any) -> str:
 
 
 def const(array: np.ndarray) -> Any:
-    """A constant expression."""
+    """A constant expression, of 32 bits where ``array`` has 64."""
     return relax.const(np.ascontiguousarray(array))
+
+
+def exact(array: np.ndarray) -> Any:
+    """A constant expression of the type and rank of ``array``."""
+    data = np.ascontiguousarray(array).reshape(np.shape(array))
+    return relax.const(data, str(data.dtype))
 
 
 def uses(func: relax.Function) -> dict[Any, list[tuple[relax.Var, Any]]]:

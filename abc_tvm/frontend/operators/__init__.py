@@ -16,13 +16,15 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import functions
+from abc_tvm.frontend.operators import elementwise, functions, indexing
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
+    **elementwise.REWRITES,
     **functions.REWRITES,
+    **indexing.REWRITES,
 }
 
 _ROUNDS = 8
