@@ -141,7 +141,7 @@ def fold_constants(model: onnx.ModelProto) -> bool:
         plain = node.op_type in FOLDABLE and not node.domain and len(node.output) == 1
         if known and plain and node.output[0] not in outputs:
             inputs = {name: value(name) for name in node.input if name}
-            result = _evaluate(node, inputs, opset)
+            result = evaluate(node, inputs, opset)
         if result is None:
             kept.append(node)
         else:
@@ -158,7 +158,8 @@ def fold_constants(model: onnx.ModelProto) -> bool:
     return True
 
 
-def _evaluate(node: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> Array | None:
+def evaluate(node: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> Array | None:
+    """The value of a node of one output, or None if it cannot be evaluated or would be large."""
     operands = [inputs.get(name) for name in node.input]
     try:
         if _elements(node, operands) > MAX_FOLDED_ELEMENTS:

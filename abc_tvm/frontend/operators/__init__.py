@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import elementwise, functions, indexing
+from abc_tvm.frontend.operators import elementwise, functions, indexing, quantized, reductions
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
@@ -25,6 +25,8 @@ REWRITES: dict[str, Rewrite] = {
     **elementwise.REWRITES,
     **functions.REWRITES,
     **indexing.REWRITES,
+    **quantized.REWRITES,
+    **reductions.REWRITES,
 }
 
 _ROUNDS = 8
