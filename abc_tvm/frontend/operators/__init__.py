@@ -16,13 +16,14 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import functions
+from abc_tvm.frontend.operators import functions, pooling
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
     **functions.REWRITES,
+    **pooling.REWRITES,
 }
 
 _ROUNDS = 8
