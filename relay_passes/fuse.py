@@ -112,7 +112,10 @@ def _joins(name: str | None, var: Any, value: Any) -> bool:
     if row is None or row.te is None or not hasattr(var.ty, "shape"):
         return False
     tensors = [var, *list(value.args)]
-    return len(shape_of(var)) == 4 and all(dtype_of(t) == "float32" for t in tensors)
+    images = [t for t in tensors if constant(t) is None]
+    return all(len(shape_of(t)) == 4 for t in images) and all(
+        dtype_of(t) == "float32" for t in tensors
+    )
 
 
 def _image(var: Any, value: Any) -> tuple[Any, ...]:

@@ -17,7 +17,6 @@ that differ over positions, or whose channels do not share their levels. Such a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +39,7 @@ from .rewrite import (
     shape_of,
     substitute,
 )
-from .step_function import NotAStep, StepFunction, find_steps
+from .step_function import Chain, NotAStep, StepFunction, find_steps
 
 MOVES = ("permute_dims", "reshape")
 
@@ -259,34 +258,33 @@ def to_float(call: Any) -> Any:
     )
 
 
-def evaluator(
-    chain: list[tuple[Any, Any]], root: Any, data: Any
-) -> Callable[[pointwise.Bounds], pointwise.Bounds]:
+def evaluator(chain: list[tuple[Any, Any]], root: Any, data: Any) -> Chain:
     """What runs element-wise bindings on bounds ``[P, C]`` of ``root``.
 
     It raises :class:`NotAStep` where a binding is not the same at every pixel of every image.
     """
-    constants: dict[Any, pointwise.Bounds] = {}
+    constants: dict[Any, np.ndarray] = {}
     inner = {root, *(var for var, _ in chain)}
     steps = []
     for var, call in chain:
         name = str(op_name(call))
         for arg in call.args:
             if arg not in inner and arg not in constants:
-                constants[arg] = (_same_everywhere(array_of(arg)),) * 2
+                constants[arg] = _same_everywhere(array_of(arg))
         row = pointwise.TABLE[name]
         steps.append((var, list(call.args), row.bounds, pointwise.attributes(name, call)))
 
-    def evaluate(x: pointwise.Bounds) -> pointwise.Bounds:
+    def evaluate(x: pointwise.Bounds, constants: dict[Any, np.ndarray]) -> pointwise.Bounds:
         shape = (1, 1, *x[0].shape)
-        values = {**constants, root: (x[0].reshape(shape), x[1].reshape(shape))}
+        values: dict[Any, pointwise.Bounds] = {name: (v, v) for name, v in constants.items()}
+        values |= {root: (x[0].reshape(shape), x[1].reshape(shape))}
         with np.errstate(all="ignore"):
             for var, args, bounds, attributes in steps:
                 values[var] = bounds(*(values[arg] for arg in args), **attributes)
         low, high = (np.broadcast_to(v, shape).reshape(x[0].shape) for v in values[data])
         return low, high
 
-    return evaluate
+    return Chain(evaluate, constants)
 
 
 def _same_everywhere(array: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def simple_onnx(source: ModelSource, *, batch: int | None = None) -> onnx.ModelP
     standard, label = standard_onnx(source), _label(source)
     settle_inputs(standard, batch, label)
     try:
-        simple = simplify(standard)
+        simple = simplify(standard, label)
         checker.check_model(simple, full_check=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         raise ModelError(
