@@ -19,11 +19,16 @@ import sys
 import time
 from pathlib import Path
 
-from . import graph_task
+from . import artifacts, corrupt, graph_task, records
 from .findings import Summary
 from .workers import SECONDS, Make, outcomes
 
-KINDS: dict[str, Make] = {"graphs": graph_task.make}
+KINDS: dict[str, Make] = {
+    "graphs": graph_task.make,
+    "corrupt": corrupt.make,
+    "artifacts": artifacts.make,
+    "records": records.make,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -24,7 +24,11 @@ MOST_BLUR = 1.5e-5
 QONNX = "qonnx.custom_op.general"
 MOST_ELEMENTS = 20_000
 MOST_SIZE = 1e9
-_ROUNDS_INSIDE = frozenset("QuantizeLinear DynamicQuantizeLinear Mod Resize Upsample".split())
+_ROUNDS_INSIDE = frozenset(
+    ["QuantizeLinear", "DynamicQuantizeLinear", "Mod", "Resize", "Upsample", "LpNormalization"]
+    + ["InstanceNormalization", "LayerNormalization", "GroupNormalization", "LRN"]
+)
+"""Operators with a step or a difference inside: their inputs are moved by some rounding too."""
 _HALF = 2e-3
 """As ``ROUNDING``, for float16."""
 

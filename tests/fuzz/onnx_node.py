@@ -16,26 +16,16 @@ from .values import Array
 IR_VERSION = 10
 
 SELECTING = frozenset(
-    """
-    Abs And ArgMax ArgMin Cast Ceil Clip Compress Concat ConstantOfShape DepthToSpace Dropout Equal
-    Expand EyeLike Flatten Floor Gather GatherElements GatherND GlobalMaxPool Greater GreaterOrEqual
-    Identity IsInf IsNaN Less LessOrEqual Max MaxPool Min Neg Not OneHot Or Pad ReduceMax ReduceMin
-    Relu Reshape Round Shape Sign Size Slice SpaceToDepth Split Squeeze Tile TopK Transpose Trilu
-    Unsqueeze Where Xor
-    """.split()
+    ["Abs", "And", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Compress", "Concat", "ConstantOfShape", "DepthToSpace", "Dropout", "Equal", "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "GlobalMaxPool", "Greater", "GreaterOrEqual", "Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Max", "MaxPool", "Min", "Neg", "Not", "OneHot", "Or", "Pad", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Round", "Shape", "Sign", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"]
 )
 """Operators that round nothing: each result is one of the operands, or follows from a comparison."""
 
 ARITHMETIC = frozenset(
-    """
-    Add AveragePool BatchNormalization CumSum DequantizeLinear Div GlobalAveragePool HardSigmoid
-    LeakyRelu Mean Mod Mul PRelu QuantizeLinear ReduceL1 ReduceMean ReduceSum ReduceSumSquare Resize
-    Sub Sum ThresholdedRelu Upsample HardSwish
-    """.split()
+    ["Add", "AveragePool", "BatchNormalization", "CumSum", "DequantizeLinear", "Div", "GlobalAveragePool", "HardSigmoid", "LeakyRelu", "Mean", "Mod", "Mul", "PRelu", "QuantizeLinear", "ReduceL1", "ReduceMean", "ReduceSum", "ReduceSumSquare", "Resize", "Sub", "Sum", "ThresholdedRelu", "Upsample", "HardSwish"]
 )
 """Operators that are exact on multiples of a power of two, where their result is one as well."""
 
-CONTRACTIONS = frozenset("Conv ConvTranspose Gemm MatMul Einsum".split())
+CONTRACTIONS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"])
 """Sums of products: exact as above; what another order of summation may change is their size."""
 
 _ERRORS = tuple(

@@ -15,7 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from .case import Case
-from .judge import Outcome
+from .judge import Outcome, difference, reference
 from .onnx_node import RejectedError, execute, session
 from .values import Array
 
@@ -29,6 +29,8 @@ def reduce(case: Case, judge: Judge, seconds: float = SECONDS) -> Case:
     until = time.monotonic() + seconds
 
     def fails(smaller: Case) -> bool:
+        if first.kind == "wrong" and not _is_stable(smaller):
+            return False
         found = judge(smaller)
         return found.kind == first.kind and (found.kind == "wrong" or found.cause == first.cause)
 
@@ -43,6 +45,21 @@ def reduce(case: Case, judge: Judge, seconds: float = SECONDS) -> Case:
                 smallest, progress = smaller, True
                 break
     return smallest
+
+
+def _is_stable(case: Case) -> bool:
+    """Whether onnxruntime's own results bear a little rounding of the inputs."""
+    if case.exact:
+        return True
+    moved = {
+        name: a * (1 + 1e-6 * np.sign(a)).astype(a.dtype) if a.dtype.kind == "f" else a
+        for name, a in case.inputs.items()
+    }
+    try:
+        right, again = reference(case.standard, case.inputs), reference(case.standard, moved)
+    except RejectedError:
+        return False
+    return not any(difference(again[n], a, False) for n, a in right.items())
 
 
 def _smaller(case: Case) -> Iterator[Case]:

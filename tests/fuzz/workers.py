@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from .judge import Outcome
@@ -137,5 +139,10 @@ def _work(pipe: Connection, make: Make, arguments: tuple[Any, ...]) -> None:
             number = pipe.recv()
         except EOFError:
             os._exit(0)
-        outcome = task(number)
+        try:
+            outcome = task(number)
+        except Exception as error:  # noqa: BLE001  a fault of the fuzzer, to be seen as one
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            outcome = Outcome("error", f"the fuzzer: {type(error).__name__} at {where}", str(error))
         pipe.send((outcome.kind, outcome.cause, outcome.detail))
