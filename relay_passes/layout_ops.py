@@ -47,7 +47,7 @@ class LayoutOps(ABC):
         data = self.to.nhwc(self.real(self.get(call.args[0])))
         pad = [int(p) for p in call.attrs.padding]
         return Placed(
-            self.to.op(
+            self.to.layer(
                 relax.op.nn.conv2d(
                     data,
                     const(weight.transpose(TO_NHWC)),
@@ -80,7 +80,7 @@ class LayoutOps(ABC):
             kernel = weight.T.reshape(features, 1, 1, -1)
             data = self.to.dense(value)
         conv = relax.op.nn.conv2d(data, const(kernel), data_layout="NHWC", kernel_layout="OHWI")
-        return Placed(self.to.op(conv, self.name("dense")), "dense")
+        return Placed(self.to.layer(conv, self.name("dense")), "dense")
 
     def name(self, kind: str) -> str:
         names = self.conv_names if kind == "conv" else self.dense_names
