@@ -86,7 +86,9 @@ class LayoutOps(ABC):
         names = self.conv_names if kind == "conv" else self.dense_names
         i = self.counts[kind]
         self.counts[kind] += 1
-        return names[i] if i < len(names) else f"{kind}_{i}"
+        name = names[i] if i < len(names) else f"{kind}_{i}"
+        # A variable called so would take the function's name away.
+        return "main_" if name == "main" else name
 
     def on_nn_batch_norm(self, var: Any, call: Any) -> Value | None:
         stats = [constant(self.get(a).expr) for a in call.args[1:]]  # type: ignore[union-attr]

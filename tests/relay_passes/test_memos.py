@@ -130,9 +130,10 @@ def test_weights_are_compared_not_hashed():
 def test_layers_keep_their_names(name):
     """Names that passes use themselves, and names that these would become."""
     net = Net(IMAGE)
+    kept = "main_" if name == "main" else name  # the function has that name
     first = reader(net, net.op("Sign", "input"), 1, out=32)
     model = net.model(reader(net, net.op("Sign", first), 2))
     context = Context(targets.load(DEVICE), "bitserial")
     order = pipeline.passes(context, [name, "other"])
     pipeline.run(import_onnx(model), order[: [n for n, _ in order].index("lower") + 1])
-    assert [layer.name for layer in context.layers.values()] == [name, "other"]
+    assert [layer.name for layer in context.layers.values()] == [kept, "other"]
