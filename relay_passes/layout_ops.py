@@ -48,7 +48,7 @@ class LayoutOps(ABC):
         data = self.to.nhwc(self.real(self.get(call.args[0])))
         pad = [int(p) for p in call.attrs.padding]
         return Placed(
-            self.to.op(
+            self.to.layer(
                 relax.op.nn.conv2d(
                     data,
                     const(weight.transpose(TO_NHWC)),
@@ -82,13 +82,15 @@ class LayoutOps(ABC):
             kernel = weight.T.reshape(features, 1, 1, -1)
             data = self.to.dense(value)
         conv = relax.op.nn.conv2d(data, const(kernel), data_layout="NHWC", kernel_layout="OHWI")
-        return Placed(self.to.op(conv, name), "dense")
+        return Placed(self.to.layer(conv, name), "dense")
 
     def name(self, kind: str) -> str:
         names = self.conv_names if kind == "conv" else self.dense_names
         i = self.counts[kind]
         self.counts[kind] += 1
-        return names[i] if i < len(names) else f"{kind}_{i}"
+        name = names[i] if i < len(names) else f"{kind}_{i}"
+        # A variable called so would take the function's name away.
+        return "main_" if name == "main" else name
 
     def on_nn_batch_norm(self, var: Any, call: Any) -> Value | None:
         stats = [constant(self.get(a).expr) for a in call.args[1:]]  # type: ignore[union-attr]
