@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
+from pathlib import Path
 
 
 def tasks() -> set[str]:
     """Their ids."""
-    return set(os.listdir("/proc/self/task"))
+    return {task.name for task in Path("/proc/self/task").iterdir()}
 
 
 def new_tasks(before: set[str], most: int = 0, seconds: float = 20.0) -> int:
