@@ -67,10 +67,10 @@ __all__ = [
 IMAGES = 4
 """Images of a random check, where the model leaves the batch open."""
 
-ROUNDS = 8
+ROUNDS = 200
 """Most random inputs of a small network, one after the other."""
 
-ENOUGH = 1 << 19
+ENOUGH = 1 << 20
 """Values that a random check compares at least, if ``ROUNDS`` inputs have so many."""
 
 NOTHING = "nothing is binarized: every layer is compiled in float, and compared all the same"
@@ -187,7 +187,9 @@ def verify(
     artifact = assemble(imported, context, lowered, tell)
     items = bit_inputs(encoded, canonical) if BEFORE_KERNELS in names else []
     points = find_points(encoded, items, imported.simple, standard)
-    reference = OnnxEngine(with_outputs(standard, points.tensors), optimise=False)
+    reference = OnnxEngine(
+        with_outputs(standard, [*points.tensors, *points.weights]), optimise=False
+    )
     instrumented: _Instrumented | None = None
     session = _load(artifact)
     tallies: list[Tally] = []

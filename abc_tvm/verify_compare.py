@@ -113,7 +113,7 @@ def compare_round(
     if off and not tally.report.rounded:
         low = {name: found[name].copy() for name in off}
         high = {name: found[name].copy() for name in off}
-        for run in Rounding(model, fed).runs():
+        for run in Rounding(model, fed, {n: one.wanted[n] for n in points.weights}).runs():
             for name in left:
                 low[name] = np.fmin(low[name], run[name])
                 high[name] = np.fmax(high[name], run[name])

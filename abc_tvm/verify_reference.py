@@ -70,7 +70,8 @@ def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProt
     result = onnx.ModelProto()
     result.CopyFrom(model)
     present = {value.name for value in result.graph.output}
-    result.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present)
+    new = (name for name in dict.fromkeys(names) if name not in present)
+    result.graph.output.extend(onnx.ValueInfoProto(name=name) for name in new)
     return result
 
 
@@ -101,11 +102,14 @@ class Rounding:
     Args:
         model: Of :func:`continued`.
         arrays: Its inputs, whose values tell which sums are exact.
+        constants: Values of weights that it computes.
         seed: Of the moves.
     """
 
-    def __init__(self, model: onnx.ModelProto, arrays: Arrays, seed: int = 0) -> None:
-        self._arrays = dict(arrays)
+    def __init__(
+        self, model: onnx.ModelProto, arrays: Arrays, constants: Arrays, seed: int = 0
+    ) -> None:
+        self._arrays, self._constants = dict(arrays), constants
         self._noise: dict[str, np.ndarray] = {}
         self._rng = np.random.default_rng(seed)
         self._engine = OnnxEngine(self._moved(model), optimise=False)
@@ -126,10 +130,10 @@ class Rounding:
         result = onnx.ModelProto()
         result.CopyFrom(model)
         graph = result.graph
-        constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-        for node in graph.node:
-            if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-                constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        constants = {
+            **self._constants,
+            **{t.name: numpy_helper.to_array(t) for t in graph.initializer},
+        }
         exact = Exact(self._arrays, constants, _kinds(model))
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:

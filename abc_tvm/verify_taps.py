@@ -210,12 +210,14 @@ class Points:
     """All points of a network.
 
     ``tensors`` are ONNX tensors that a convolution or dense layer reads; ``loose`` those that are
-    not yet at a point: bases of layers that the graph spells out.
+    not yet at a point: bases of layers that the graph spells out. ``weights`` are those
+    that the graph computes.
     """
 
     points: list[Point]
     tensors: list[str]
     loose: list[str]
+    weights: list[str]
 
     def settle(self, wanted: dict[str, Array]) -> None:
         """Leave out layers in float whose input takes many values, as onnxruntime has it."""
@@ -255,4 +257,11 @@ def find_points(
             point.tensors.append(tensor)
     taken = {name for point in points for name in point.tensors}
     tensors = list(dict.fromkeys(name for name in data.values() if name))
-    return Points(points, tensors, [name for name in tensors if name not in taken])
+    loose = [name for name in tensors if name not in taken]
+    return Points(points, tensors, loose, _computed_weights(standard))
+
+
+def _computed_weights(model: onnx.ModelProto) -> list[str]:
+    made = {name for node in model.graph.node for name in node.output}
+    found = (n.input[1] for n in model.graph.node if n.op_type in ("Conv", *DENSE))
+    return [name for name in dict.fromkeys(found) if name in made]
