@@ -9,7 +9,23 @@ from .onnx_node import RejectedError
 from .values import Value
 
 UNARY_ROUNDING = tuple(
-    ["Sigmoid", "Tanh", "Exp", "Sqrt", "Erf", "Softplus", "Softsign", "Sin", "Cos", "Atan", "Reciprocal", "Log", "Sinh", "Cosh", "Asinh"]
+    [
+        "Sigmoid",
+        "Tanh",
+        "Exp",
+        "Sqrt",
+        "Erf",
+        "Softplus",
+        "Softsign",
+        "Sin",
+        "Cos",
+        "Atan",
+        "Reciprocal",
+        "Log",
+        "Sinh",
+        "Cosh",
+        "Asinh",
+    ]
 )
 UNARY_SELECTING = tuple(["Relu", "Abs", "Neg", "Floor", "Ceil", "Round", "Sign", "Identity"])
 COMPARISONS = tuple(["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"])
