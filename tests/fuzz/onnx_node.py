@@ -74,7 +74,7 @@ SELECTING = frozenset(
         "Xor",
     ]
 )
-"""Operators that round nothing: each result is one of the operands, or follows from a comparison."""
+"""Operators that round nothing: a result is one of the operands, or follows from a comparison."""
 
 ARITHMETIC = frozenset(
     [
