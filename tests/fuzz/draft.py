@@ -201,7 +201,10 @@ class Draft:
         sizes = [_size(a) for a in results]
         if op_type in CONTRACTIONS or op_type in ARITHMETIC:
             # What is summed, not what is left of it, says how much is rounded.
-            large = runner.run([_absolute(a) for a in arrays])
+            absolute = [_absolute(a) for a in arrays]
+            large = runner.run(absolute)
+            if op_type == "Sub":
+                large = [np.asarray(absolute[0] + absolute[1])]  # type: ignore[operator]
             sizes = [np.maximum(s, _size(a)) for s, a in zip(sizes, large, strict=True)]
         made = []
         batched = any(v.batched for v in present)
