@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,7 +88,10 @@ def test_sums_of_small_multiples_are_exact() -> None:
 
 def _chain(*operators: str, shape: tuple[int, ...] = (2, 6, 5, 5)) -> Case:
     names = ["x", *(f"t{n}" for n in range(len(operators)))]
-    nodes = [helper.make_node(op, [a], [b]) for op, a, b in zip(operators, names, names[1:])]
+    nodes = [
+        helper.make_node(op, [a], [b])
+        for op, a, b in zip(operators, names, names[1:], strict=False)
+    ]
     ends = [
         helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in (names[0], names[-1])
     ]
@@ -100,7 +104,7 @@ def _chain(*operators: str, shape: tuple[int, ...] = (2, 6, 5, 5)) -> Case:
 def test_the_reducer_leaves_the_two_nodes_that_fail_together() -> None:
     def judge_of_a_pair(case: Case) -> Outcome:
         kinds = [node.op_type for node in case.model.graph.node]
-        bad = any(pair == ("Relu", "Tanh") for pair in zip(kinds, kinds[1:], strict=False))
+        bad = any(pair == ("Relu", "Tanh") for pair in itertools.pairwise(kinds))
         return Outcome("wrong", "values") if bad else Outcome("right")
 
     case = _chain("Abs", "Sigmoid", "Relu", "Tanh", "Neg", "Floor")
