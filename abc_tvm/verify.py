@@ -22,7 +22,6 @@ itself without them: 0.08, and 3 of 4.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from abc_tvm.artifact import Artifact
 from abc_tvm.onnx_engine import OnnxEngine, random_inputs
 from abc_tvm.report import Report
 from abc_tvm.runtime import load
+from abc_tvm.scratch import scratch
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
 from abc_tvm.verify_bits import LayerBits, bit_inputs, compare, float_form, forced_form
@@ -223,7 +223,7 @@ def _judge(
 
 
 def _run_artifact(artifact: Artifact, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with scratch() as folder:
         path = Path(folder, "network.so")
         artifact.save(path)
         return load(path).run(arrays)

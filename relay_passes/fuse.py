@@ -98,6 +98,8 @@ def _groups(func: Any) -> list[Group]:
 
 def _is_anchor(call: Any) -> bool:
     name = op_name(call)
+    if name in ("nn.conv2d", "nn.max_pool2d") and dtype_of(call.args[0]) != "float32":
+        return False
     if name == "nn.conv2d":
         return str(call.attrs.data_layout) == "NHWC" and constant(call.args[1]) is not None
     if name == "nn.max_pool2d":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from abc_tvm.runtime.inputs import (
 from abc_tvm.runtime.machine import check_machine
 from abc_tvm.runtime.staging import Staged, Staging
 from abc_tvm.runtime.threads import default_threads, use_threads
+from abc_tvm.scratch import scratch
 
 GRAPHS = 8
 """How many combinations of input shapes a session on a GPU keeps buffers and a CUDA graph for."""
@@ -218,7 +218,7 @@ def _own_name(file: Path) -> Iterator[str]:
 
     A file that was written anew under its name would otherwise be what it was before.
     """
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with scratch() as folder:
         link = Path(folder, file.name)
         link.symlink_to(file.resolve())
         yield str(link)

@@ -16,11 +16,15 @@ from collections.abc import Callable
 
 import onnx
 
+from abc_tvm.frontend.operators import functions, pooling
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
-REWRITES: dict[str, Rewrite] = {}
+REWRITES: dict[str, Rewrite] = {
+    **functions.REWRITES,
+    **pooling.REWRITES,
+}
 
 _ROUNDS = 8
 """More than any operator needs: a rewrite that makes another operator's node is one round."""
@@ -60,6 +64,7 @@ def rewrite_operators(model: onnx.ModelProto, label: str = "model") -> bool:
             changed = True
             del graph.node[:]
             graph.node.extend(nodes)
+        made -= edit.settled
         todo = {n.output[0] for n in graph.node if _has_rule(n) and n.output[0] in made}
     return changed
 
