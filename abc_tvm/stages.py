@@ -57,6 +57,8 @@ class Imported:
     module: Any
     conv_names: list[str] | None
     dense_names: list[str] | None
+    simple: onnx.ModelProto | None = None
+    """What the importer was given."""
 
     def passes(self, context: Context) -> list[tuple[str, Pass]]:
         """The pipeline for this network, in order; ``lowering="float"`` recognises nothing."""
@@ -80,7 +82,7 @@ def import_model(model: Model, batch: int | None = None) -> Imported:
     label = "model" if isinstance(source, onnx.ModelProto) else os.fspath(source)
     simple = frontend.simple_onnx(source, batch=batch)
     module = frontend.to_relax(simple, label)
-    return Imported(label, module, *layer_names(simple, module))
+    return Imported(label, module, *layer_names(simple, module), simple)
 
 
 def checked_source(model: object) -> Source:

@@ -264,7 +264,12 @@ def _rewired(module: Any, inputs: dict[Any, Any], outputs: list[Any]) -> Any:
             fields = [substitute(v, env) for v in (*results, *outputs)]
             result = builder.emit_output(relax.Tuple(fields))
         builder.emit_func_output(result)
-    return drop_dead(builder.get())
+    out = builder.get()
+    # Operators without a Relax form of their own are private functions beside main.
+    for gvar, other in module.functions_items():
+        if gvar.name_hint != "main":
+            out.update_func(gvar, other)
+    return drop_dead(out)
 
 
 def _results(func: Any) -> list[Any]:

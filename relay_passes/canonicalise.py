@@ -174,13 +174,15 @@ class _Walk(LayoutOps):
             return self.pointwise_stacked(name, call, args, stacked)
         placed = [a for a in args if isinstance(a, Placed)]
         kinds = {a.kind for a in placed if constant(a.expr) is None}
-        rank = max(len(shape_of(a.expr)) for a in placed if constant(a.expr) is None)
+        rank = max(_graph_rank(a) for a in placed)
         kind = "plain"
-        if "nhwc" in kinds:
+        if rank == 4 and "nhwc" in kinds:
             kind = "nhwc"
+        elif rank != 2:
+            pass
         elif len(kinds) == 1 and kinds <= {"flat_chw", "flat_hwc"}:
             kind = kinds.pop()
-        elif kinds - {"plain"} or (rank == 2 and self.batched(placed)):
+        elif kinds - {"plain"} or self.batched(placed):
             kind = "dense"
         like = next((shape_of(a.expr) for a in placed if a.kind == kind), ())
         operands = [self.operand(a, kind, like) for a in placed]
@@ -224,8 +226,10 @@ class _Walk(LayoutOps):
                 return self_plain
             return self.to.dense(value)
         if kind == "nhwc":
+            if value.kind != "nhwc":
+                value = Placed(self.to.plain(value))
             dims = shape_of(value.expr)
-            if value.kind == "plain" and len(dims) < 4:
+            if len(dims) < 4:
                 wide = relax.op.reshape(value.expr, (1,) * (4 - len(dims)) + dims)
                 value = Placed(self.to.op(wide))
             return self.to.nhwc(value)
@@ -286,6 +290,13 @@ def _wanted_nhwc(func: Any) -> set[Any]:
 
 
 _PASSING = (*_KEEPING, "call_tir", "nn.batch_norm", "nn.prelu", "nn.leakyrelu", None)
+
+
+def _graph_rank(value: Placed) -> int:
+    """Number of dimensions that the tensor has in the graph, whatever its layout here."""
+    if value.kind == "plain":
+        return len(shape_of(value.expr))
+    return 4 if value.kind == "nhwc" else 2
 
 
 def _rank(expr: Any) -> int:

@@ -337,7 +337,8 @@ def _emit(builder: Any, form: Form, joint: Joint, env: dict[Any, Any]) -> Any:
             data_layout="NHWC",
             kernel_layout="OHWI",
         )
-        conv = builder.emit(conv, form.name if number == 0 else f"{form.name}_{number}")
+        # No name of the graph's own ends so: BlockBuilder would rename one of the two.
+        conv = builder.emit(conv, form.name if number == 0 else f"{form.name}+{number}")
         total = conv if total is None else builder.emit(relax.op.add(total, conv))
     if np.any(form.bias):
         bias = form.bias.astype(np.float32).reshape(1, 1, 1, -1)

@@ -41,6 +41,7 @@ class LayoutOps(ABC):
         """Emit an element-wise operator."""
 
     def on_nn_conv2d(self, var: Any, call: Any) -> Value | None:
+        name = self.name("conv")  # names go by the order of all convolutions
         weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
         if weight is None or str(call.attrs.data_layout) != "NCHW":
             return None
@@ -58,12 +59,13 @@ class LayoutOps(ABC):
                     data_layout="NHWC",
                     kernel_layout="OHWI",
                 ),
-                self.name("conv"),
+                name,
             ),
             "nhwc",
         )
 
     def on_matmul(self, var: Any, call: Any) -> Value | None:
+        name = self.name("dense")
         value = self.real(self.get(call.args[0]))
         weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
         if weight is None or weight.ndim != 2 or len(shape_of(call.args[0])) != 2:
@@ -80,7 +82,7 @@ class LayoutOps(ABC):
             kernel = weight.T.reshape(features, 1, 1, -1)
             data = self.to.dense(value)
         conv = relax.op.nn.conv2d(data, const(kernel), data_layout="NHWC", kernel_layout="OHWI")
-        return Placed(self.to.op(conv, self.name("dense")), "dense")
+        return Placed(self.to.op(conv, name), "dense")
 
     def name(self, kind: str) -> str:
         names = self.conv_names if kind == "conv" else self.dense_names

@@ -68,8 +68,10 @@ def dtype_of(expr: Any) -> str:
 
 
 def const(array: np.ndarray) -> Any:
-    """A constant expression."""
-    return relax.const(np.ascontiguousarray(array))
+    """A constant expression of the array's own shape and type."""
+    # ``ascontiguousarray`` would make one dimension of none, ``const`` alone 32 bits of 64.
+    whole = np.asarray(array, order="C")
+    return relax.const(whole, str(whole.dtype))
 
 
 def uses(func: relax.Function) -> dict[Any, list[tuple[relax.Var, Any]]]:

@@ -157,16 +157,25 @@ def _check_opset(model: onnx.ModelProto, label: str) -> None:
     version = opset_of(model)
     if version == 0:
         raise ModelError(f"{label}: imports no version of the standard operator set (ai.onnx)")
-    if version < MIN_OPSET:
-        raise UnsupportedError(
-            f"{label}: opset {version} is older than {MIN_OPSET}, the oldest supported; convert "
-            "it with onnx.version_converter.convert_version or export again"
-        )
+    if version < MIN_OPSET and not all(
+        onnx.defs.has(node.op_type, version, "")
+        for node in all_nodes(model.graph)
+        if node.domain in STANDARD_DOMAINS
+    ):
+        raise UnsupportedError(too_old(label, version))
     if version > newest:
         raise UnsupportedError(
             f"{label}: opset {version} is newer than {newest}, the newest that the installed "
             f"onnx {onnx.__version__} knows; upgrade onnx or export with an older opset"
         )
+
+
+def too_old(label: str, version: int) -> str:
+    """What is said of a model whose opset cannot be raised to the oldest supported."""
+    return (
+        f"{label}: opset {version} is older than {MIN_OPSET}, the oldest supported; convert "
+        "it with onnx.version_converter.convert_version or export again"
+    )
 
 
 def _check_tensors(model: onnx.ModelProto, label: str) -> None:

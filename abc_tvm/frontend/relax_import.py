@@ -15,6 +15,8 @@ from onnx import checker, shape_inference
 from abc_tvm.errors import ModelError, UnsupportedError
 from abc_tvm.frontend.batch import settle_inputs
 from abc_tvm.frontend.dialects import to_standard
+from abc_tvm.frontend.element_types import check_types
+from abc_tvm.frontend.old_opset import raise_old_opset
 from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, one_line
 from abc_tvm.frontend.simplify import simplify
 
@@ -56,7 +58,7 @@ def standard_onnx(source: ModelSource) -> onnx.ModelProto:
     standard = to_standard(model, label=label)
     if model.functions or foreign_domains(model):  # else no operator is another one now
         check_onnx(standard, label)
-    return standard
+    return raise_old_opset(standard, label)
 
 
 def import_onnx(source: ModelSource, *, batch: int | None = None) -> tvm.IRModule:
@@ -86,12 +88,13 @@ def simple_onnx(source: ModelSource, *, batch: int | None = None) -> onnx.ModelP
     standard, label = standard_onnx(source), _label(source)
     settle_inputs(standard, batch, label)
     try:
-        simple = simplify(standard)
+        simple = simplify(standard, label)
         checker.check_model(simple, full_check=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         raise ModelError(
             f"{label}: invalid with the shapes of its inputs: {one_line(error)}"
         ) from error
+    check_types(simple, label)
     return simple
 
 
