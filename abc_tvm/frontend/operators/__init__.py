@@ -16,12 +16,16 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import pooling
+from abc_tvm.frontend.operators import convolution, pooling, resize
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
-REWRITES: dict[str, Rewrite] = {**pooling.REWRITES}
+REWRITES: dict[str, Rewrite] = {
+    **convolution.REWRITES,
+    **pooling.REWRITES,
+    **resize.REWRITES,
+}
 
 _ROUNDS = 8
 """More than any operator needs: a rewrite that makes another operator's node is one round."""
