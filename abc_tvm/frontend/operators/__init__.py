@@ -16,13 +16,14 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import convolution, pooling, resize
+from abc_tvm.frontend.operators import convolution, padding, pooling, resize
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
     **convolution.REWRITES,
+    **padding.REWRITES,
     **pooling.REWRITES,
     **resize.REWRITES,
 }

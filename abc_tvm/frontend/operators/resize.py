@@ -119,8 +119,8 @@ def _axes(
     if scales is not None and scales.size:
         axes = _scaled(edit, node, scales, which)
     else:
-        assert sizes is not None
-        axes = _sized(edit, node, sizes, which, attrs.get("keep_aspect_ratio_policy", "stretch"))
+        policy = attrs.get("keep_aspect_ratio_policy", "stretch")
+        axes = _sized(edit, node, np.asarray(sizes), which, policy)
     if roi is None:
         return axes
     bounds = roi.reshape(2, -1)

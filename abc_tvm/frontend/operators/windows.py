@@ -88,6 +88,8 @@ def windows(
         raise edit.invalid(node, f"needs {len(size)} values in kernel_shape, strides and dilations")
     if min((*kernel, *strides, *dilations), default=1) < 1:
         raise edit.invalid(node, "has a kernel, stride or dilation below 1")
+    if pool and min(pads, default=0) < 0:
+        raise edit.invalid(node, "has padding below 0; give 0 or more")
     if pool and auto_pad in SAME and any(d > 1 < k for d, k in zip(dilations, kernel, strict=True)):
         raise edit.refuse(
             node,
