@@ -22,7 +22,18 @@ from tvm import relax
 
 from . import weight_planes
 from .ops import conv_window
-from .rewrite import bindings, const, constant, emit, hint, op_name, rebuild, shape_of, uses
+from .rewrite import (
+    bindings,
+    const,
+    constant,
+    dtype_of,
+    emit,
+    hint,
+    op_name,
+    rebuild,
+    shape_of,
+    uses,
+)
 
 
 @dataclass(frozen=True)
@@ -207,10 +218,12 @@ def _form(
     var: Any, value: Any, forms: dict[Any, Form], defined: dict[Any, Any], weights: _Weights
 ) -> Form | None:
     name = op_name(value)
+    if name not in ("nn.conv2d", "add", "subtract", "multiply", "divide", "negative"):
+        return None
+    if dtype_of(var) != "float32":
+        return None
     if name == "nn.conv2d":
         return _convolution(var, value, defined, weights)
-    if name not in ("add", "subtract", "multiply", "divide", "negative"):
-        return None
     args = list(value.args)
     if name == "negative":
         return forms[args[0]].scaled(np.array(-1.0)) if args[0] in forms else None

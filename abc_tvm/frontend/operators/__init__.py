@@ -16,14 +16,17 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import functions, pooling
+from abc_tvm.frontend.operators import convolution, functions, padding, pooling, resize
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
     **functions.REWRITES,
+    **convolution.REWRITES,
+    **padding.REWRITES,
     **pooling.REWRITES,
+    **resize.REWRITES,
 }
 
 _ROUNDS = 8
