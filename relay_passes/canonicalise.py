@@ -30,6 +30,7 @@ from .rewrite import (
     const,
     constant,
     drop_dead,
+    dtype_of,
     hint,
     op_name,
     operands,
@@ -131,8 +132,8 @@ class _Walk(LayoutOps):
                 call = getattr(relax.op, name)(*call.args[1].fields)
         folded = self.folded(name, call)
         if folded is not None:
-            return Placed(const(folded))
-        if name in ("nn.prelu", "nn.leakyrelu"):
+            return Placed(const(folded.astype(dtype_of(var))))
+        if name in ("nn.prelu", "nn.leakyrelu") and dtype_of(call.args[0]) == "float32":
             slope = self.slope(name, call)
             if slope is not None:
                 return self.prelu(self.get(call.args[0]), slope)
