@@ -16,7 +16,7 @@ from tvm import relax
 from abc_tvm.compute.geometry import pair
 
 from .layout import TO_NCHW, TO_NHWC, Layout, Placed, Stacked, Value, flattened, is_flatten
-from .rewrite import const, constant, dtype_of, exact, hint, op_name, shape_of
+from .rewrite import const, constant, dtype_of, hint, op_name, shape_of
 
 
 class LayoutOps(ABC):
