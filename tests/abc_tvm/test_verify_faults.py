@@ -156,9 +156,7 @@ IMPORT_FAULTS: dict[str, Any] = {
 }
 
 
-def with_import_fault(
-    patch: pytest.MonkeyPatch, change: Callable[[onnx.ModelProto], None]
-) -> None:
+def with_import_fault(patch: pytest.MonkeyPatch, change: Callable[[onnx.ModelProto], None]) -> None:
     right = frontend.to_relax
 
     def wrong(model: onnx.ModelProto, label: str) -> Any:
