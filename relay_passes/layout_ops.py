@@ -16,7 +16,7 @@ from tvm import relax
 from abc_tvm.compute.geometry import pair
 
 from .layout import TO_NCHW, TO_NHWC, Layout, Placed, Stacked, Value, flattened, is_flatten
-from .rewrite import const, constant, dtype_of, exact, hint, op_name, shape_of
+from .rewrite import const, constant, dtype_of, hint, op_name, shape_of
 
 
 class LayoutOps(ABC):
@@ -41,16 +41,17 @@ class LayoutOps(ABC):
         """Emit an element-wise operator."""
 
     def on_nn_conv2d(self, var: Any, call: Any) -> Value | None:
+        name = self.name("conv")  # names go by the order of all convolutions
         weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
         if weight is None or str(call.attrs.data_layout) != "NCHW" or not _is_float32(call):
             return None
         data = self.to.nhwc(self.real(self.get(call.args[0])))
         pad = [int(p) for p in call.attrs.padding]
         return Placed(
-            self.to.op(
+            self.to.layer(
                 relax.op.nn.conv2d(
                     data,
-                    exact(weight.transpose(TO_NHWC)),
+                    const(weight.transpose(TO_NHWC)),
                     strides=pair(call.attrs.strides),
                     padding=tuple(pad),
                     dilation=pair(call.attrs.dilation),
@@ -58,12 +59,13 @@ class LayoutOps(ABC):
                     data_layout="NHWC",
                     kernel_layout="OHWI",
                 ),
-                self.name("conv"),
+                name,
             ),
             "nhwc",
         )
 
     def on_matmul(self, var: Any, call: Any) -> Value | None:
+        name = self.name("dense")
         value = self.real(self.get(call.args[0]))
         weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
         if weight is None or weight.ndim != 2 or len(shape_of(call.args[0])) != 2:
@@ -81,14 +83,16 @@ class LayoutOps(ABC):
         else:
             kernel = weight.T.reshape(features, 1, 1, -1)
             data = self.to.dense(value)
-        conv = relax.op.nn.conv2d(data, exact(kernel), data_layout="NHWC", kernel_layout="OHWI")
-        return Placed(self.to.op(conv, self.name("dense")), "dense")
+        conv = relax.op.nn.conv2d(data, const(kernel), data_layout="NHWC", kernel_layout="OHWI")
+        return Placed(self.to.layer(conv, name), "dense")
 
     def name(self, kind: str) -> str:
         names = self.conv_names if kind == "conv" else self.dense_names
         i = self.counts[kind]
         self.counts[kind] += 1
-        return names[i] if i < len(names) else f"{kind}_{i}"
+        name = names[i] if i < len(names) else f"{kind}_{i}"
+        # A variable called so would take the function's name away.
+        return "main_" if name == "main" else name
 
     def on_nn_batch_norm(self, var: Any, call: Any) -> Value | None:
         stats = [constant(self.get(a).expr) for a in call.args[1:]]  # type: ignore[union-attr]

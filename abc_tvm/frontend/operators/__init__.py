@@ -16,7 +16,17 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import elementwise, functions, indexing, quantized, reductions
+from abc_tvm.frontend.operators import (
+    convolution,
+    elementwise,
+    functions,
+    indexing,
+    padding,
+    pooling,
+    quantized,
+    reductions,
+    resize,
+)
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
@@ -27,6 +37,10 @@ REWRITES: dict[str, Rewrite] = {
     **indexing.REWRITES,
     **quantized.REWRITES,
     **reductions.REWRITES,
+    **convolution.REWRITES,
+    **padding.REWRITES,
+    **pooling.REWRITES,
+    **resize.REWRITES,
 }
 
 _ROUNDS = 8
