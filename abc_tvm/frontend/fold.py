@@ -166,7 +166,7 @@ def evaluate(
     node: onnx.NodeProto,
     inputs: dict[str, Array],
     opset: int,
-    most: int = MAX_FOLDED_ELEMENTS,
+    most: int = 1 << 20,
 ) -> Array | None:
     """The value of a node of one output; None where it has none, or more than ``most`` elements."""
     operands = [inputs.get(name) for name in node.input]
