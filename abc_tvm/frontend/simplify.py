@@ -17,6 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 from abc_tvm.frontend.cast_like import settle_casts
+from abc_tvm.frontend.finite import check_finite
 from abc_tvm.frontend.fold import fold_constants
 from abc_tvm.frontend.graph_edit import (
     attributes,
@@ -44,6 +45,7 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
 
     Raises:
         UnsupportedError: A form of an operator that is not supported.
+        ModelError: A stored tensor holds NaN, or infinity where it is no bound.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -52,6 +54,9 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     settle_casts(result)
     remove_straight_through(result)
     _settle_constants(result)
+    _drop_dead_nodes(result)
+    drop_unused_initializers(result)
+    check_finite(result, label)  # before rewrites store infinities of their own
     rewritten = rewrite_operators(result, label)
     if widen_halves(result, label) or rewritten:
         _settle_constants(result)

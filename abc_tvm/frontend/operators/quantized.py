@@ -92,6 +92,8 @@ def _requantize(edit: Rewriter, node: onnx.NodeProto, total: str, scale: str, ze
 
 def saturate(edit: Rewriter, node: onnx.NodeProto, real: str, zero: str, kind: int) -> None:
     """Round float32 to the nearest even, add the zero point, and saturate to an integer type."""
+    if edit.opset < 11:
+        raise edit.refuse(node, "is supported from opset 11 on; export the model again")
     whole = edit.op(node, "Round", real)
     if zero:
         whole = edit.op(node, "Add", whole, edit.op(node, "Cast", zero, to=TensorProto.FLOAT))
