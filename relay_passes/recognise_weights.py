@@ -50,6 +50,9 @@ class RecogniseWeights:
             float_weight_bytes=weight.nbytes,
         )
         self.context.layers[name] = layer
+        if name in self.context.refused:
+            layer.reason = self.context.refused[name]
+            return None
         try:
             found = weight_planes.factor(weight)
         except weight_planes.NotPlanes as error:

@@ -40,6 +40,11 @@ class OnnxLayer:
     bias: np.ndarray | None
 
     @property
+    def stored(self) -> str:
+        """Name of the tensor that its weights are stored in."""
+        return str(self.node.input[1])
+
+    @property
     def data(self) -> str:
         return str(self.node.input[0])
 
@@ -123,9 +128,7 @@ class Joined:
         return np.asarray(total.transpose(0, 3, 1, 2))
 
 
-def joined(
-    graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]
-) -> dict[str, Joined]:
+def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) -> dict[str, Joined]:
     """By the name of the layer that took them in: the layers that were joined.
 
     ``layers`` are all of the graph, ``present`` the names that the compiled module still has.
@@ -161,8 +164,10 @@ def _behind(graph: OnnxGraph, layers: dict[str, OnnxLayer]) -> dict[str, set[str
                 behind[output] = {made[output]}
         if node.op_type not in LINEAR:
             continue
+        if not any(n in behind for n in node.input):
+            continue
         variable = [n for n in node.input if n and graph.constant(n) is None]
-        if not variable or any(n not in behind for n in variable):
+        if any(n not in behind for n in variable):
             continue
         if node.op_type in ("Mul", "Div") and (len(variable) > 1 or node.input[0] not in behind):
             if len(variable) > 1 or node.op_type == "Div":
