@@ -24,7 +24,7 @@ Attributes = dict[str, Any]
 Operator = Callable[[Arrays, Attributes], Any]
 
 
-class NotChecked(Exception):  # noqa: N818  (no error: the reason why there is no opinion)
+class NotChecked(Exception):
     """Something that the checker does not know; the message says what."""
 
 

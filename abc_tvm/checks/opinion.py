@@ -19,7 +19,7 @@ from abc_tvm.checks.codes import Disagrees, Reading, reading_of
 from abc_tvm.checks.integers import sums_of
 from abc_tvm.checks.layouts import NCHW, SAME, Lying, flat, kernel_of
 from abc_tvm.checks.onnx_graph import OnnxGraph
-from abc_tvm.checks.onnx_layers import Joined, OnnxLayer, joined, layer_of
+from abc_tvm.checks.onnx_layers import Joined, OnnxLayer, joined, layer_of, moved_from
 from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.relax_graph import FLOAT, ON_BYTES, RelaxGraph, RelaxLayer, dimensions
 from abc_tvm.checks.steps import Atoms, Case, check_steps
@@ -196,7 +196,7 @@ class _Checker:
             return [(one.weight, [Part(1.0, one.data, None)])]
         if owner not in self.terms:
             channels = int(layer.call.attrs["in_channels"])
-            self.terms[owner] = _clusters(self.sums[owner], channels)
+            self.terms[owner] = _clusters(self.graph, self.sums[owner], channels)
         return self.terms[owner]
 
     def _check(self, item: _Layer) -> None:
@@ -340,18 +340,20 @@ def _ways(weight: np.ndarray, kernel: tuple[int, int]) -> list[str]:
     return ["flat_chw", "flat_hwc"]
 
 
-def _clusters(form: Joined, channels: int) -> list[Term]:
+def _clusters(graph: OnnxGraph, form: Joined, channels: int) -> list[Term]:
     """Weights that are multiples of one another, with the tensors that they read."""
     read: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     stored: dict[str, np.ndarray] = {}
+    same: dict[Any, str] = {}  # one transposition may be written twice
     for coefficient, layer in zip(form.coefficients, form.layers, strict=True):
         weight, pieces = layer.weight, 1
         if not layer.dense and weight.shape[1] > channels and weight.shape[1] % channels == 0:
             pieces = weight.shape[1] // channels
+        data = same.setdefault(moved_from(graph, layer.data), layer.data)
         for i in range(pieces):
             name = f"{layer.stored} {i}"
             stored[name] = weight[:, i * channels : (i + 1) * channels] if pieces > 1 else weight
-            scales = read.setdefault((layer.data, i if pieces > 1 else -1), {})
+            scales = read.setdefault((data, i if pieces > 1 else -1), {})
             scales[name] = scales.get(name, 0) + coefficient
     found: list[tuple[dict[str, np.ndarray], list[Part]]] = []
     for (tensor, i), scales in read.items():
