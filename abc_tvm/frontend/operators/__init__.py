@@ -16,14 +16,27 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import functions, pooling
+from abc_tvm.frontend.operators import (
+    convolution,
+    elementwise,
+    functions,
+    indexing,
+    padding,
+    pooling,
+    resize,
+)
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
+    **elementwise.REWRITES,
     **functions.REWRITES,
+    **indexing.REWRITES,
+    **convolution.REWRITES,
+    **padding.REWRITES,
     **pooling.REWRITES,
+    **resize.REWRITES,
 }
 
 _ROUNDS = 8
