@@ -16,15 +16,24 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import convolution, padding, pooling, resize
+from abc_tvm.frontend.operators import (
+    convolution,
+    normalisation,
+    padding,
+    pooling,
+    rearrange,
+    resize,
+)
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
     **convolution.REWRITES,
+    **normalisation.REWRITES,
     **padding.REWRITES,
     **pooling.REWRITES,
+    **rearrange.REWRITES,
     **resize.REWRITES,
 }
 
