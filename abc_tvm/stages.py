@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from abc_tvm.frontend.torch_program import is_program, program_to_onnx
 from abc_tvm.layer_names import layer_names
 from abc_tvm.report import Layer, Report
 from abc_tvm.runtime.container import Port
+from abc_tvm.scratch import memory_files, scratch
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ Pass = Callable[["tvm.IRModule"], "tvm.IRModule"]
 LOWERINGS = ("auto", "bitserial", "int8", "float")
 MOST_ERROR = 0.02
 """What rounding to bytes may change a sum by, where it is allowed without a number."""
+
+_OBJECTS = ("lib0.o", "lib1.o", "lib2.o", "lib3.o", "devc.o")
+"""What ``export_library`` has LLVM write: host code, then constants and device code."""
 
 _RECOGNITION = (
     "recognise_weights",
@@ -206,12 +209,16 @@ def link(executable: Any, device: Device) -> bytes:
 
     linker = toolchain.for_library(device.triple, device.name)
 
-    def create(output: str, objects: list[str], options: object = None) -> None:
-        linker.run("-shared", "-fPIC", "-o", output, *objects, "-lm")
+    with scratch() as folder, memory_files(folder, _OBJECTS):
 
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
-        library = Path(folder, "network.so")
-        executable.export_library(str(library), fcompile=create)
+        def create(output: str, objects: list[str], options: object = None) -> None:
+            files = [folder / f"{number}.o" for number in range(len(objects))]
+            for file, made in zip(files, objects, strict=True):
+                file.write_bytes(Path(made).read_bytes())
+            linker.run("-shared", "-fPIC", "-o", output, *files, "-lm")
+
+        library = folder / "network.so"
+        executable.export_library(str(library), fcompile=create, workspace_dir=str(folder))
         return library.read_bytes()
 
 

@@ -80,7 +80,7 @@ def bench(
     from abc_tvm.profile import shares
 
     if plot is not None:
-        check_plot(plot)
+        check_plot(plot, [model] if float_model is None else [model, float_model])
     address = remote.read_address(rpc, rpc_tracker, rpc_key)
     if against is None:
         against = "onnxruntime" if address is None else "tvm-float"

@@ -46,7 +46,7 @@ def profile(
     from abc_tvm.plots import check_plot
 
     if plot is not None:
-        check_plot(plot)
+        check_plot(plot, [model])
     with progress(f"profile {model}") as tell:
         outcome = work.profile(
             model, target, batch=batch, threads=threads, repeat=repeat, lowering=lowering,

@@ -11,7 +11,8 @@ from abc_tvm.cli import options
 from abc_tvm.cli.arrays import read_arrays, write_arrays
 from abc_tvm.cli.console import print_json, tables
 from abc_tvm.errors import InputError
-from abc_tvm.files import check_writable
+from abc_tvm.file_kinds import ARRAYS
+from abc_tvm.files import check_output
 
 
 @click.command()
@@ -52,7 +53,7 @@ def run(
     if (source is None) == (not random):
         raise click.UsageError("give either -i IN.npz or --random")
     if output is not None:
-        check_writable(output, InputError)
+        check_output(output, InputError, ARRAYS, [artifact, *([source] if source else [])])
     address = remote.read_address(rpc, rpc_tracker, rpc_key)
     with contextlib.ExitStack() as stack:
         session: Session | remote.RemoteNetwork

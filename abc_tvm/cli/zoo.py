@@ -6,7 +6,8 @@ import click
 
 from abc_tvm.cli.console import size, tables
 from abc_tvm.errors import UserError
-from abc_tvm.files import check_writable, write_atomically
+from abc_tvm.file_kinds import MODEL
+from abc_tvm.files import check_output, write_atomically
 
 
 @click.command()
@@ -38,13 +39,13 @@ def zoo(
     from abc_tvm import pretrained
     from abc_tvm import zoo as networks
 
-    check_writable(output)
+    check_output(output, kind=MODEL)
     if name in pretrained.names():
         given = [as_float, grid, m != 1, n != 1, image_size, batch, seed]
         if any(given):
             raise UserError(f"zoo: {name} is a trained network; it takes -o and no other option")
         data = pretrained.path(name).read_bytes()
-        write_atomically(output, data)
+        write_atomically(output, data, kind=MODEL)
         tables(False).print(f"wrote {output} ({size(len(data))})", soft_wrap=True)
         return
     open_batch = "N" if batch is None else batch
@@ -55,5 +56,5 @@ def zoo(
             name, m, n, image_size=image_size, batch=open_batch, seed=seed, grid=grid
         )
     data = model.SerializeToString()
-    write_atomically(output, data)
+    write_atomically(output, data, kind=MODEL)
     tables(False).print(f"wrote {output} ({size(len(data))})", soft_wrap=True)

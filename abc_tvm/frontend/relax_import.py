@@ -14,9 +14,15 @@ from onnx import checker, shape_inference
 
 from abc_tvm.errors import ModelError, UnsupportedError
 from abc_tvm.frontend.batch import settle_inputs
+from abc_tvm.frontend.channels import check_channels
 from abc_tvm.frontend.dialects import to_standard
+from abc_tvm.frontend.element_types import check_types
+from abc_tvm.frontend.finite import check_finite
+from abc_tvm.frontend.inferred import infer_dims
+from abc_tvm.frontend.old_opset import raise_old_opset
 from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, one_line
 from abc_tvm.frontend.simplify import simplify
+from abc_tvm.frontend.sizes import check_sizes
 
 if TYPE_CHECKING:
     import tvm
@@ -56,7 +62,7 @@ def standard_onnx(source: ModelSource) -> onnx.ModelProto:
     standard = to_standard(model, label=label)
     if model.functions or foreign_domains(model):  # else no operator is another one now
         check_onnx(standard, label)
-    return standard
+    return raise_old_opset(standard, label)
 
 
 def import_onnx(source: ModelSource, *, batch: int | None = None) -> tvm.IRModule:
@@ -92,6 +98,11 @@ def simple_onnx(source: ModelSource, *, batch: int | None = None) -> onnx.ModelP
         raise ModelError(
             f"{label}: invalid with the shapes of its inputs: {one_line(error)}"
         ) from error
+    check_types(simple, label)
+    dims = infer_dims(simple)
+    check_sizes(simple, dims, label)
+    check_channels(simple, dims, label)
+    check_finite(simple, label)
     return simple
 
 

@@ -18,6 +18,9 @@ import onnx
 
 from abc_tvm.frontend.operators import (
     convolution,
+    elementwise,
+    functions,
+    indexing,
     normalisation,
     padding,
     pooling,
@@ -29,6 +32,9 @@ from abc_tvm.frontend.operators.rewriter import Rewriter
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
+    **elementwise.REWRITES,
+    **functions.REWRITES,
+    **indexing.REWRITES,
     **convolution.REWRITES,
     **normalisation.REWRITES,
     **padding.REWRITES,
@@ -75,6 +81,7 @@ def rewrite_operators(model: onnx.ModelProto, label: str = "model") -> bool:
             changed = True
             del graph.node[:]
             graph.node.extend(nodes)
+        made -= edit.settled
         todo = {n.output[0] for n in graph.node if _has_rule(n) and n.output[0] in made}
     return changed
 

@@ -26,12 +26,14 @@ class Rewriter(GraphEditor):
         opset: The version of the standard operators that the model imports.
         shapes: Per tensor name, where the rank is known: numbers, dimension names, or None.
         dtypes: Per tensor name, where known: ONNX's number of the element type.
+        settled: Outputs of added nodes that need no other look (:meth:`last`).
     """
 
     def __init__(self, model: onnx.ModelProto, label: str) -> None:
         self.opset = opset_of(model)
         self.shapes: dict[str, tuple[Dim, ...]] = {}
         self.dtypes: dict[str, int] = {}
+        self.settled: set[str] = set()
         graph = inferred(model).graph
         for value in (*graph.input, *graph.value_info, *graph.output):
             kind = value.type.tensor_type
@@ -62,6 +64,14 @@ class Rewriter(GraphEditor):
     def integers(self, values: Sequence[int], hint: str) -> str:
         """A stored one-dimensional int64 tensor, as axes, shapes and pads are."""
         return self.constant(np.asarray(values, np.int64), hint)
+
+    def last(
+        self, source: onnx.NodeProto, op_type: str, *inputs: str, out: str = "", **attrs: Any
+    ) -> str:
+        """As :meth:`op`, for a node of a kind that has a rewrite, in a form that needs none."""
+        name = self.op(source, op_type, *inputs, out=out, **attrs)
+        self.settled.add(name)
+        return name
 
     def axes_op(
         self,
