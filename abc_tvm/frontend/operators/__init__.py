@@ -21,8 +21,10 @@ from abc_tvm.frontend.operators import (
     elementwise,
     functions,
     indexing,
+    normalisation,
     padding,
     pooling,
+    rearrange,
     resize,
 )
 from abc_tvm.frontend.operators.rewriter import Rewriter
@@ -34,8 +36,10 @@ REWRITES: dict[str, Rewrite] = {
     **functions.REWRITES,
     **indexing.REWRITES,
     **convolution.REWRITES,
+    **normalisation.REWRITES,
     **padding.REWRITES,
     **pooling.REWRITES,
+    **rearrange.REWRITES,
     **resize.REWRITES,
 }
 
