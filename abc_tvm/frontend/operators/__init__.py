@@ -24,8 +24,8 @@ from abc_tvm.frontend.operators import (
     normalisation,
     padding,
     pooling,
-    rearrange,
     quantized,
+    rearrange,
     reductions,
     resize,
 )
