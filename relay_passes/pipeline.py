@@ -33,7 +33,7 @@ def passes(
     """Every pass with its name, in order."""
     return [
         ("canonicalise", Canonicalise(conv_names, dense_names)),
-        ("collapse_bases", CollapseBases()),
+        ("collapse_bases", CollapseBases(context.refused)),
         ("recognise_weights", RecogniseWeights(context)),
         ("recognise_activations", RecogniseActivations(context)),
         ("choose_lowering", ChooseLowering(context)),

@@ -21,9 +21,11 @@ from abc_tvm.frontend.operators import (
     elementwise,
     functions,
     indexing,
+    normalisation,
     padding,
     pooling,
     quantized,
+    rearrange,
     reductions,
     resize,
 )
@@ -38,8 +40,10 @@ REWRITES: dict[str, Rewrite] = {
     **quantized.REWRITES,
     **reductions.REWRITES,
     **convolution.REWRITES,
+    **normalisation.REWRITES,
     **padding.REWRITES,
     **pooling.REWRITES,
+    **rearrange.REWRITES,
     **resize.REWRITES,
 }
 

@@ -1,4 +1,4 @@
-"""Reductions, norms along an axis, running products, and transforms that are matrix products."""
+"""Reductions, running products, and transforms that are matrix products."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from onnx import TensorProto
 
 from abc_tvm.frontend.fold import evaluate
 from abc_tvm.frontend.graph_edit import attributes
-from abc_tvm.frontend.operators.elementwise import scalar
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 _MOST_STEPS = 512
@@ -44,20 +43,6 @@ def _reduce(edit: Rewriter, node: onnx.NodeProto) -> bool:
             del node.attribute[index]
             break
     return False
-
-
-def _lp_normalization(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """``x / |x|`` along an axis, and zero where the norm is."""
-    x, attrs, out = node.input[0], attributes(node), node.output[0]
-    op_type = {1: "ReduceL1", 2: "ReduceL2"}.get(attrs.get("p", 2))
-    if op_type is None:
-        raise edit.refuse(node, f"has p = {attrs['p']}, and 1 and 2 are supported")
-    norm = edit.axes_op(node, op_type, x, [attrs.get("axis", -1)], keepdims=1)
-    zero = scalar(edit, x, 0, f"{out}/zero")
-    some = edit.op(node, "Greater", norm, zero)
-    divisor = edit.op(node, "Where", some, norm, scalar(edit, x, 1, f"{out}/one"))
-    edit.op(node, "Div", x, divisor, out=out)
-    return True
 
 
 def _cum_prod(edit: Rewriter, node: onnx.NodeProto) -> bool:
@@ -143,5 +128,4 @@ REWRITES: dict[str, Any] = {
     **dict.fromkeys(_KINDS, _reduce),
     "CumProd": _cum_prod,
     "DFT": _dft,
-    "LpNormalization": _lp_normalization,
 }
