@@ -57,7 +57,7 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     _drop_dead_nodes(result)
     drop_unused_initializers(result)
     check_finite(result, label)  # before rewrites store infinities of their own
-    rewritten = rewrite_operators(result, label)
+    rewritten = rewrite_operators(result, label, _settle_constants)
     if widen_halves(result, label) or rewritten:
         _settle_constants(result)
     fold_pads(result)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import onnx
 
 from abc_tvm.frontend.operators import (
+    control,
     convolution,
     elementwise,
     functions,
@@ -34,6 +35,7 @@ from abc_tvm.frontend.operators.rewriter import Rewriter
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
+    **control.REWRITES,
     **elementwise.REWRITES,
     **functions.REWRITES,
     **indexing.REWRITES,
@@ -51,12 +53,17 @@ _ROUNDS = 8
 """More than any operator needs: a rewrite that makes another operator's node is one round."""
 
 
-def rewrite_operators(model: onnx.ModelProto, label: str = "model") -> bool:
+def rewrite_operators(
+    model: onnx.ModelProto,
+    label: str = "model",
+    settle: Callable[[onnx.ModelProto], None] = lambda model: None,
+) -> bool:
     """Rewrite, in place, the nodes that a rule of ``REWRITES`` takes; returns whether any was.
 
     Args:
         model: In standard operators, with constants folded.
         label: What messages call the model.
+        settle: Folds constants; called after a round, because a rule may ask what it can fold.
 
     Raises:
         UnsupportedError: A form of an operator that is not supported.
@@ -85,6 +92,7 @@ def rewrite_operators(model: onnx.ModelProto, label: str = "model") -> bool:
             changed = True
             del graph.node[:]
             graph.node.extend(nodes)
+            settle(model)
         made -= edit.settled
         todo = {n.output[0] for n in graph.node if _has_rule(n) and n.output[0] in made}
     return changed
