@@ -24,7 +24,9 @@ from abc_tvm.frontend.operators import (
     normalisation,
     padding,
     pooling,
+    quantized,
     rearrange,
+    reductions,
     resize,
 )
 from abc_tvm.frontend.operators.rewriter import Rewriter
@@ -35,6 +37,8 @@ REWRITES: dict[str, Rewrite] = {
     **elementwise.REWRITES,
     **functions.REWRITES,
     **indexing.REWRITES,
+    **quantized.REWRITES,
+    **reductions.REWRITES,
     **convolution.REWRITES,
     **normalisation.REWRITES,
     **padding.REWRITES,
