@@ -122,7 +122,7 @@ def refusal(case: Case, opset: int, ranks: Sequence[int] = (4,)) -> str:
 
     from abc_tvm.errors import UserError
 
-    model, _ = _declared(case, opset, ranks)
+    model, _ = declared(case, opset, ranks)
     with pytest.raises(UserError) as caught:
         stages.import_model(model)
     text = str(caught.value)
@@ -130,7 +130,7 @@ def refusal(case: Case, opset: int, ranks: Sequence[int] = (4,)) -> str:
     return text
 
 
-def _declared(
+def declared(
     case: Case, opset: int, ranks: Sequence[int]
 ) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     inputs = [
