@@ -24,10 +24,11 @@ from abc_tvm.errors import UserError
 from abc_tvm.machine_limits import measure_limits
 from abc_tvm.profile import Profile, profile_plan
 from abc_tvm.report import Report
+from abc_tvm.runtime.threads import check_threads
 from abc_tvm.scratch import scratch
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
-from abc_tvm.timing import PAUSE_S, WARM_S, Times, check_threads, clock_loop, pinned, take_turns
+from abc_tvm.timing import PAUSE_S, WARM_S, Times, clock_loop, pinned, take_turns
 
 CLOCK = "clock"
 

@@ -16,10 +16,11 @@ from abc_tvm.machine_limits import Limits, measure_limits
 from abc_tvm.onnx_engine import random_inputs
 from abc_tvm.open_batch import fixed_batch
 from abc_tvm.runtime import load
+from abc_tvm.runtime.threads import check_threads
 from abc_tvm.scratch import scratch
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
-from abc_tvm.timing import Times, check_threads, pinned
+from abc_tvm.timing import Times, pinned
 
 
 @dataclass(frozen=True)

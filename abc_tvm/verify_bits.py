@@ -1,15 +1,8 @@
-"""Count the activation bits in which compiled kernels differ from the float network.
+"""The activation bits that compiled kernels compute, and what they stand for.
 
-Two more builds of the network, both on the compiler's own graph:
-
-- The *float form*: the graph before anything is recognised as binary, every layer in float, with
-  the input of each binarized layer as one more output. These are the levels to compare with.
-- The *forced form*: the kernels that are shipped, but each binarized layer reads the bits of
-  the float form, as one more input, and the bits that the layers before it have computed are one
-  more output.
-
-So every layer starts from the float form's own bits: a bit that flips because float32 sums were
-rounded in another order is counted once, where it flips, and moves nothing behind it.
+The kernels that are shipped are built once more, with what each binarized layer reads as one more
+output of the network (:func:`tapped`). :func:`bit_inputs` says how it is packed, and which levels
+its bits, or codes, mean.
 """
 
 from __future__ import annotations
@@ -20,14 +13,11 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from abc_tvm.compute.byte_products import code_slots
-from abc_tvm.compute.geometry import WORD, words
 from abc_tvm.relay_passes.rewrite import (
     array_of,
     bindings,
     definitions,
     drop_dead,
-    dtype_of,
     emit,
     hint,
     op_name,
@@ -53,36 +43,21 @@ class Bits:
     base: float
     weights: np.ndarray
     patterns: np.ndarray
-    tolerance: float = LEVEL_ERROR
-    """How far, relative to the largest level, a value may be from its level."""
 
     def levels(self, bits: np.ndarray) -> np.ndarray:
         """float64 ``[...]`` of bits uint8 ``[..., P]``."""
         return np.asarray(self.base + bits @ self.weights)
 
-    def encode(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bits uint8 ``[..., P]`` of the nearest levels, and which values are such levels.
-
-        Half-way between two levels the higher one counts.
-        """
-        levels = self.levels(self.patterns)
-        order = np.argsort(levels, kind="stable")
-        ordered = levels[order]
-        index = order[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, values, side="right")]
-        exact = np.abs(levels[index] - values) <= self.tolerance * np.abs(levels).max()
-        return self.patterns[index], exact
-
-    def pack(self, bits: np.ndarray) -> np.ndarray:
-        """uint8 ``[B, H, W, C, P]`` as the kernels read it."""
-        b, h, w, _, planes = bits.shape
-        group = self.channels // self.groups
-        wide = np.zeros((b, h, w, planes, self.groups, words(group) * WORD), np.uint8)
-        split = bits.reshape(b, h, w, self.groups, group, planes)
-        wide[..., :group] = np.moveaxis(split, -1, 3)
-        return np.packbits(wide, axis=-1, bitorder="little").view("<u4")
+    def index(self, packed: np.ndarray) -> np.ndarray:
+        """Which of ``patterns`` stands at each place, int64 ``[B, H, W, C]``."""
+        bits = self.unpack(packed).astype(np.int64)
+        planes = len(self.weights)
+        if len(self.patterns) == 2**planes:
+            return bits @ (1 << np.arange(planes))
+        return np.asarray(bits.sum(-1))
 
     def unpack(self, packed: np.ndarray) -> np.ndarray:
-        """Inverse of :meth:`pack`."""
+        """Bits uint8 ``[B, H, W, C, P]`` of those that the kernels read."""
         group = self.channels // self.groups
         flat = np.unpackbits(packed.view(np.uint8), axis=-1, bitorder="little")
         bits = np.moveaxis(flat[..., :group], 3, -1)
@@ -91,30 +66,18 @@ class Bits:
 
 @dataclass(frozen=True)
 class ByteCodes(Bits):
-    """Levels coded as bytes ``[B, H, W, groups, S]``; as bits, a code is its index in thermometer
-    form.
+    """Levels coded as bytes ``[B, H, W, groups, S]``; ``codes`` are those of the levels in order.
 
-    ``codes`` are those of the levels, in their order; ``dtype`` is "uint8" or "int8".
+    As bits, a code is its index in thermometer form.
     """
 
     codes: tuple[int, ...] = ()
-    dtype: str = "uint8"
 
-    def pack(self, bits: np.ndarray) -> np.ndarray:
-        """uint8 ``[B, H, W, C, P]`` as the kernels read it."""
-        codes = np.array(self.codes, self.dtype)[bits.sum(-1)]
-        b, h, w, _ = codes.shape
-        group = self.channels // self.groups
-        wide = np.zeros((b, h, w, self.groups, code_slots(group)), self.dtype)
-        wide[..., :group] = codes.reshape(b, h, w, self.groups, group)
-        return wide
-
-    def unpack(self, packed: np.ndarray) -> np.ndarray:
-        """Inverse of :meth:`pack`."""
+    def index(self, packed: np.ndarray) -> np.ndarray:
+        """Which level stands at each place, int64 ``[B, H, W, C]``."""
         codes = packed[..., : self.channels // self.groups]
         codes = codes.reshape(*codes.shape[:3], self.channels)
-        index = np.searchsorted(np.array(self.codes), codes)
-        return (np.arange(len(self.codes) - 1) < index[..., None]).astype(np.uint8)
+        return np.asarray(np.searchsorted(np.array(self.codes), codes))
 
 
 @dataclass(frozen=True)
@@ -134,6 +97,7 @@ class LayerBits:
     planes: int
     checked_bits: int
     flipped_bits: int
+    unexplained_bits: int = 0
 
 
 def bit_inputs(encoded: Any, canonical: Any) -> list[BitInput]:
@@ -183,43 +147,13 @@ def _codes(call: Any, plain: Any) -> ByteCodes:
         float(levels[0]),
         np.diff(levels),
         _patterns("thermometer", len(codes) - 1),
-        LEVEL_ERROR + error,
         tuple(int(n) for n in codes[order]),
-        dtype_of(call.args[0]),
     )
 
 
-def float_form(canonical: Any, layers: list[str]) -> Any:
-    """The module after ``collapse_bases`` with the inputs of ``layers`` as further outputs."""
-    plain = _convolutions(canonical)
-    return _rewired(canonical, {}, [plain[name].args[0] for name in layers])
-
-
-def forced_form(encoded: Any, inputs: list[BitInput]) -> Any:
-    """The module after ``encode`` whose layers read their bits from further inputs of ``main``.
-
-    The bits that the module has computed are further outputs.
-    """
-    return _rewired(
-        encoded,
-        {item.var: relax.Var(f"forced_{i}", item.var.ty) for i, item in enumerate(inputs)},
-        [item.var for item in inputs],
-    )
-
-
-def compare(item: BitInput, wanted: np.ndarray, packed: np.ndarray) -> LayerBits:
-    """Bits that differ between levels ``[B, H, W, C]`` and packed bits.
-
-    A wanted value that is none of the layer's levels counts as flipped in all its planes.
-    """
-    reference, exact = item.bits.encode(wanted)
-    computed = item.bits.unpack(packed)
-    differ = (reference != computed).sum(-1)
-    # Two patterns may stand for one level where a level is repeated.
-    differ[item.bits.levels(reference) == item.bits.levels(computed)] = 0
-    planes = len(item.bits.weights)
-    differ[~exact] = planes
-    return LayerBits(item.layer, planes, int(computed.size), int(differ.sum()))
+def tapped(encoded: Any, outputs: list[Any]) -> Any:
+    """The module after ``encode`` with variables of it as further outputs of ``main``."""
+    return _rewired(encoded, outputs)
 
 
 def _convolutions(canonical: Any) -> dict[str, Any]:
@@ -247,20 +181,18 @@ def _patterns(code: str, planes: int) -> np.ndarray:
     return np.tri(planes + 1, planes, -1, dtype=np.uint8)
 
 
-def _rewired(module: Any, inputs: dict[Any, Any], outputs: list[Any]) -> Any:
-    """``main`` with layers that read ``inputs``, and ``outputs`` after its own results."""
+def _rewired(module: Any, outputs: list[Any]) -> Any:
     func = module["main"]
     results = _results(func)
     builder = relax.BlockBuilder()
-    params = [*func.params, *inputs.values()]
-    with builder.function("main", params, attrs=dict(func.attrs or {})):
+    with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
         with builder.dataflow():
             env: dict[Any, Any] = {}
             for var, value in bindings(func):
                 if isinstance(value, relax.Tuple):
-                    continue
-                known = {**env, **inputs} if op_name(value) in CONVOLUTIONS else env
-                env[var] = emit(builder, substitute(value, known), hint(var))
+                    env[var] = substitute(value, env)
+                else:
+                    env[var] = emit(builder, substitute(value, env), hint(var))
             fields = [substitute(v, env) for v in (*results, *outputs)]
             result = builder.emit_output(relax.Tuple(fields))
         builder.emit_func_output(result)

@@ -29,10 +29,13 @@ from .accumulator import Accumulator, accumulator
 from .context import Context
 from .ops import conv_window, make
 from .rewrite import (
+    Content,
     array_of,
     bindings,
     const,
+    content,
     dtype_of,
+    emit,
     hint,
     op_name,
     rebuild,
@@ -65,14 +68,15 @@ class RecogniseActivations:
         self.env: dict[Any, Any] = {}
         self.new: dict[Any, Any] = {}
         self.done: dict[Any, Found] = {}
-        self.emitted: dict[Any, Any] = {}
+        self.read: dict[Any, Any] = {}
+        self.emitted: dict[Content, Any] = {}
         return rebuild(mod, self.visit)
 
     def visit(self, builder: relax.BlockBuilder, var: Any, call: Any) -> Any:
         result = call
         if op_name(call) == "abc.bconv2d":
             result = self.convolution(builder, var, call)
-        expr = result if isinstance(result, relax.Var) else builder.emit(result, hint(var))
+        expr = emit(builder, result, hint(var))
         self.env[var] = expr
         self.new[expr] = result
         return expr
@@ -92,24 +96,24 @@ class RecogniseActivations:
         except NotAStep as error:
             layer.reason = str(error)
             return to_float(call)
-        key = (found.root, old_data)
-        if key not in self.emitted:
+        # What is found, normalised and pooled follows from the old data alone.
+        if old_data not in self.read:
             data = self.emit_step(builder, found)
             if pooled:
                 replaced = substitute(pool, {pool.args[0]: data})
                 data = builder.emit(replaced, hint(old_data))
                 self.new[data] = replaced
-            self.emitted[key] = data
+            self.read[old_data] = data
         layer.N = found.nominal
         alpha, weight = (const(array_of(a) * power) for a in call.args[2:4])
-        args = [self.emitted[key], call.args[1], alpha, weight]
+        args = [self.read[old_data], call.args[1], alpha, weight]
         return relax.Call(call.op, args, call.attrs)
 
     def emit_step(self, builder: Any, found: Found) -> Any:
-        key = (found.root, found.steps.thresholds.tobytes(), found.steps.levels.tobytes())
+        s = found.steps
+        key = content(found.root, s.thresholds, s.sense, s.levels)
         if key not in self.emitted:
             root = self.env.get(found.root, found.root)
-            s = found.steps
             call = make("step", [root, const(s.thresholds), const(s.sense), const(s.levels)])
             data = builder.emit(call, "step")
             self.new[data] = call

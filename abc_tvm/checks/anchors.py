@@ -31,8 +31,27 @@ OPAQUE = {
 }
 
 MOVING = frozenset(
-    "AveragePool Concat DepthToSpace Flatten Gather GlobalAveragePool Identity MaxPool Pad ReduceMean "
-    "Reshape Resize Slice SpaceToDepth Split Squeeze Transpose Unsqueeze Upsample".split()
+    [
+        "AveragePool",
+        "Concat",
+        "DepthToSpace",
+        "Flatten",
+        "Gather",
+        "GlobalAveragePool",
+        "Identity",
+        "MaxPool",
+        "Pad",
+        "ReduceMean",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+        "Upsample",
+    ]
 )
 """Operators whose results have atoms where their inputs have."""
 

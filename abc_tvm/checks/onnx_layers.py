@@ -21,8 +21,23 @@ from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.windows import onnx_pads
 
 LINEAR = frozenset(
-    "Add BatchNormalization Concat Div Identity Mul Neg ReduceMean ReduceSum Reshape Squeeze Sub "
-    "Sum Transpose Unsqueeze".split()
+    [
+        "Add",
+        "BatchNormalization",
+        "Concat",
+        "Div",
+        "Identity",
+        "Mul",
+        "Neg",
+        "ReduceMean",
+        "ReduceSum",
+        "Reshape",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 
 

@@ -39,8 +39,8 @@ def verify(
     """Compile MODEL.onnx and compare it with onnxruntime. Exit code 1 if they differ.
 
     Both run on the same inputs, random ones unless given; onnxruntime without graph
-    optimisations. The activation bits before each binarized layer are compared with those of the
-    float network, each layer starting from the float network's own bits.
+    optimisations. The activation bits before each binarized layer, and the outputs, are compared
+    with those that onnxruntime computes when it continues from the compiled network's own bits.
     """
     from abc_tvm import verify as check
 
@@ -58,8 +58,17 @@ def verify(
     console = tables(as_json)
     if per_layer:
         console.print(_layers(outcome))
-    if not outcome.report.binarized:
-        console.print("nothing is binarized: every layer is compiled in float")
+    if not outcome.binarized_layers:
+        console.print(check.NOTHING)
+    for fault in outcome.faults:
+        console.print(fault, soft_wrap=True, markup=False, highlight=False)
+    if outcome.unchecked_layers:
+        layers = ", ".join(outcome.unchecked_layers)
+        console.print(
+            f"levels that the ONNX graph does not have, not compared: {layers}",
+            soft_wrap=True,
+            markup=False,
+        )
     console.print(
         f"{'passed' if outcome.passed else 'FAILED'}: largest error "
         f"{outcome.max_abs_error:.3g} (relative, 2-norm: {outcome.relative_error:.3g}), same "
@@ -73,11 +82,11 @@ def verify(
 
 
 def _layers(outcome: Verification) -> Table:
-    table = Table(title="activation bits, each layer on the float network's own inputs")
-    for name in ("before layer", "planes", "bits", "flipped", "rate"):
+    table = Table(title="activation bits: the kernels' own, and onnxruntime's on those before")
+    for name in ("before layer", "planes", "bits", "flipped", "unexplained", "rate"):
         table.add_column(name, justify="left" if name == "before layer" else "right")
     for row in outcome.layers:
         rate = row.flipped_bits / max(row.checked_bits, 1)
-        cells = (row.planes, row.checked_bits, row.flipped_bits)
+        cells = (row.planes, row.checked_bits, row.flipped_bits, row.unexplained_bits)
         table.add_row(row.name, *(str(c) for c in cells), f"{rate:.1e}" if rate else "0")
     return table

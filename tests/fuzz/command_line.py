@@ -43,14 +43,18 @@ def command(*arguments: str) -> str:
     """
     code, printed, said, taken = _run(arguments)
     if taken > MOST_MEMORY:
-        raise Judged(Outcome("error", f"memory of {arguments[0]}", f"{taken >> 20} MB: {said[:200]}"))
+        raise Judged(
+            Outcome("error", f"memory of {arguments[0]}", f"{taken >> 20} MB: {said[:200]}")
+        )
     lines = said.splitlines()
     if code == 0:
         return printed
     if code == 1:
         raise Judged(Outcome("wrong", f"{arguments[0]} exits 1", said[-300:]))
     if code != 2:
-        raise Judged(Outcome("error", f"exit {code}: {reason(lines[-1] if lines else '')}", said[-400:]))
+        raise Judged(
+            Outcome("error", f"exit {code}: {reason(lines[-1] if lines else '')}", said[-400:])
+        )
     if len(lines) != 1 or not lines[0].isprintable():
         raise Judged(Outcome("error", f"{len(lines)} lines of {arguments[0]}", repr(said[:500])))
     raise Judged(Outcome("refused", reason(lines[0].removeprefix("abc-tvm: error: ")), lines[0]))

@@ -201,7 +201,10 @@ class Draft:
         sizes = [_size(a) for a in results]
         if op_type in CONTRACTIONS or op_type in ARITHMETIC:
             # What is summed, not what is left of it, says how much is rounded.
-            large = runner.run([_absolute(a) for a in arrays])
+            absolute = [_absolute(a) for a in arrays]
+            large = runner.run(absolute)
+            if op_type == "Sub":
+                large = [np.asarray(absolute[0] + absolute[1])]  # type: ignore[operator]
             sizes = [np.maximum(s, _size(a)) for s, a in zip(sizes, large, strict=True)]
         made = []
         batched = any(v.batched for v in present)
@@ -233,7 +236,7 @@ class Draft:
                 if runner.op_type in _ROUNDS_INSIDE:
                     blur = blur + ROUNDING * _size(value.array)
                 shifted = value.array.astype(np.float64) + sign * blur
-                arrays.append(shifted.astype(value.array.dtype))
+                arrays.append(np.asarray(shifted, dtype=value.array.dtype))
             for n, array in enumerate(runner.run(arrays)):
                 if array.shape != results[n].shape:
                     raise RejectedError("its shape depends on rounding")
@@ -253,7 +256,7 @@ def _exact_operator(op_type: str, given: list[Value], results: list[Array]) -> b
 def _absolute(array: Array | None) -> Array | None:
     if array is None or array.dtype.kind != "f":
         return array
-    return np.abs(array)
+    return np.asarray(np.abs(array))
 
 
 def _size(array: Array) -> npt.NDArray[np.float64]:
@@ -267,7 +270,7 @@ def _refuse_unsound(array: Array) -> None:
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise RejectedError("not finite")
-        if np.max(np.abs(array), initial=0.0) > MOST_SIZE:
+        if float(np.max(np.abs(array), initial=0.0)) > MOST_SIZE:
             raise RejectedError("too large")
 
 

@@ -83,10 +83,8 @@ class Summary:
         """For people."""
         data = self.as_json()
         counts = ", ".join(f"{n} {kind}" for kind, n in sorted(self.counts.items()))
-        lines = [
-            f"{self.what}, seed {self.seed}, from {self.first}: {self.tried} tried in "
-            f"{self.seconds:.0f} s ({data['per_second']}/s): {counts}"
-        ]
+        head = f"{self.what}, seed {self.seed}, from {self.first}: {self.tried} tried in "
+        lines = [f"{head}{self.seconds:.0f} s ({data['per_second']}/s): {counts}"]
         if self.refusals:
             lines.append("refused, by reason:")
             lines += [f"  {n:5d}  {why}" for why, n in self.refusals.most_common(MOST_REFUSALS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
@@ -42,10 +43,8 @@ def draw(seed: int, number: int, targets: tuple[str, ...] = ()) -> Case:
     """The same case for the same arguments."""
     rng = np.random.default_rng([seed, number, 15])
     for _ in range(50):
-        try:
+        with contextlib.suppress(RejectedError):
             return _attempt(rng, f"{seed}-{number}", targets)
-        except RejectedError:
-            continue
     raise RuntimeError(f"graph {number} of seed {seed}: fifty attempts made nothing")
 
 

@@ -140,7 +140,7 @@ def compare(
 
 def difference(array: Array, right: Array, exact: bool) -> str:
     """What differs, or nothing."""
-    a, b = array.astype(np.float64), right.astype(np.float64)
+    a, b = np.atleast_1d(array.astype(np.float64)), np.atleast_1d(right.astype(np.float64))
     with np.errstate(invalid="ignore"):
         distance = np.abs(a - b)
     distance[np.isnan(distance)] = np.inf

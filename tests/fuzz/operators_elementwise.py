@@ -8,11 +8,25 @@ from .draft import Draft
 from .onnx_node import RejectedError
 from .values import Value
 
-UNARY_ROUNDING = tuple(
-    ["Sigmoid", "Tanh", "Exp", "Sqrt", "Erf", "Softplus", "Softsign", "Sin", "Cos", "Atan", "Reciprocal", "Log", "Sinh", "Cosh", "Asinh"]
+UNARY_ROUNDING = (
+    "Sigmoid",
+    "Tanh",
+    "Exp",
+    "Sqrt",
+    "Erf",
+    "Softplus",
+    "Softsign",
+    "Sin",
+    "Cos",
+    "Atan",
+    "Reciprocal",
+    "Log",
+    "Sinh",
+    "Cosh",
+    "Asinh",
 )
-UNARY_SELECTING = tuple(["Relu", "Abs", "Neg", "Floor", "Ceil", "Round", "Sign", "Identity"])
-COMPARISONS = tuple(["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"])
+UNARY_SELECTING = ("Relu", "Abs", "Neg", "Floor", "Ceil", "Round", "Sign", "Identity")
+COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")
 TYPES = {
     "float32": 1,
     "uint8": 2,

@@ -90,6 +90,9 @@ def _fewer_outputs(case: Case) -> Iterator[Case]:
     outputs = list(case.model.graph.output)
     for output in outputs if len(outputs) > 1 else []:
         yield _rebuilt(case, list(case.model.graph.node), [output], list(case.model.graph.input))
+    for output in outputs if len(outputs) > 2 else []:
+        others = [other for other in outputs if other is not output]
+        yield _rebuilt(case, list(case.model.graph.node), others, list(case.model.graph.input))
 
 
 def _cut_end(case: Case, values: dict[str, Array]) -> Iterator[Case]:

@@ -23,6 +23,7 @@ STORED: dict[str, tuple[int, ...]] = {
     "AffineGrid": (1,),
     "BlackmanWindow": (0,),
     "CenterCropPad": (1,),
+    "Compress": (1,),
     "Col2Im": (1, 2),
     "ConstantOfShape": (0,),
     "CumProd": (1,),

@@ -16,14 +16,35 @@ from collections.abc import Callable
 
 import onnx
 
-from abc_tvm.frontend.operators import functions, pooling
+from abc_tvm.frontend.operators import (
+    convolution,
+    elementwise,
+    functions,
+    indexing,
+    normalisation,
+    padding,
+    pooling,
+    quantized,
+    rearrange,
+    reductions,
+    resize,
+)
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
 REWRITES: dict[str, Rewrite] = {
+    **elementwise.REWRITES,
     **functions.REWRITES,
+    **indexing.REWRITES,
+    **quantized.REWRITES,
+    **reductions.REWRITES,
+    **convolution.REWRITES,
+    **normalisation.REWRITES,
+    **padding.REWRITES,
     **pooling.REWRITES,
+    **rearrange.REWRITES,
+    **resize.REWRITES,
 }
 
 _ROUNDS = 8

@@ -24,7 +24,6 @@ EXPANDED = (
     "BlackmanWindow",
     "CausalConvWithState",
     "Celu",
-    "CenterCropPad",
     "DynamicQuantizeLinear",
     "HammingWindow",
     "HannWindow",
@@ -47,7 +46,9 @@ def expand(edit: Rewriter, node: onnx.NodeProto) -> bool:
     names.update(zip(body.input, node.input, strict=False))
     for missing in body.input[len(node.input) :]:
         names[missing] = ""
-    names.update((inner, outer) for inner, outer in zip(body.output, node.output) if outer)
+    names.update(
+        (inner, outer) for inner, outer in zip(body.output, node.output, strict=False) if outer
+    )
     given = {attribute.name: attribute for attribute in node.attribute}
     defaults = _defaults(body, node.op_type, edit.opset)
     base = node.name or node.output[0]

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from abc_tvm.frontend.graph_edit import attributes
+from abc_tvm.frontend.graph_edit import Array, attributes
 from abc_tvm.frontend.operators import spell
 from abc_tvm.frontend.operators.rewriter import Rewriter
-from abc_tvm.frontend.operators.windows import SAME, Windows, windows
+from abc_tvm.frontend.operators.windows import SAME, Windows, known_image, windows
 
 Dtype = np.dtype[Any]
 
@@ -44,12 +44,7 @@ def max_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
         _check(edit, node)
         return False
     at = _windows(edit, node)
-    after = at.reach if attrs.get("ceil_mode") else at.after
-    drop = ("auto_pad", "ceil_mode", "storage_order")
-    plain = onnx.NodeProto()
-    plain.CopyFrom(node)
-    del plain.output[1:]
-    spell.keep(edit, plain, drop, pads=[*at.before, *after])
+    _with_pads(edit, node, at)
     return True
 
 
@@ -62,13 +57,12 @@ def average_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
         _check(edit, node)
         return False
     at = _windows(edit, node)
-    if not attrs.get("ceil_mode") or at.reach == at.after or not any(at.reach):
-        after = at.after if not attrs.get("ceil_mode") else at.reach
-        spell.keep(edit, node, ("auto_pad", "ceil_mode"), pads=[*at.before, *after])
+    if at.reach == at.after or not attrs.get("ceil_mode") or not any(at.reach):
+        _with_pads(edit, node, at)
         return True
     dtype = spell.real(edit, node, node.input[0])
     total = _sums(edit, node, node.input[0], at, dtype)
-    counts = like_counts(at, bool(attrs.get("count_include_pad")))
+    counts = _counts(at, bool(attrs.get("count_include_pad")))
     divisor = spell.like(edit, counts, dtype, f"{node.output[0]}/taps")
     edit.op(node, "Div", total, divisor, out=node.output[0])
     return True
@@ -151,7 +145,7 @@ def _is_implicit(attrs: dict[str, object]) -> bool:
 
 def _check(edit: Rewriter, node: onnx.NodeProto) -> None:
     """Refuse windows that no image fits in."""
-    if all(isinstance(n, int) for n in edit.shapes.get(node.input[0], (None,) * 3)[2:]):
+    if known_image(edit, node.input[0]):
         _windows(edit, node)
 
 
@@ -161,7 +155,7 @@ def _windows(edit: Rewriter, node: onnx.NodeProto) -> Windows:
     return windows(edit, node, node.input[0], attrs["kernel_shape"], ceil_mode=ceil_mode, pool=True)
 
 
-def like_counts(at: Windows, include_pad: bool) -> np.ndarray:
+def _counts(at: Windows, include_pad: bool) -> Array:
     """Taps that each window divides by, ``[1, 1, windows...]``.
 
     Those on the image; with ``include_pad`` those on its padding as well, but never those behind
@@ -176,15 +170,46 @@ def like_counts(at: Windows, include_pad: bool) -> np.ndarray:
     return counts[None, None]
 
 
+def _with_pads(edit: Rewriter, node: onnx.NodeProto, at: Windows) -> None:
+    """Case 1: the node with plain pads."""
+    plain = onnx.NodeProto()
+    plain.CopyFrom(node)
+    del plain.output[1:]
+    plain.input[0] = _cropped(edit, node, node.input[0], at)
+    before = [max(n, 0) for n in at.before]
+    after = at.reach if attributes(node).get("ceil_mode") else [max(n, 0) for n in at.after]
+    drop = ("auto_pad", "ceil_mode", "storage_order")
+    spell.keep(edit, plain, drop, pads=[*before, *after])
+
+
+def _cropped(edit: Rewriter, node: onnx.NodeProto, x: str, at: Windows) -> str:
+    """``x`` without the rows that padding below zero cuts before it."""
+    axes = [axis + 2 for axis, n in enumerate(at.before) if n < 0]
+    if not axes:
+        return x
+    starts = [-at.before[axis - 2] for axis in axes]
+    return spell.cut(edit, node, x, axes, starts, [at.size[axis - 2] for axis in axes])
+
+
 def _sums(edit: Rewriter, node: onnx.NodeProto, x: str, at: Windows, dtype: Dtype) -> str:
     """Sum over each window, with zeros outside the image."""
-    if any(at.before) or any(at.reach):
-        x = spell.widen(edit, node, x, [0, 0, *at.before], [0, 0, *at.reach])
+    x = _padded(edit, node, x, at)
     if any(d > 1 and k > 1 for d, k in zip(at.dilations, at.kernel, strict=True)):
         return _sums_of_taps(edit, node, x, at)
     mean = edit.op(node, "AveragePool", x, kernel_shape=at.kernel, strides=at.strides)
     taps = spell.like(edit, math.prod(at.kernel), dtype, f"{node.output[0]}/window")
     return edit.op(node, "Mul", mean, taps)
+
+
+def _padded(
+    edit: Rewriter, node: onnx.NodeProto, x: str, at: Windows, fill: Array | None = None
+) -> str:
+    """``x`` with all that the windows reach, by default with zeros."""
+    x = _cropped(edit, node, x, at)
+    before = [max(n, 0) for n in at.before]
+    if any(before) or any(at.reach):
+        x = spell.widen(edit, node, x, [0, 0, *before], [0, 0, *at.reach], fill)
+    return x
 
 
 def _sums_of_taps(edit: Rewriter, node: onnx.NodeProto, x: str, at: Windows) -> str:
@@ -240,10 +265,7 @@ def _with_indices(edit: Rewriter, node: onnx.NodeProto) -> bool:
     data = spell.cast(edit, node, x, spell.FLOAT) if kind in _BYTES else x
     dtype = np.dtype(np.float32) if kind in _BYTES else spell.real(edit, node, x)
     low = float(np.finfo(dtype).min)
-    padded = data
-    if any(at.before) or any(at.reach):
-        widths = [0, 0, *at.before], [0, 0, *at.reach]
-        padded = spell.widen(edit, node, data, *widths, fill=np.asarray(low, dtype))
+    padded = _padded(edit, node, data, at, np.asarray(low, dtype))
     order = bool(attributes(node).get("storage_order"))
     table = _positions(shape, order)
     best = place = ""
@@ -264,7 +286,7 @@ def _with_indices(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _positions(shape: Sequence[int], column_major: bool) -> np.ndarray:
+def _positions(shape: Sequence[int], column_major: bool) -> Array:
     count = math.prod(shape)
     if not column_major:
         return np.arange(count, dtype=np.int64).reshape(shape)
@@ -273,7 +295,7 @@ def _positions(shape: Sequence[int], column_major: bool) -> np.ndarray:
     return planes.reshape(*shape[:2], *[1] * spatial.ndim) + spatial
 
 
-def _seen(table: np.ndarray, at: Windows, tap: tuple[int, ...]) -> np.ndarray:
+def _seen(table: Array, at: Windows, tap: tuple[int, ...]) -> Array:
     """The position that a tap reads in each window; the nearest one where it reads padding."""
     for axis, k in enumerate(tap):
         rows = [at.taps(axis, window)[k] for window in range(at.count[axis])]

@@ -24,7 +24,8 @@ class Windows:
         kernel: Taps of a window.
         strides: From a window to the next.
         dilations: From a tap to the next.
-        before: Padding before the image, as the node has it or as ``auto_pad`` says.
+        before: Padding before the image, as the node has it or as ``auto_pad`` says: below zero
+            where a pool's stride is longer than its kernel, which cuts the image.
         after: Padding behind it, likewise; a window may reach further with ``ceil_mode``.
         count: Windows along the axis.
     """
@@ -87,7 +88,9 @@ def windows(
         raise edit.invalid(node, f"needs {len(size)} values in kernel_shape, strides and dilations")
     if min((*kernel, *strides, *dilations), default=1) < 1:
         raise edit.invalid(node, "has a kernel, stride or dilation below 1")
-    if pool and auto_pad in SAME and max(dilations) > 1:
+    if pool and min(pads, default=0) < 0:
+        raise edit.invalid(node, "has padding below 0; give 0 or more")
+    if pool and auto_pad in SAME and any(d > 1 < k for d, k in zip(dilations, kernel, strict=True)):
         raise edit.refuse(
             node,
             f"has auto_pad {auto_pad} with dilations, on whose size onnx and onnxruntime differ; "
@@ -98,8 +101,10 @@ def windows(
         k, stride = _span(kernel[axis], dilations[axis]), strides[axis]
         if auto_pad in SAME:
             outputs = -(-n // stride)
-            total = max((outputs - 1) * stride + k - n, 0)
-            head = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
+            total = (outputs - 1) * stride + k - n
+            if not pool:
+                total = max(total, 0)
+            head = int((total if auto_pad == "SAME_UPPER" else total + 1) / 2)
             tail = total - head
         else:
             head, tail = (0, 0) if auto_pad == "VALID" else (pads[axis], pads[axis + len(size)])
@@ -123,6 +128,12 @@ def windows(
         tuple(after),
         tuple(count),
     )
+
+
+def known_image(edit: Rewriter, x: str) -> bool:
+    """Whether the spatial extents of ``x`` are numbers."""
+    shape = edit.shapes.get(x)
+    return shape is not None and all(isinstance(n, int) for n in shape[2:])
 
 
 def _span(kernel: int, dilation: int) -> int:
