@@ -123,9 +123,7 @@ class Joined:
         return np.asarray(total.transpose(0, 3, 1, 2))
 
 
-def joined(
-    graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]
-) -> dict[str, Joined]:
+def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) -> dict[str, Joined]:
     """By the name of the layer that took them in: the layers that were joined.
 
     ``layers`` are all of the graph, ``present`` the names that the compiled module still has.

@@ -51,7 +51,9 @@ def _batch_norm(args: Arrays, attributes: Attributes) -> Any:
     if attributes.get("training_mode"):
         raise NotChecked("BatchNormalization in training mode")
     x, gamma, beta, mean, variance = args
-    scale = gamma * (np.float32(1) / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5))))
+    scale = gamma * (
+        np.float32(1) / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5)))
+    )
     shift = beta - mean * scale
     shape = (-1,) + (1,) * (x.ndim - 2)
     return x * scale.reshape(shape) + shift.reshape(shape)
@@ -328,7 +330,9 @@ def run(node: onnx.NodeProto, args: Arrays, opset: int, images: int) -> tuple[An
 
 
 def _by_reference(node: onnx.NodeProto, args: Arrays, opset: int) -> tuple[Any, ...]:
-    if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
+    if any(
+        a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute
+    ):
         raise NotChecked(f"{node.op_type} holds a graph")
     names = [name for name, value in zip(node.input, args, strict=False) if value is not None]
     graph = helper.make_graph(
