@@ -22,6 +22,9 @@ from .pointwise import Bounds
 MAX_STEPS = 255
 """More thresholds than this is no step function (8-bit quantisation has 255)."""
 
+MOST_THRESHOLDS = 1 << 25
+"""Of all channels of a step: 128 MB."""
+
 _FLOAT_MAX = np.float32(2.0**100)
 """Inputs are examined up to here: beyond it a chain may overflow to infinity and NaN, and the
 step function goes on as it ends."""
@@ -138,6 +141,11 @@ def find_steps(
     if not ties:
         pieces = _without_ties([_joined(*piece) for piece in pieces])
     found = _normal_form([_merge(*piece) for piece in pieces], levels)
+    if len(found.thresholds) * channels > MOST_THRESHOLDS:
+        raise NotAStep(
+            f"{len(found.thresholds)} thresholds for each of {channels:,} channels are more than "
+            f"the {MOST_THRESHOLDS:,} that a step may have"
+        )
     return StepFunction(found.thresholds[:, same], found.sense[same], found.levels)
 
 

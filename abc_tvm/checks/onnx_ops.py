@@ -24,7 +24,7 @@ Attributes = dict[str, Any]
 Operator = Callable[[Arrays, Attributes], Any]
 
 
-class NotChecked(Exception):  # noqa: N818  (no error: the reason why there is no opinion)
+class NotChecked(Exception):
     """Something that the checker does not know; the message says what."""
 
 
@@ -290,16 +290,57 @@ TABLE: dict[str, Operator] = {
     "Unsqueeze": _unsqueeze,
 }
 
-_LIKEWISE = (
-    "Celu Cos Elu Erf Exp Gelu HardSigmoid HardSwish Log Mish Mod Pow Reciprocal Selu Sin Softplus "
-    "Softsign Sqrt ThresholdedRelu"
-).split()
+_LIKEWISE = [
+    "Celu",
+    "Cos",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Log",
+    "Mish",
+    "Mod",
+    "Pow",
+    "Reciprocal",
+    "Selu",
+    "Sin",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "ThresholdedRelu",
+]
 
 ELEMENTWISE = frozenset((*_POINTWISE, *_LIKEWISE, "Mean"))
 
 ROUNDED = frozenset(
-    "AveragePool Celu Cos Elu Erf Exp Gelu GlobalAveragePool HardSigmoid HardSwish Log Mean Mish "
-    "Pow ReduceMean ReduceSum Reciprocal Selu Sigmoid Sin Softplus Softsign Sum Tanh".split()
+    [
+        "AveragePool",
+        "Celu",
+        "Cos",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Gelu",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "HardSwish",
+        "Log",
+        "Mean",
+        "Mish",
+        "Pow",
+        "ReduceMean",
+        "ReduceSum",
+        "Reciprocal",
+        "Selu",
+        "Sigmoid",
+        "Sin",
+        "Softplus",
+        "Softsign",
+        "Sum",
+        "Tanh",
+    ]
 )
 
 _ERRORS = (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)

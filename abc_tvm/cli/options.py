@@ -28,15 +28,23 @@ class Number(click.FloatRange):
         return found
 
 
+COUNT = click.IntRange(min=1, max=2**31 - 1)
+"""Counts, which reach C code as 32 bits."""
+
 model = click.argument("model", metavar="MODEL.onnx", type=click.Path())
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-batch = click.option("--batch", type=click.IntRange(min=1), help="Fix a symbolic batch dimension.")
+batch = click.option("--batch", type=COUNT, help="Fix a symbolic batch dimension.")
 lowering = click.option(
     "--lowering",
     type=click.Choice(["auto", "bitserial", "int8", "float"]),
     default="auto",
     show_default=True,
     help="auto: what is fastest and exact, for each layer; bitserial, int8: wherever possible.",
+)
+check = click.option(
+    "--check/--no-check",
+    default=True,
+    help="A second opinion on every layer that leaves float; without, for those who measure.",
 )
 records = click.option(
     "--records",
@@ -45,7 +53,7 @@ records = click.option(
 )
 threads = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Threads of one run. [default: TVM_NUM_THREADS, else all processors]",
 )
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 @options.model
 @options.target()
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--threads", type=options.COUNT, default=1, show_default=True,
               help="Threads, and processors, of a run.")  # fmt: skip
-@click.option("--repeat", type=click.IntRange(min=1), default=20, show_default=True,
+@click.option("--repeat", type=options.COUNT, default=20, show_default=True,
               help="Runs that are timed.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--batch", type=options.COUNT, default=1, show_default=True,
               help="Images of one run, where the model leaves the batch open.")  # fmt: skip
 @options.lowering
 @options.allow_int8

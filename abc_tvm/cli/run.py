@@ -21,11 +21,11 @@ from abc_tvm.files import check_output
 @click.option("--random", "random", is_flag=True, help="Random inputs, always the same ones.")
 @click.option("-o", "--output", metavar="OUT.npz", help="Write the outputs.")
 @options.threads
-@click.option("--repeat", type=click.IntRange(min=1), default=10, show_default=True,
+@click.option("--repeat", type=options.COUNT, default=10, show_default=True,
               help="Measurements.")  # fmt: skip
-@click.option("--number", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--number", type=options.COUNT, default=1, show_default=True,
               help="Runs that one measurement averages over.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--batch", type=options.COUNT, default=1, show_default=True,
               help="Images of --random, where the network leaves the batch open.")  # fmt: skip
 @options.device
 @options.as_json

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command()
 @options.model
 @options.target(required=True)
-@click.option("--trials", type=click.IntRange(min=1), metavar="N",
+@click.option("--trials", type=options.COUNT, metavar="N",
               help="Choices to measure for each distinct layer. [default: 32]")  # fmt: skip
 @click.option("--seconds", type=options.Number(min=0, min_open=True), metavar="S",
               help="Stop the search after so long.")  # fmt: skip
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--continue", "resume", is_flag=True,
               help="Go on with the settings of the last run on this folder.")  # fmt: skip
 @click.option("--seed", type=int, help="Seed of the search. [default: 0]")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of a kernel. [default: 1]")
+@click.option("--threads", type=options.COUNT, help="Threads of a kernel. [default: 1]")
 @options.batch
 @options.lowering
 @options.allow_int8

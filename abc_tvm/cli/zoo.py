@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from abc_tvm.cli import options
 from abc_tvm.cli.console import size, tables
 from abc_tvm.errors import UserError
 from abc_tvm.file_kinds import MODEL
@@ -18,7 +19,7 @@ from abc_tvm.files import check_output, write_atomically
 @click.option("--float", "as_float", is_flag=True, help="The float network of this architecture.")
 @click.option("--grid", is_flag=True, help="Scales that bytes hold exactly: powers of two apart.")
 @click.option("--image-size", type=int, help="Pixels of height and width. [default: its own]")
-@click.option("--batch", type=click.IntRange(min=1), help="Fixed batch. [default: symbolic]")
+@click.option("--batch", type=options.COUNT, help="Fixed batch. [default: symbolic]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
 def zoo(
     name: str,

@@ -58,17 +58,19 @@ def bundle(
     files["run.py"] = runner_program.script()
     files |= {f"runner/{file}": data for file, data in runner_program.sources().items()}
     files |= {f"lib/{file}": data for file, data in libs.items()}
+    files["README.txt"] = _readme(path, info, architecture, bool(libs)).encode()
+    if program:
+        files[PROGRAM] = b"\x7fELF"  # until it is known that it may be written
+    places = {file: Path(folder, file) for file in files}
+    for file, place in places.items():
+        make_folder(place.parent, ArtifactError)
+        check_output(place, ArtifactError, like(place.name, files[file]))
     if program:
         tell("runner")
         files[PROGRAM] = runner_program.program(triple, name)
-    files["README.txt"] = _readme(path, info, architecture, bool(libs)).encode()
-    places = {Path(folder, file): data for file, data in files.items()}
-    for place, data in places.items():
-        make_folder(place.parent, ArtifactError)
-        check_output(place, ArtifactError, like(place.name, data))
-    for place, data in places.items():
+    for file, place in places.items():
         if not _is_there(place, path):
-            write_atomically(place, data, ArtifactError)
+            write_atomically(place, files[file], ArtifactError)
     for file in (PROGRAM, "run.py"):
         if file in files:
             Path(folder, file).chmod(0o755)

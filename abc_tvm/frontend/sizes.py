@@ -5,6 +5,7 @@
 2. A tensor that is computed from stored tensors alone (ConstantOfShape, Expand, Tile …) would be
    part of the artifact. It has at most :data:`SPARE` bytes more than :data:`TIMES` times what the
    model stores.
+3. A tensor that depends on the input has elements at all: kernels of none are no loops.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ def check_sizes(model: onnx.ModelProto, dims: Dims, label: str) -> None:
         for name in filter(None, node.output):
             shape = dims[name]
             _refuse_elements(shape, f"{label}: {describe(node)}")
+            if not fixed and shape is not None and 0 in shape:
+                raise UnsupportedError(
+                    f"{label}: {describe(node)} makes a tensor {list(shape)} without any element; "
+                    "there is nothing to compute"
+                )
             if fixed and shape is not None and 4 * _elements(shape) > most:
                 raise UnsupportedError(
                     f"{label}: {describe(node)} makes a constant of {_elements(shape):,} elements, "

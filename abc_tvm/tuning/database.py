@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ class Record:
             if trace[0][1][2] != [KEY] or type(number) is not int:
                 raise ValueError("another tuner's record")
             times = tuple(float(s) for s in seconds)
+            if not all(0 <= s < math.inf for s in times):
+                raise ValueError(f"no seconds: {times}")
         except (TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a record: {error}") from error
         return number, Record(str(workload), Choice.of(note), times, target, arguments)
@@ -112,6 +115,8 @@ class Lowering:
                 str(kind): (float(seconds), tuple(str(key) for key in keys))
                 for kind, (seconds, keys) in kinds.items()
             }
+            if not all(0 <= seconds < math.inf for seconds, _ in found.values()):
+                raise ValueError("not a lowering: no seconds")
         except (TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a lowering: {error}") from error
         return Lowering(str(layer), found)
