@@ -26,7 +26,9 @@ class Artifact:
     def report(self) -> Report:
         """What was compiled and how, layer by layer."""
         layers = tuple(Layer(**row) for row in self.info.layers)
-        return Report(layers, self.info.target["name"], self.info.lowering)
+        return Report(
+            layers, self.info.target["name"], self.info.lowering, self.info.second_opinion
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the artifact to ``path``; the file appears whole or not at all.

@@ -44,6 +44,10 @@ class UnsupportedError(ModelError):
     """A model that is valid but uses something outside what the compiler takes."""
 
 
+class SecondOpinionError(UserError):
+    """The passes and their second opinion disagree, and that was asked to be an error."""
+
+
 class TargetError(UserError):
     """An unknown target, or an artifact for another machine."""
 

@@ -61,12 +61,19 @@ class Imported:
     """What the importer was given."""
 
     def passes(self, context: Context) -> list[tuple[str, Pass]]:
-        """The pipeline for this network, in order; ``lowering="float"`` recognises nothing."""
+        """The pipeline for this network, in order; ``lowering="float"`` recognises nothing.
+
+        With ``context.check`` the pass ``encode`` asks for a second opinion on what it leaves.
+        """
+        from abc_tvm.checks.guard import Guarded
         from abc_tvm.relay_passes import pipeline
 
         order = pipeline.passes(context, self.conv_names, self.dense_names)
         if context.lowering == "float":
             return [(name, step) for name, step in order if name not in _RECOGNITION]
+        if context.check and self.simple is not None:
+            guarded = Guarded(self.simple, self.module, context, order)
+            return [(name, guarded if name == "encode" else step) for name, step in order]
         return order
 
 
@@ -103,8 +110,13 @@ def checked_source(model: object) -> Source:
     )
 
 
-def make_context(device: Device, lowering: str, allow_int8: bool | float | None = None) -> Context:
-    """Settings for the passes.
+def make_context(
+    device: Device,
+    lowering: str,
+    allow_int8: bool | float | None = None,
+    check: bool = True,
+) -> Context:
+    """Settings for the passes; ``check``: they get a second opinion.
 
     Raises:
         UserError: ``lowering`` is no known way, or ``allow_int8`` no share of 1.
@@ -116,7 +128,7 @@ def make_context(device: Device, lowering: str, allow_int8: bool | float | None 
     most = MOST_ERROR if allow_int8 is True else allow_int8 or None
     if most is not None and not 0 < most < 1:
         raise UserError(f"allow_int8: {allow_int8!r} is no error between 0 and 1")
-    return Context(device, lowering, allow_int8=most)
+    return Context(device, lowering, allow_int8=most, check=check)
 
 
 def apply(
@@ -153,7 +165,8 @@ def report_of(context: Context, imported: Imported) -> Report:
             if layer.M is not None:
                 layer.reason = "lowering=float was asked for"
     layers = tuple(Layer(**row.row()) for row in context.layers.values())
-    return Report(layers, context.device.name, context.lowering)
+    opinion = None if context.opinion is None else context.opinion.facts()
+    return Report(layers, context.device.name, context.lowering, opinion)
 
 
 def ports(module: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

@@ -11,6 +11,7 @@ sums whose joint weights take too many values to be planes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
@@ -133,14 +134,21 @@ class Form:
 
 
 class CollapseBases:
-    """See the module's text."""
+    """See the module's text. Layers of ``refused`` names stay apart."""
+
+    def __init__(self, refused: Collection[str] = ()) -> None:
+        self.refused = refused
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         func = mod["main"]
         forms = _forms(func)
         readers = uses(func)
         found = {var: _joint(forms[var]) for var in _ends(func, forms)}
-        joined = {var: joint for var, joint in found.items() if joint is not None}
+        joined = {
+            var: joint
+            for var, joint in found.items()
+            if joint is not None and forms[var].name not in self.refused
+        }
         self.modified = bool(joined)
         if not joined:
             return mod

@@ -53,6 +53,9 @@ class RecogniseWeights:
         if dtype_of(var) != "float32":
             layer.reason = f"it computes in {dtype_of(var)}, not in float32"
             return None
+        if name in self.context.refused:
+            layer.reason = self.context.refused[name]
+            return None
         try:
             found = weight_planes.factor(weight)
         except weight_planes.NotPlanes as error:

@@ -21,7 +21,8 @@ class OnnxGraph:
         self.opset = max((o.version for o in model.opset_import if not o.domain), default=1)
         self.maker = {n: i for i, node in enumerate(self.nodes) for n in node.output if n}
         self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._arrays: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, np.ndarray | None] = {}
+        self.reads = [[n for n in node.input if n] for node in self.nodes]
 
     def constant(self, name: str) -> np.ndarray | None:
         """The array of a stored tensor, or of one that is computed from such alone."""
@@ -29,13 +30,13 @@ class OnnxGraph:
             return self._arrays[name]
         if name in self._stored:
             self._arrays[name] = numpy_helper.to_array(self._stored[name])
-            return self._arrays[name]
-        if name not in self.maker or not self._is_constant(name):
-            return None
-        try:
-            self._arrays[name] = self.evaluate([name], {})[name]
-        except NotChecked:
-            return None
+        elif not self._is_constant(name):
+            self._arrays[name] = None
+        else:
+            try:
+                self._arrays[name] = self.evaluate([name], {})[name]
+            except NotChecked:
+                self._arrays[name] = None
         return self._arrays[name]
 
     def _is_constant(self, name: str) -> bool:
@@ -45,16 +46,11 @@ class OnnxGraph:
             if one in seen or one in self._stored:
                 continue
             seen.add(one)
-            if one not in self.maker:
+            # Constants behind long chains were folded by the frontend.
+            if one not in self.maker or len(seen) > 16:
                 return False
-            todo.extend(n for n in self.nodes[self.maker[one]].input if n)
-            if len(seen) > 64:  # constants behind long chains were folded by the frontend
-                return False
+            todo.extend(self.reads[self.maker[one]])
         return True
-
-    def node(self, name: str) -> onnx.NodeProto | None:
-        """The node that makes a tensor."""
-        return self.nodes[self.maker[name]] if name in self.maker else None
 
     def needed(self, wanted: Iterable[str], stop: Iterable[str]) -> list[int]:
         """Positions of the nodes that compute ``wanted`` from ``stop``, in order."""
@@ -67,7 +63,7 @@ class OnnxGraph:
             if at is None or at in found:
                 continue
             found.add(at)
-            todo.extend(n for n in self.nodes[at].input if n and n not in known)
+            todo.extend(n for n in self.reads[at] if n not in known)
         return sorted(found)
 
     def evaluate(

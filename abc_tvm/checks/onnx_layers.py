@@ -21,8 +21,23 @@ from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.windows import onnx_pads
 
 LINEAR = frozenset(
-    "Add BatchNormalization Concat Div Identity Mul Neg ReduceMean ReduceSum Reshape Squeeze Sub "
-    "Sum Transpose Unsqueeze".split()
+    [
+        "Add",
+        "BatchNormalization",
+        "Concat",
+        "Div",
+        "Identity",
+        "Mul",
+        "Neg",
+        "ReduceMean",
+        "ReduceSum",
+        "Reshape",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 
 
@@ -38,6 +53,11 @@ class OnnxLayer:
     node: onnx.NodeProto
     weight: np.ndarray
     bias: np.ndarray | None
+
+    @property
+    def stored(self) -> str:
+        """Name of the tensor that its weights are stored in."""
+        return str(self.node.input[1])
 
     @property
     def data(self) -> str:
@@ -110,6 +130,8 @@ class Joined:
     layers: tuple[OnnxLayer, ...]
     coefficients: np.ndarray
     bias: np.ndarray
+    axes: tuple[int, ...]
+    """Of the tensor's, in terms of NHWC; two of a dense layer's."""
 
     def from_relax(self, values: Iterable[np.ndarray]) -> np.ndarray:
         """The tensor, of the outputs of the layers that the compiled module has for it."""
@@ -118,14 +140,12 @@ class Joined:
             total = value if total is None else total + value
         if np.any(self.bias):
             total = total + self.bias.astype(np.float32)
-        if self.layers[0].dense:
+        if len(self.axes) == 2:
             return np.asarray(total.reshape(total.shape[0], total.shape[-1]))
-        return np.asarray(total.transpose(0, 3, 1, 2))
+        return np.asarray(total.transpose(self.axes))
 
 
-def joined(
-    graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]
-) -> dict[str, Joined]:
+def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) -> dict[str, Joined]:
     """By the name of the layer that took them in: the layers that were joined.
 
     ``layers`` are all of the graph, ``present`` the names that the compiled module still has.
@@ -161,8 +181,10 @@ def _behind(graph: OnnxGraph, layers: dict[str, OnnxLayer]) -> dict[str, set[str
                 behind[output] = {made[output]}
         if node.op_type not in LINEAR:
             continue
+        if not any(n in behind for n in node.input):
+            continue
         variable = [n for n in node.input if n and graph.constant(n) is None]
-        if not variable or any(n not in behind for n in variable):
+        if any(n not in behind for n in variable):
             continue
         if node.op_type in ("Mul", "Div") and (len(variable) > 1 or node.input[0] not in behind):
             if len(variable) > 1 or node.op_type == "Div":
@@ -176,6 +198,7 @@ def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...]) -> J
     if len(channels) != 1:
         raise NotChecked("layers of different widths were joined")
     count, width = len(layers), channels.pop()
+    height, breadth = (2, 3) if width > 3 else (5, 7)
     # One image a unit vector, the last one for the bias alone.
     given = {}
     for i, layer in enumerate(layers):
@@ -183,9 +206,32 @@ def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...]) -> J
         value[i] = 1
         if layer.bias is not None:
             value = value + layer.bias
-        given[layer.output] = value if layer.dense else value[:, :, None, None]
+        if not layer.dense:
+            value = np.tile(value[:, :, None, None], (1, 1, height, breadth))
+        given[layer.output] = value
     found = graph.evaluate([tensor], given, images=count + 1)[tensor]
-    if found.dtype != np.float64 or found.size != (count + 1) * width:
+    if layers[0].dense:
+        shape, axes = (count + 1, width), (0, 3)
+    else:
+        lies = {count + 1: 0, height: 1, breadth: 2, width: 3}
+        axes = tuple(lies.get(extent, -1) for extent in found.shape[1:])
+        axes = (0, *axes)
+        shape = tuple((count + 1, height, breadth, width)[axis] for axis in axes)
+    if found.dtype != np.float64 or found.shape != shape or len(set(axes)) < len(shape):
         raise NotChecked("a sum of layers that is no linear form")
-    found = found.reshape(count + 1, width)
-    return Joined(tensor, layers, found[:-1] - found[-1], found[-1])
+    if not layers[0].dense:
+        found = found.transpose(np.argsort(axes))[:, 0, 0]
+    return Joined(tensor, layers, found[:-1] - found[-1], found[-1], axes)
+
+
+def moved_from(graph: OnnxGraph, tensor: str) -> tuple[str, tuple[int, ...] | None]:
+    """What a tensor is a transposition of, and its axes."""
+    axes: tuple[int, ...] | None = None
+    while tensor in graph.maker:
+        node = graph.nodes[graph.maker[tensor]]
+        perm = next((tuple(a.ints) for a in node.attribute if a.name == "perm"), None)
+        if node.op_type != "Transpose" or perm is None:
+            break
+        axes = perm if axes is None else tuple(perm[a] for a in axes)
+        tensor = node.input[0]
+    return tensor, None if axes == tuple(range(len(axes or ()))) else axes

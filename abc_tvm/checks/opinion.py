@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from abc_tvm.checks.anchors import Anchors, make_anchors, members
+from abc_tvm.checks.anchors import make_anchors, members
 from abc_tvm.checks.codes import Disagrees, Reading, reading_of
 from abc_tvm.checks.integers import sums_of
 from abc_tvm.checks.layouts import NCHW, SAME, Lying, flat, kernel_of
 from abc_tvm.checks.onnx_graph import OnnxGraph
-from abc_tvm.checks.onnx_layers import Joined, OnnxLayer, joined, layer_of
+from abc_tvm.checks.onnx_layers import Joined, OnnxLayer, joined, layer_of, moved_from
 from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.relax_graph import FLOAT, ON_BYTES, RelaxGraph, RelaxLayer, dimensions
 from abc_tvm.checks.steps import Atoms, Case, check_steps
@@ -51,6 +51,10 @@ class Part:
     factor: float
     tensor: str
     channels: slice | None
+
+
+Term = tuple[np.ndarray, list[Part]]
+"""A weight, and what it is multiplied with."""
 
 
 @dataclass
@@ -89,6 +93,7 @@ class _Checker:
         self.rng = np.random.default_rng(2026)
         self.unknown: dict[str, str] = {}
         self.wrong: dict[str, str] = {}
+        self.terms: dict[str, list[Term]] = {}
         self.layers = self._onnx_layers(simple)
 
     def _onnx_layers(self, simple: onnx.ModelProto) -> dict[str, OnnxLayer]:
@@ -180,7 +185,7 @@ class _Checker:
             return base
         raise NotChecked("no layer of the graph has its name")
 
-    def _terms(self, layer: RelaxLayer) -> list[tuple[np.ndarray, list[Part]]]:
+    def _terms(self, layer: RelaxLayer) -> list[Term]:
         """Weights ``[OC, …]`` in ONNX's form, each with the tensors it is multiplied with."""
         try:
             owner = self._owner(layer)
@@ -189,7 +194,10 @@ class _Checker:
         if owner not in self.sums:
             one = self.layers[owner]
             return [(one.weight, [Part(1.0, one.data, None)])]
-        return _clusters(self.sums[owner], int(layer.call.attrs["in_channels"]))
+        if owner not in self.terms:
+            channels = int(layer.call.attrs["in_channels"])
+            self.terms[owner] = _clusters(self.graph, self.sums[owner], channels)
+        return self.terms[owner]
 
     def _check(self, item: _Layer) -> None:
         layer = item.layer
@@ -209,7 +217,8 @@ class _Checker:
                     continue
                 ratio = proportion(item.coded.weight, wanted)
                 error = self._rounding(item, wanted, ratio)
-                reason = "" if error else same_weights(item.coded.weight, wanted, ratio)
+                apart = owner.name not in self.sums
+                reason = "" if error else same_weights(item.coded.weight, wanted, ratio, apart)
                 if reason:
                     reasons.append(reason)
                     continue
@@ -331,30 +340,54 @@ def _ways(weight: np.ndarray, kernel: tuple[int, int]) -> list[str]:
     return ["flat_chw", "flat_hwc"]
 
 
-def _clusters(form: Joined, channels: int) -> list[tuple[np.ndarray, list[Part]]]:
+def _clusters(graph: OnnxGraph, form: Joined, channels: int) -> list[Term]:
     """Weights that are multiples of one another, with the tensors that they read."""
-    sums: dict[tuple[str, int], np.ndarray] = {}
+    read: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+    stored: dict[str, np.ndarray] = {}
+    same: dict[Any, str] = {}  # one transposition may be written twice
     for coefficient, layer in zip(form.coefficients, form.layers, strict=True):
-        weight = layer.weight
-        pieces = 1
+        weight, pieces = layer.weight, 1
         if not layer.dense and weight.shape[1] > channels and weight.shape[1] % channels == 0:
             pieces = weight.shape[1] // channels
-        column = coefficient.reshape((-1,) + (1,) * (weight.ndim - 1))
-        for i, piece in enumerate(np.split(weight, pieces, axis=1)):
-            key = (layer.data, i if pieces > 1 else -1)
-            scaled = piece * column
-            sums[key] = sums[key] + scaled if key in sums else scaled
-    found: list[tuple[np.ndarray, list[Part]]] = []
-    for (tensor, i), weight in sums.items():
+        data = same.setdefault(moved_from(graph, layer.data), layer.data)
+        for i in range(pieces):
+            name = f"{layer.stored} {i}"
+            stored[name] = weight[:, i * channels : (i + 1) * channels] if pieces > 1 else weight
+            scales = read.setdefault((data, i if pieces > 1 else -1), {})
+            scales[name] = scales.get(name, 0) + coefficient
+    found: list[tuple[dict[str, np.ndarray], list[Part]]] = []
+    for (tensor, i), scales in read.items():
         at = None if i < 0 else slice(i * channels, (i + 1) * channels)
         for reference, parts in found:
-            if reference.shape != weight.shape:
-                continue
-            factor = proportion(weight, reference)
-            size = np.abs(weight).max(initial=0)
-            if np.abs(weight - factor * reference).max(initial=0) <= 2.0**-19 * size:
+            factor = _multiple(scales, reference, stored)
+            if factor is not None:
                 parts.append(Part(factor, tensor, at))
                 break
         else:
-            found.append((weight, [Part(1.0, tensor, at)]))
-    return found
+            found.append((scales, [Part(1.0, tensor, at)]))
+    return [(_total(scales, stored), parts) for scales, parts in found]
+
+
+def _multiple(
+    scales: dict[str, np.ndarray], reference: dict[str, np.ndarray], stored: dict[str, np.ndarray]
+) -> float | None:
+    """``r`` where one sum of weights is ``r`` times another, up to rounding."""
+    if scales.keys() == reference.keys():
+        a, b = (np.stack([s[name] for name in reference]).T for s in (scales, reference))
+    else:
+        a, b = _total(scales, stored), _total(reference, stored)
+    if a.shape != b.shape:
+        return None
+    factor = proportion(a, b)
+    near = np.abs(a - factor * b).max(initial=0) <= 2.0**-19 * np.abs(a).max(initial=0)
+    return factor if near else None
+
+
+def _total(scales: dict[str, np.ndarray], stored: dict[str, np.ndarray]) -> np.ndarray:
+    """float32 sum of weights, each times its scales ``[OC]``."""
+    total: Any = None
+    for name, scale in scales.items():
+        weight = stored[name]
+        column = scale.astype(np.float32).reshape((-1,) + (1,) * (weight.ndim - 1))
+        total = weight * column if total is None else total + weight * column
+    return np.asarray(total)

@@ -62,8 +62,11 @@ def proportion(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.copysign(power, ratio)) if abs(abs(ratio) / power - 1) < 1e-6 else ratio
 
 
-def same_weights(found: np.ndarray, wanted: np.ndarray, ratio: float) -> str:
-    """Why ``found`` is not ``ratio * wanted`` ``[OC, ...]``; empty where it is."""
+def same_weights(found: np.ndarray, wanted: np.ndarray, ratio: float, apart: bool) -> str:
+    """Why ``found`` is not ``ratio * wanted`` ``[OC, ...]``; empty where it is.
+
+    ``apart``: stored values that differ must stay apart.
+    """
     factor = np.float32(ratio)
     found, wanted = found.reshape(len(found), -1), wanted.reshape(len(wanted), -1) * factor
     error = np.abs(found - wanted)
@@ -77,7 +80,7 @@ def same_weights(found: np.ndarray, wanted: np.ndarray, ratio: float) -> str:
             f"weight {k} of output channel {o} is {found[o, k] / ratio:.9g} as compiled and "
             f"{wanted[o, k] / ratio:.9g} in the graph"
         )
-    return _joined_values(found, wanted)
+    return _joined_values(found, wanted) if apart else ""
 
 
 def _joined_values(found: np.ndarray, wanted: np.ndarray) -> str:

@@ -28,6 +28,7 @@ from abc_tvm.files import check_output
 @options.lowering
 @options.allow_int8
 @options.records
+@options.check
 @click.option("--debug-dump", metavar="DIR", help="Write the graph after each pass to DIR.")
 @options.as_json
 def compile_(
@@ -40,6 +41,7 @@ def compile_(
     lowering: str,
     allow_int8: float | None,
     records: str | None,
+    check: bool,
     debug_dump: str | None,
     as_json: bool,
 ) -> None:
@@ -67,6 +69,7 @@ def compile_(
                 debug_dump=debug_dump,
                 records=records,
                 progress=tell,
+                check=check,
             )
             library.save(output)
             report = library.report
@@ -84,6 +87,7 @@ def compile_(
                 debug_dump=debug_dump,
                 records=records,
                 progress=tell,
+                check=check,
             )
             artifact.save(output)
             report = artifact.report

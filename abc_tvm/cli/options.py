@@ -41,6 +41,11 @@ lowering = click.option(
     show_default=True,
     help="auto: what is fastest and exact, for each layer; bitserial, int8: wherever possible.",
 )
+check = click.option(
+    "--check/--no-check",
+    default=True,
+    help="A second opinion on every layer that leaves float; without, for those who measure.",
+)
 records = click.option(
     "--records",
     metavar="DIR",

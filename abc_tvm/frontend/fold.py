@@ -144,7 +144,7 @@ def fold_constants(model: onnx.ModelProto) -> bool:
         plain = node.op_type in FOLDABLE and not node.domain and len(node.output) == 1
         if known and plain and node.output[0] not in outputs:
             inputs = {name: value(name) for name in node.input if name}
-            result = _evaluate(node, inputs, opset, most)
+            result = evaluate(node, inputs, opset, most)
         if result is None:
             kept.append(node)
         else:
@@ -162,9 +162,13 @@ def fold_constants(model: onnx.ModelProto) -> bool:
     return True
 
 
-def _evaluate(
-    node: onnx.NodeProto, inputs: dict[str, Array], opset: int, most: int
+def evaluate(
+    node: onnx.NodeProto,
+    inputs: dict[str, Array],
+    opset: int,
+    most: int = 1 << 20,
 ) -> Array | None:
+    """The value of a node of one output; None where it has none, or more than ``most`` elements."""
     operands = [inputs.get(name) for name in node.input]
     try:
         if _elements(node, operands) > most:

@@ -119,7 +119,7 @@ def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
             warnings.simplefilter("ignore")
-            module = from_onnx(model)
+            module = from_onnx(model, shape_dict=_empty_inputs(model))
     except tvm.error.OpNotImplemented as error:
         missing = str(error).rpartition(":")[2].strip()
         types = missing.split(", ")
@@ -139,6 +139,16 @@ def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
     }
     module["main"] = module["main"].with_attrs(io_names)
     return module
+
+
+def _empty_inputs(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Shapes of inputs without elements: the importer takes an extent of 0 for an unknown one."""
+    shapes = {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in model.graph.input
+        if not any(d.dim_param for d in value.type.tensor_type.shape.dim)
+    }
+    return {name: shape for name, shape in shapes.items() if 0 in shape}
 
 
 def _label(source: ModelSource) -> str:

@@ -5,7 +5,8 @@
 3. ``CastLike`` becomes ``Cast`` (``cast_like``).
 4. Straight-through spellings ``(a − x) + x`` become ``a`` (``straight_through``).
 5. Computed shapes become constants (``shape_values``); constant parts are evaluated (``fold``).
-6. Operators that the importer lacks or gets wrong become explicit (``operators``).
+6. Operators that the importer lacks or gets wrong become explicit, float16 arithmetic too
+   (``operators``).
 7. Zero padding written as Pad moves into convolutions (``pads``).
 8. Nodes and initializers that nothing reads are removed.
 """
@@ -25,6 +26,7 @@ from abc_tvm.frontend.graph_edit import (
 )
 from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
 from abc_tvm.frontend.operators import rewrite_operators
+from abc_tvm.frontend.operators.half import widen_halves
 from abc_tvm.frontend.pads import fold_pads
 from abc_tvm.frontend.shape_values import resolve_shapes
 from abc_tvm.frontend.straight_through import remove_straight_through
@@ -50,7 +52,8 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     settle_casts(result)
     remove_straight_through(result)
     _settle_constants(result)
-    if rewrite_operators(result, label):
+    rewritten = rewrite_operators(result, label)
+    if widen_halves(result, label) or rewritten:
         _settle_constants(result)
     fold_pads(result)
     _drop_dead_nodes(result)

@@ -55,7 +55,8 @@ class Info:
 
     ``target`` has ``name``, ``triple``, ``cpu``, ``features`` and ``requires``: the instruction
     sets, by LLVM's names, without which the code must not run; for a GPU also ``gpu``, with the
-    ``arch`` of its device code. ``layers`` are rows as ``abc_tvm.inspect`` gives them.
+    ``arch`` of its device code. ``layers`` are rows as ``abc_tvm.inspect`` gives them, and
+    ``second_opinion`` is as its report has it.
     """
 
     inputs: tuple[Port, ...]
@@ -63,6 +64,7 @@ class Info:
     target: dict[str, Any]
     tvm: str
     lowering: str = "auto"
+    second_opinion: dict[str, Any] | None = None
     layers: list[dict[str, Any]] = field(default_factory=list)
     abc_tvm: str = __version__
     format: int = FORMAT

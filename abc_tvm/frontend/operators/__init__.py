@@ -21,8 +21,12 @@ from abc_tvm.frontend.operators import (
     elementwise,
     functions,
     indexing,
+    normalisation,
     padding,
     pooling,
+    quantized,
+    rearrange,
+    reductions,
     resize,
 )
 from abc_tvm.frontend.operators.rewriter import Rewriter
@@ -33,9 +37,13 @@ REWRITES: dict[str, Rewrite] = {
     **elementwise.REWRITES,
     **functions.REWRITES,
     **indexing.REWRITES,
+    **quantized.REWRITES,
+    **reductions.REWRITES,
     **convolution.REWRITES,
+    **normalisation.REWRITES,
     **padding.REWRITES,
     **pooling.REWRITES,
+    **rearrange.REWRITES,
     **resize.REWRITES,
 }
 

@@ -160,29 +160,6 @@ def _bit_shift(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _dropout(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """In inference the input itself, and a mask of True."""
-    x, attrs = node.input[0], attributes(node)
-    training = node.input[2] if len(node.input) > 2 else ""
-    if training:
-        flag = edit.value(training)
-        ratio = edit.value(node.input[1]) if node.input[1] else np.float32(0.5)
-        if flag is None or (bool(flag) and (ratio is None or float(ratio) != 0)):
-            raise edit.refuse(node, "drops elements at random; export the model for inference")
-    if attrs.get("is_test", 1) == 0:
-        raise edit.refuse(node, "drops elements at random; export the model for inference")
-    if node.output[0]:
-        edit.op(node, "Identity", x, out=node.output[0])
-    if len(node.output) > 1 and node.output[1]:
-        mask = edit.op(node, "Greater", x, x)
-        if edit.opset < 10:  # the mask was of the input's type
-            true = edit.op(node, "Not", mask)
-            edit.op(node, "Cast", true, out=node.output[1], to=edit.dtypes[x])
-        else:
-            edit.op(node, "Not", mask, out=node.output[1])
-    return True
-
-
 def _variadic(edit: Rewriter, node: onnx.NodeProto) -> bool:
     """Of one input it is that input; the importer's sum over a stack needs none of that."""
     if len(node.input) != 1:
@@ -205,7 +182,6 @@ REWRITES: dict[str, Any] = {
     "BitShift": _bit_shift,
     "Cast": _cast,
     "Cosh": _cosh,
-    "Dropout": _dropout,
     "Elu": _elu,
     "HardSigmoid": _hard_sigmoid,
     "IsInf": _is_inf,

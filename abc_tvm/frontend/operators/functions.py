@@ -24,7 +24,6 @@ EXPANDED = (
     "BlackmanWindow",
     "CausalConvWithState",
     "Celu",
-    "CenterCropPad",
     "DynamicQuantizeLinear",
     "HammingWindow",
     "HannWindow",
