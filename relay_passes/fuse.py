@@ -89,7 +89,7 @@ def _groups(func: Any) -> list[Group]:
             latest = max(inputs, default=-1)
             group = groups[latest] if latest >= 0 else None
             image = _image(var, value)
-            size = 1 + sum(terms[a] for a in value.args if owner.get(a, -1) == latest)
+            size = 1 + sum(terms.get(a, 0) for a in value.args if owner.get(a, -1) == latest)
             if group is None or size > MOST_TERMS or not _takes(group, image, value):
                 start(var, value, True)
                 continue
