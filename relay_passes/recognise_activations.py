@@ -17,6 +17,7 @@ that differ over positions, or whose channels do not share their levels. Such a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +47,12 @@ from .rewrite import (
 from .step_function import Chain, NotAStep, StepFunction, find_steps, find_steps_without_ties
 
 MOVES = ("permute_dims", "reshape")
+
+MOST_CHAIN = 256
+"""Bindings of one chain; networks have a few dozen."""
+
+MOST_TRIED = 8192
+"""Bindings of all chains that are tried for one activation."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,9 @@ class RecogniseActivations:
         if op_name(self.defined.get(data)) not in pointwise.TABLE:
             raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
         reason: NotAStep | None = None
-        for root, rest in roots(self.defined, data)[:-1]:
+        for root, rest in roots(self.defined, data):
+            if not rest:
+                break
             found = self.attempt(root, rest, data)
             if isinstance(found, Found):
                 return found
@@ -304,21 +313,32 @@ def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, An
     return chain[::-1], [v for v in wanted if v not in inner]
 
 
-def roots(defined: dict[Any, Any], data: Any) -> list[tuple[Any, list[tuple[Any, Any]]]]:
+def roots(defined: dict[Any, Any], data: Any) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
     """``(root, bindings after it)`` for every single tensor that determines ``data``.
 
-    The deepest comes first, ``data`` itself last. In binding order a tensor is such a root when
-    nothing else computed up to it is read after it.
+    The deepest comes first, ``data`` itself last, without bindings. In binding order a tensor is
+    such a root when nothing else computed up to it is read after it. Chains longer than
+    :data:`MOST_CHAIN` are left out, and so are roots when :data:`MOST_TRIED` bindings have been
+    tried: the result is the same, with more of it in float.
     """
-    chain, leaves = chain_behind(defined, data)
-    found: dict[Any, list[tuple[Any, Any]]] = {}
-    for position in range(-1, len(chain) - 1):
-        rest = chain[position + 1 :]
-        before = set(leaves) | {var for var, _ in chain[: position + 1]}
-        live = {a for _, call in rest for a in call.args if a in before}
+    chain, _ = chain_behind(defined, data)
+    start = max(0, len(chain) - MOST_CHAIN)
+    live, singles = {data}, []
+    for position in range(len(chain) - 1, start - 1, -1):
+        var, call = chain[position]
+        live.discard(var)
+        live.update(a for a in call.args if isinstance(a, relax.Var))
         if len(live) == 1:
-            found.setdefault(live.pop(), _needed(rest, data))
-    return [*found.items(), (data, [])]
+            singles.append((next(iter(live)), position))
+    seen, tried = set(), 0
+    for root, position in reversed(singles):
+        if root in seen or tried > MOST_TRIED:
+            continue
+        seen.add(root)
+        rest = _needed(chain[position:], data)
+        tried += len(rest)
+        yield root, rest
+    yield data, []
 
 
 def _needed(chain: list[tuple[Any, Any]], end: Any) -> list[tuple[Any, Any]]:
