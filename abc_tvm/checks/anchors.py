@@ -80,6 +80,7 @@ class Anchors:
 
     def __post_init__(self) -> None:
         self._onnx: dict[str, np.ndarray] | None = None
+        self._shrunk = False
         self._relax: dict[Any, np.ndarray] = {}
         self._atoms: dict[str, Atoms] | None = None
 
@@ -95,6 +96,7 @@ class Anchors:
         On smaller images, or, ``whole``, on those that the graph has.
         """
         shrink = 1 if whole else self._common_factor()
+        self._shrunk = shrink > 1
         given: dict[Any, np.ndarray] = {}
         wanted = self._wanted(roots, tensors)
         for anchor in wanted:
@@ -183,14 +185,22 @@ class Anchors:
         known = {a.tensor for a in self.anchors}
         nodes = [self.graph.nodes[i] for i in self.graph.needed(data, known)]
         names = [n for node in nodes for n in (*node.input, *node.output)] + data
+        found = []
         for name in dict.fromkeys(names):
             if name not in self._onnx:
                 continue
             other = self._onnx[name]
             for lying in lyings(other.shape, value.shape):
                 if _alike(lying.from_onnx(other), value) and self._decides(name, data):
-                    return name, lying
-        raise NotChecked("the root of its activation is no tensor of the graph")
+                    found.append((name, lying))
+                    break
+            if found and not self._shrunk:
+                break
+        if not found:
+            raise NotChecked("the root of its activation is no tensor of the graph")
+        if len(found) > 1:  # a pooling of one pixel, say, is none
+            raise NotChecked("the root of its activation may be one of several tensors")
+        return found[0]
 
     def _decides(self, name: str, data: list[str]) -> bool:
         """Whether ``data`` depend on one tensor alone."""
