@@ -19,7 +19,6 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("MaxPool", [X], {"kernel_shape": [2, 3], "strides": [2, 2], "ceil_mode": 1}),
     ("MaxPool", [X], {"kernel_shape": [2, 2], "dilations": [2, 2]}),
     ("MaxPool", [X], {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER", "strides": [2, 2]}),
-    ("MaxPool", [X], {"kernel_shape": [2, 2], "auto_pad": "SAME_LOWER", "strides": [2, 2]}),
     ("AveragePool", [X], {"kernel_shape": [3, 3], "pads": [1, 0, 1, 2]}),
     ("AveragePool", [X], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
     ("BatchNormalization", [X, X[0, :, 0, 0], *(np.abs(X[i % 2, :, 1, 1]) for i in range(3))], {}),
@@ -57,6 +56,16 @@ def test_as_the_reference_does(
     (found,) = run(node, values, opset, 1)
     assert found.dtype == wanted.dtype
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_padding_before_the_image() -> None:
+    """SAME_LOWER, which the reference implementation pads as SAME_UPPER."""
+    node = helper.make_node(
+        "MaxPool", ["x"], ["o"], kernel_shape=[2, 2], auto_pad="SAME_LOWER", strides=[2, 2]
+    )
+    (found,) = run(node, [X], 19, 1)
+    padded = np.pad(X, ((0, 0), (0, 0), (1, 0), (0, 0)), constant_values=-np.inf)
+    np.testing.assert_array_equal(found, padded.reshape(2, 4, 4, 2, 3, 2).max((3, 5)))
 
 
 def test_refuses_what_it_does_not_know() -> None:
