@@ -24,7 +24,10 @@ from abc_tvm.verify_bits import CONVOLUTIONS, BitInput
 MOST_LEVELS = 256
 SAMPLE = 1 << 15
 SURE = 0.75
-"""Share of places at which a base must follow a layer's index to be one of its bases."""
+"""Share of the places of each index at which a base has one value, where it follows the index."""
+
+FEW = 16
+"""Places of an index that tell nothing of its share."""
 
 Array = np.ndarray
 
@@ -135,7 +138,7 @@ def look_up(
     index: Array, levels: Array, wanted: Array, *, single: bool
 ) -> tuple[str, Array, float] | None:
     """``(order, values [K], share)`` of one tensor; the share of places that fit the values."""
-    best = None
+    best: tuple[str, Array, float] | None = None
     for order, turned in layouts(index, wanted.shape).items():
         here, there = _sample(turned, wanted)
         values = _decoded(levels, there) if single else None
@@ -146,6 +149,17 @@ def look_up(
         if best is None or fits > best[2]:
             best = order, values, fits
     return best
+
+
+def follows(index: Array, found: tuple[str, Array, float], wanted: Array) -> bool:
+    """Whether a tensor is a function of the index, but for flips."""
+    order, values, _ = found
+    here, there = _sample(layouts(index, wanted.shape)[order], wanted)
+    right = np.abs(values[here] - there) <= tolerance(values)
+    seen = np.bincount(here, minlength=len(values))
+    hits = np.bincount(here[right], minlength=len(values))
+    often = seen >= FEW
+    return bool(np.all(hits[often] >= SURE * seen[often]))
 
 
 def tolerance(values: Array) -> float:
@@ -196,10 +210,12 @@ def assign_bases(
     ``points`` come with index and levels.
     """
     for name in names:
-        best, share = None, SURE
+        best, share = None, 0.0
         for point, index, levels in points:
             found = look_up(index, levels, wanted[name], single=False)
-            if found is not None and found[2] > share and len(set(found[1])) > 1:
+            if found is None or found[2] <= share or len(set(found[1])) == 1:
+                continue
+            if follows(index, found, wanted[name]):
                 best, share = point, found[2]
         if best is not None and name not in best.tensors:
             best.tensors.append(name)
@@ -226,7 +242,16 @@ class Points:
         ]
 
     def assign(self, found: list[tuple[Point, Array, Array]], wanted: dict[str, Array]) -> None:
-        """Find the loose tensors' layers, once; ``found`` as in :func:`assign_bases`."""
+        """Find the loose tensors' layers, once; ``found`` as in :func:`assign_bases`.
+
+        Where there are any, layers have been joined: one that reads a sum of several activations
+        stands at none of their tensors.
+        """
+        for point, index, levels in found:
+            for name in list(point.tensors):
+                place = look_up(index, levels, wanted[name], single=False)
+                if place is not None and not follows(index, place, wanted[name]):
+                    point.tensors.remove(name)
         loose = [n for n in self.loose if wanted[n].dtype.kind == "f"]
         assign_bases(found, loose, wanted)
         self.loose = []

@@ -233,7 +233,7 @@ def one_weight_bit(layer: str) -> Edit:
         if op_name(call) != "abc.bitconv2d" or name != layer:
             return None
         planes = array_of(call.args[1]).copy()
-        planes[0, 1, 0, 0, 2] *= -1
+        planes[0, 1, planes.shape[2] // 2, planes.shape[3] // 2, 2] *= -1
         return with_argument(call, 1, planes)
 
     return edit
