@@ -31,6 +31,7 @@ def inspect(
     *,
     lowering: str = "auto",
     allow_int8: bool | float | None = None,
+    check: bool = True,
 ) -> Report:
     """Say of every convolution and dense layer how it would be compiled, and why.
 
@@ -41,13 +42,15 @@ def inspect(
             wherever possible), ``"int8"`` (bytes wherever possible), or ``"float"``.
         allow_int8: Runs layers on bytes also where that needs rounding and is faster: ``True``,
             or the most that rounding may change a sum by, relative to its largest value.
+        check: Asks for a second opinion on every layer that leaves float (``abc_tvm.checks``); one
+            that fails stays in float.
 
     Raises:
         ModelError: The model cannot be read or is not valid.
         UnsupportedError: Valid, but outside what can be compiled.
         TargetError: The target is unknown.
     """
-    context = stages.make_context(device_of(target), lowering, allow_int8)
+    context = stages.make_context(device_of(target), lowering, allow_int8, check)
     imported = stages.import_model(model)
     if lowering != "float":
         order = imported.passes(context)
@@ -66,6 +69,7 @@ def compile(
     debug_dump: str | os.PathLike[str] | None = None,
     records: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    check: bool = True,
 ) -> Artifact:
     """Compile a network for a device.
 
@@ -79,6 +83,7 @@ def compile(
         records: Folder of tuning records, as ``abc-tvm tune`` writes it. It goes before the
             records that ship. A record holds for its shape, target and version only.
         progress: Called with the name of each stage as it begins.
+        check: As in :func:`inspect`.
 
     Raises:
         RecordsError: ``records`` does not exist or is damaged.
@@ -95,7 +100,7 @@ def compile(
             f"target {device.name}: TVM has no runtime for it, so no shared library can run there; "
             "compile with --format c, for a C library that needs none"
         )
-    context = stages.make_context(device, lowering, allow_int8)
+    context = stages.make_context(device, lowering, allow_int8, check)
     context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
     tell("import")
     imported = stages.import_model(model, batch)
@@ -115,6 +120,7 @@ def compile_c(
     debug_dump: str | os.PathLike[str] | None = None,
     records: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    check: bool = True,
 ) -> CForm:
     """Compile a network to a C library: kernels, static memory plan, one function to call.
 
@@ -130,6 +136,7 @@ def compile_c(
         debug_dump: As in :func:`compile`.
         records: As in :func:`compile`.
         progress: As in :func:`compile`.
+        check: As in :func:`inspect`.
 
     Raises:
         RecordsError: As in :func:`compile`.
@@ -147,7 +154,7 @@ def compile_c(
         raise TargetError(
             f"target {device.name}: a C library runs on processors alone; leave --format c out"
         )
-    context = stages.make_context(device, lowering, allow_int8)
+    context = stages.make_context(device, lowering, allow_int8, check)
     context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
     tell("import")
     imported = stages.import_model(model, batch)
@@ -196,13 +203,15 @@ def describe(imported: stages.Imported, context: Context) -> Info:
     from importlib import metadata
 
     inputs, outputs = stages.ports(imported.module)
+    report = stages.report_of(context, imported)
     return Info(
         inputs=inputs,
         outputs=outputs,
         target=target_facts(context.device),
         tvm=metadata.version("apache-tvm"),
         lowering=context.lowering,
-        layers=stages.report_of(context, imported).rows,
+        second_opinion=report.second_opinion,
+        layers=report.rows,
     )
 
 

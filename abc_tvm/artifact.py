@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from abc_tvm.errors import ArtifactError
+from abc_tvm.file_kinds import ARTIFACT
 from abc_tvm.files import write_atomically
 from abc_tvm.report import Layer, Report
 from abc_tvm.runtime.container import Info
@@ -25,12 +26,15 @@ class Artifact:
     def report(self) -> Report:
         """What was compiled and how, layer by layer."""
         layers = tuple(Layer(**row) for row in self.info.layers)
-        return Report(layers, self.info.target["name"], self.info.lowering)
+        return Report(
+            layers, self.info.target["name"], self.info.lowering, self.info.second_opinion
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the artifact to ``path``; the file appears whole or not at all.
 
         Raises:
-            ArtifactError: The folder is missing, or the file cannot be written.
+            ArtifactError: The folder is missing, or the file cannot be written; its name does not
+                end in ``.so``, which loaders ask for; or what is there is no artifact.
         """
-        write_atomically(path, self.data, ArtifactError)
+        write_atomically(path, self.data, ArtifactError, ARTIFACT)

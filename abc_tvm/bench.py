@@ -12,7 +12,6 @@ computes something else, or cannot run the network, is refused with the reason a
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +24,11 @@ from abc_tvm.errors import UserError
 from abc_tvm.machine_limits import measure_limits
 from abc_tvm.profile import Profile, profile_plan
 from abc_tvm.report import Report
+from abc_tvm.runtime.threads import check_threads
+from abc_tvm.scratch import scratch
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
-from abc_tvm.timing import PAUSE_S, WARM_S, Times, check_threads, clock_loop, pinned, take_turns
+from abc_tvm.timing import PAUSE_S, WARM_S, Times, clock_loop, pinned, take_turns
 
 CLOCK = "clock"
 
@@ -152,7 +153,7 @@ def bench(
     check_threads(threads)
     source = stages.checked_source(model)
     other = None if float_model is None else stages.checked_source(float_model)
-    with pinned(threads) as processors, tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with pinned(threads) as processors, scratch() as folder:
         engines = Engines(
             source, other, target, batch, threads, lowering, allow_int8, records, Path(folder), tell
         )

@@ -8,7 +8,6 @@ of the ordinary ResNet-18. Its weights are random: that changes no time.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from abc_tvm.facts import machine_name
 from abc_tvm.int8_twin import quantise
 from abc_tvm.onnx_engine import OnnxEngine, random_inputs
 from abc_tvm.open_batch import set_batch
+from abc_tvm.scratch import scratch
 from abc_tvm.timing import Times, pinned, take_turns
 from abc_tvm.verify import verify
 
@@ -81,7 +81,7 @@ def _measure(
     set_batch(plain, 1)
     first = next(iter(artifacts.values()))
     arrays = random_inputs(first.info.inputs, 1)
-    with pinned(1), tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with pinned(1), scratch() as folder:
         calls: dict[str, Callable[[], object]] = {}
         for number, (name, artifact) in enumerate(artifacts.items()):
             session = open_session(artifact, Path(folder, f"{number}.so"), 1)

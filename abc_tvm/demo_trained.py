@@ -7,7 +7,6 @@ shapes, which is what a float network would cost.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from abc_tvm.engines import open_session
 from abc_tvm.facts import machine_name
 from abc_tvm.onnx_engine import OnnxEngine
 from abc_tvm.open_batch import set_batch
+from abc_tvm.scratch import scratch
 from abc_tvm.timing import pinned, take_turns
 
 NETWORK = "resnet-fashion"
@@ -60,7 +60,7 @@ def run(tell: Callable[[str], None]) -> Outcome:
         BITS: compile_network(file, batch=1),
         FLOAT: compile_network(file, batch=1, lowering="float"),
     }
-    with pinned(1), tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with pinned(1), scratch() as folder:
         engines: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
         for number, (name, artifact) in enumerate(artifacts.items()):
             session = open_session(artifact, Path(folder, f"{number}.so"), 1)

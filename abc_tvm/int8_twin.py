@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import onnx
 
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.onnx_engine import errors, require_onnxruntime
+from abc_tvm.scratch import scratch
 
 SAMPLES = 4
 
@@ -59,7 +59,7 @@ def quantise(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> onnx.Mode
         KeyError,
         TypeError,
     )
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder, _silence():
+    with scratch() as folder, _silence():
         source, prepared, out = (Path(folder, n) for n in ("in.onnx", "pre.onnx", "out.onnx"))
         source.write_bytes(model.SerializeToString())
         try:

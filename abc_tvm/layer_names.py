@@ -1,56 +1,114 @@
-"""The user's own layer names, for the tables: ONNX node names of convolutions and dense layers."""
+"""The user's own layer names, for the tables: ONNX node names of convolutions and dense layers.
+
+TVM's importer puts a layer into the graph when its result is first read, not where its node
+stands, so that order alone does not tell which is which: weights do, and order between layers of
+equal weights.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict, deque
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 DENSE = ("Gemm", "MatMul")
+SAMPLES = 64
+"""Elements that tell weights apart."""
+
+Key = tuple[tuple[int, ...], bytes]
 
 
-def layer_names(simple: onnx.ModelProto, module: Any) -> tuple[list[str] | None, list[str] | None]:
+def layer_nodes(simple: onnx.ModelProto) -> list[tuple[str, onnx.NodeProto]]:
+    """The convolutions and dense layers of a simplified model, with the names that they go by.
+
+    A node without a name goes by its output's; equal names get ``#2``, ``#3`` …. Dots are
+    underscores, as in all names of TVM's variables.
+    """
+    nodes = [n for n in simple.graph.node if n.op_type in ("Conv", *DENSE) and len(n.input) > 1]
+    names = [(n.name or n.output[0]).replace(".", "_") for n in nodes]
+    return list(zip(_unique(names), nodes, strict=True))
+
+
+def layer_names(simple: onnx.ModelProto, module: Any) -> tuple[list[str], list[str]]:
     """Names for the convolutions and for the dense layers of an imported module, in its order.
 
-    A node without a name goes by its output's; equal names get ``#2``, ``#3`` …. ``None``
-    stands for a list that does not fit: the module has another number of such layers.
+    As :func:`layer_nodes` gives them; ``conv_0``, ``dense_1`` … where a layer is no node's.
 
     Args:
         simple: The simplified model that was imported.
         module: What the importer made of it.
     """
-    constants = {tensor.name: len(tensor.dims) for tensor in simple.graph.initializer}
-    convolutions, dense = [], []
+    stored = {tensor.name: tensor for tensor in simple.graph.initializer}
+    names: dict[Key, deque[str]] = defaultdict(deque)
+    for name, node in _as_imported(simple):
+        if node.input[1] in stored:
+            names[_key(numpy_helper.to_array(stored[node.input[1]]))].append(name)
+    taken = {name for name, _ in layer_nodes(simple)}
+    found: tuple[list[str], list[str]] = ([], [])
+    for position, weight in _layers(module):
+        fitting = names.get(_key(weight)) if weight is not None else None
+        kind = "conv" if position == 0 else "dense"
+        other = f"{kind}_{len(found[position])}"
+        found[position].append(fitting.popleft() if fitting else other + "#" * (other in taken))
+    return found
+
+
+def _as_imported(simple: onnx.ModelProto) -> list[tuple[str, onnx.NodeProto]]:
+    """Layers in the order in which the importer binds them: at once where a bias is added to
+    them, else when their result is first read."""
+    layers = {node.output[0]: (name, node) for name, node in layer_nodes(simple)}
+    found: list[tuple[str, onnx.NodeProto]] = []
     for node in simple.graph.node:
-        if len(node.input) < 2:
-            continue
-        rank = constants.get(node.input[1])
-        if node.op_type == "Conv" and rank == 4:
-            convolutions.append(node.name or node.output[0])
-        elif node.op_type in DENSE and rank == 2:
-            dense.append(node.name or node.output[0])
-    imported = _operators(module)
-    return (
-        _unique(convolutions) if imported["relax.nn.conv2d"] == len(convolutions) else None,
-        _unique(dense) if imported["relax.matmul"] == len(dense) else None,
-    )
+        for name in node.input:
+            if name in layers:
+                found.append(layers.pop(name))
+        if node.output[0] in layers and len(node.input) > 2 and node.input[2]:
+            found.append(layers.pop(node.output[0]))
+    return [*found, *layers.values()]
 
 
-def _operators(module: Any) -> Counter[str]:
-    """How often ``main`` calls each operator."""
-    count: Counter[str] = Counter()
-    for block in module["main"].body.blocks:
-        for binding in block.bindings:
-            operator = getattr(getattr(binding, "value", None), "op", None)
-            count[str(getattr(operator, "name", ""))] += 1
-    return count
+def _layers(module: Any) -> list[tuple[int, np.ndarray | None]]:
+    """``(0, weight)`` of every convolution of ``main`` and ``(1, weight)`` of every product."""
+    bindings = [
+        (binding.var, binding.value)
+        for block in module["main"].body.blocks
+        for binding in block.bindings
+        if hasattr(binding, "value")
+    ]
+    defined = dict(bindings)
+    found = []
+    for _, value in bindings:
+        name = str(getattr(getattr(value, "op", None), "name", ""))
+        if name in ("relax.nn.conv2d", "relax.matmul"):
+            found.append((int(name == "relax.matmul"), _array(value.args[1], defined)))
+    return found
+
+
+def _array(weight: Any, defined: dict[Any, Any]) -> np.ndarray | None:
+    """The stored tensor behind a weight, transposed or not."""
+    source = defined.get(weight) if not hasattr(weight, "value") else weight
+    if source is not None and not hasattr(source, "value"):
+        source = next(iter(getattr(source, "args", [])), None)
+    array = getattr(source, "value", None)
+    return np.asarray(array.numpy()) if hasattr(array, "numpy") else None
+
+
+def _key(array: np.ndarray) -> Key:
+    step = max(1, array.size // SAMPLES)
+    return array.shape, np.ascontiguousarray(array).reshape(-1)[::step].tobytes()
 
 
 def _unique(names: list[str]) -> list[str]:
-    seen: Counter[str] = Counter()
+    seen: set[str] = set()
     result = []
     for name in names:
-        seen[name] += 1
-        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+        number, new = 1, name
+        while new in seen:
+            number += 1
+            new = f"{name}#{number}"
+        seen.add(new)
+        result.append(new)
     return result

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 
-from abc_tvm.errors import MissingDependencyError, UnsupportedError
+from abc_tvm.errors import InputError, MissingDependencyError, UnsupportedError
+from abc_tvm.memory import refuse_more
 from abc_tvm.runtime.container import Port
 
 
@@ -90,7 +92,16 @@ def random_inputs(ports: tuple[Port, ...], batch: int, seed: int = 0) -> dict[st
     """Arrays for the inputs: standard normal floats, integers from 0 to 255.
 
     A symbolic dimension becomes ``batch``.
+
+    Raises:
+        InputError: They would not fit in memory.
     """
+    total = sum(_bytes(port, batch) for port in ports)
+    refuse_more(
+        3 * total,
+        f"batch {batch}: inputs of {total:,} bytes, and what is made of them,",
+        InputError,
+    )
     rng = np.random.default_rng(seed)
     arrays = {}
     for port in ports:
@@ -101,6 +112,11 @@ def random_inputs(ports: tuple[Port, ...], batch: int, seed: int = 0) -> dict[st
             values = rng.integers(0, 2 if port.dtype == "bool" else 127, shape)
         arrays[port.name] = values.astype(port.dtype)
     return arrays
+
+
+def _bytes(port: Port, batch: int) -> int:
+    shape = (d if isinstance(d, int) else batch for d in port.shape)
+    return math.prod(shape) * np.dtype(port.dtype).itemsize
 
 
 def _line(error: Exception) -> str:

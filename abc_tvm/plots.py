@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abc_tvm.errors import MissingDependencyError, UserError
-from abc_tvm.files import check_writable, write_atomically
+from abc_tvm.file_kinds import PLOT
+from abc_tvm.files import StrPath, check_output, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,16 +23,17 @@ LABELS = {
 }
 
 
-def check_plot(path: str | os.PathLike[str]) -> None:
+def check_plot(path: StrPath, inputs: Sequence[StrPath] = ()) -> None:
     """Refuse a plot that cannot be made, before anything is measured.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
-        UserError: The name does not end in .png, or its folder is missing.
+        UserError: The name does not end in .png, its folder is missing, or what is there is no
+            picture or one of the ``inputs``.
     """
     if not os.fspath(path).endswith(".png"):
         raise UserError(f"{os.fspath(path)}: plots are PNG files; give a name that ends in .png")
-    check_writable(path)
+    check_output(path, kind=PLOT, inputs=inputs)
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -47,4 +50,4 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), kind=PLOT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +16,11 @@ from abc_tvm.machine_limits import Limits, measure_limits
 from abc_tvm.onnx_engine import random_inputs
 from abc_tvm.open_batch import fixed_batch
 from abc_tvm.runtime import load
+from abc_tvm.runtime.threads import check_threads
+from abc_tvm.scratch import scratch
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
-from abc_tvm.timing import Times, check_threads, pinned
+from abc_tvm.timing import Times, pinned
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def profile(
         source, target, batch=fixed_batch(source, batch), lowering=lowering,
         allow_int8=allow_int8, records=records, progress=tell,
     )  # fmt: skip
-    with pinned(threads) as processors, tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with pinned(threads) as processors, scratch() as folder:
         tell("measure the machine")
         limits = measure_limits(plan.device, threads)
         tell("measure")

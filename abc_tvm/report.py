@@ -40,6 +40,8 @@ class Report:
     layers: tuple[Layer, ...]
     target: str
     lowering: str
+    second_opinion: dict[str, Any] | None = None
+    """``checked``: how many layers; ``unknown`` and ``wrong``: by layer, why. ``None``: not asked."""
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
@@ -72,6 +74,7 @@ class Report:
             "target": self.target,
             "lowering": self.lowering,
             "layers": self.rows,
+            "second_opinion": self.second_opinion,
             "macs": sum(layer.macs for layer in self.layers),
             **self._count("bitserial"),
             **self._count("int8"),

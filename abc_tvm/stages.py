@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from abc_tvm.frontend.torch_program import is_program, program_to_onnx
 from abc_tvm.layer_names import layer_names
 from abc_tvm.report import Layer, Report
 from abc_tvm.runtime.container import Port
+from abc_tvm.scratch import memory_files, scratch
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ Pass = Callable[["tvm.IRModule"], "tvm.IRModule"]
 LOWERINGS = ("auto", "bitserial", "int8", "float")
 MOST_ERROR = 0.02
 """What rounding to bytes may change a sum by, where it is allowed without a number."""
+
+_OBJECTS = ("lib0.o", "lib1.o", "lib2.o", "lib3.o", "devc.o")
+"""What ``export_library`` has LLVM write: host code, then constants and device code."""
 
 _RECOGNITION = (
     "recognise_weights",
@@ -58,12 +61,19 @@ class Imported:
     """What the importer was given."""
 
     def passes(self, context: Context) -> list[tuple[str, Pass]]:
-        """The pipeline for this network, in order; ``lowering="float"`` recognises nothing."""
+        """The pipeline for this network, in order; ``lowering="float"`` recognises nothing.
+
+        With ``context.check`` the pass ``encode`` asks for a second opinion on what it leaves.
+        """
+        from abc_tvm.checks.guard import Guarded
         from abc_tvm.relay_passes import pipeline
 
         order = pipeline.passes(context, self.conv_names, self.dense_names)
         if context.lowering == "float":
             return [(name, step) for name, step in order if name not in _RECOGNITION]
+        if context.check and self.simple is not None:
+            guarded = Guarded(self.simple, self.module, context, order)
+            return [(name, guarded if name == "encode" else step) for name, step in order]
         return order
 
 
@@ -100,8 +110,13 @@ def checked_source(model: object) -> Source:
     )
 
 
-def make_context(device: Device, lowering: str, allow_int8: bool | float | None = None) -> Context:
-    """Settings for the passes.
+def make_context(
+    device: Device,
+    lowering: str,
+    allow_int8: bool | float | None = None,
+    check: bool = True,
+) -> Context:
+    """Settings for the passes; ``check``: they get a second opinion.
 
     Raises:
         UserError: ``lowering`` is no known way, or ``allow_int8`` no share of 1.
@@ -113,7 +128,7 @@ def make_context(device: Device, lowering: str, allow_int8: bool | float | None 
     most = MOST_ERROR if allow_int8 is True else allow_int8 or None
     if most is not None and not 0 < most < 1:
         raise UserError(f"allow_int8: {allow_int8!r} is no error between 0 and 1")
-    return Context(device, lowering, allow_int8=most)
+    return Context(device, lowering, allow_int8=most, check=check)
 
 
 def apply(
@@ -150,7 +165,8 @@ def report_of(context: Context, imported: Imported) -> Report:
             if layer.M is not None:
                 layer.reason = "lowering=float was asked for"
     layers = tuple(Layer(**row.row()) for row in context.layers.values())
-    return Report(layers, context.device.name, context.lowering)
+    opinion = None if context.opinion is None else context.opinion.facts()
+    return Report(layers, context.device.name, context.lowering, opinion)
 
 
 def ports(module: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
@@ -206,12 +222,16 @@ def link(executable: Any, device: Device) -> bytes:
 
     linker = toolchain.for_library(device.triple, device.name)
 
-    def create(output: str, objects: list[str], options: object = None) -> None:
-        linker.run("-shared", "-fPIC", "-o", output, *objects, "-lm")
+    with scratch() as folder, memory_files(folder, _OBJECTS):
 
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
-        library = Path(folder, "network.so")
-        executable.export_library(str(library), fcompile=create)
+        def create(output: str, objects: list[str], options: object = None) -> None:
+            files = [folder / f"{number}.o" for number in range(len(objects))]
+            for file, made in zip(files, objects, strict=True):
+                file.write_bytes(Path(made).read_bytes())
+            linker.run("-shared", "-fPIC", "-o", output, *files, "-lm")
+
+        library = folder / "network.so"
+        executable.export_library(str(library), fcompile=create, workspace_dir=str(folder))
         return library.read_bytes()
 
 

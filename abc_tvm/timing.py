@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from abc_tvm.errors import UserError
-
 PAUSE_S = 0.01
 WARM_S = 0.02
 CLOCK_STEPS = 2_000
@@ -102,17 +100,6 @@ def clock_loop() -> None:
     much of it others take.
     """
     hashlib.pbkdf2_hmac("sha256", b"clock", b"loop", CLOCK_STEPS)
-
-
-def check_threads(threads: int) -> None:
-    """Refuse more threads than this process has processors, or none.
-
-    Raises:
-        UserError: It is not possible here.
-    """
-    available = len(os.sched_getaffinity(0))
-    if not 1 <= threads <= available:
-        raise UserError(f"threads: {threads} is not possible here; give 1 to {available}")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ bounds. The verdict is in ``CRITERION``, its reasons in docs/verify.md.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from abc_tvm.artifact import Artifact
 from abc_tvm.onnx_engine import OnnxEngine, random_inputs
 from abc_tvm.report import Report
 from abc_tvm.runtime import Session, load
+from abc_tvm.scratch import scratch
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
 from abc_tvm.verify_bits import LayerBits, bit_inputs, tapped
@@ -249,7 +249,7 @@ def _inputs(
 
 def _load(artifact: Artifact, threads: int | None = None) -> Session:
     """The artifact as a user would have it: written to a file, and loaded."""
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with scratch() as folder:
         path = Path(folder, "network.so")
         artifact.save(path)
         return load(path, threads=threads)

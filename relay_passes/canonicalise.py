@@ -24,11 +24,13 @@ from . import pointwise
 from .layout import Layout, Placed, Stacked, Value, place_constant
 from .layout_ops import LayoutOps
 from .rewrite import (
+    Builder,
     array_of,
     bindings,
     const,
     constant,
     drop_dead,
+    dtype_of,
     hint,
     op_name,
     operands,
@@ -45,7 +47,7 @@ class Canonicalise:
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         func = mod["main"]
-        builder = relax.BlockBuilder()
+        builder = Builder({*self.conv_names, *self.dense_names})
         with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
             with builder.dataflow():
                 walk = _Walk(builder, func, self.conv_names, self.dense_names)
@@ -130,8 +132,8 @@ class _Walk(LayoutOps):
                 call = getattr(relax.op, name)(*call.args[1].fields)
         folded = self.folded(name, call)
         if folded is not None:
-            return Placed(const(folded))
-        if name in ("nn.prelu", "nn.leakyrelu"):
+            return Placed(const(folded.astype(dtype_of(var))))
+        if name in ("nn.prelu", "nn.leakyrelu") and dtype_of(call.args[0]) == "float32":
             slope = self.slope(name, call)
             if slope is not None:
                 return self.prelu(self.get(call.args[0]), slope)
@@ -154,9 +156,7 @@ class _Walk(LayoutOps):
                 return None
             args.append(array)
         if name in pointwise.TABLE:
-            with np.errstate(all="ignore"):
-                row = pointwise.TABLE[name]
-                return np.asarray(row.numpy(*args, **pointwise.attributes(name, call)))
+            return _evaluated(name, call, args)
         if name == "isnan":
             return np.isnan(args[0])
         if name == "permute_dims":
@@ -173,14 +173,19 @@ class _Walk(LayoutOps):
         if stacked is not None:
             return self.pointwise_stacked(name, call, args, stacked)
         placed = [a for a in args if isinstance(a, Placed)]
+        arrays = [constant(a.expr) for a in placed]
+        if all(array is not None for array in arrays):
+            return Placed(const(_evaluated(name, call, arrays)))
         kinds = {a.kind for a in placed if constant(a.expr) is None}
-        rank = max(len(shape_of(a.expr)) for a in placed if constant(a.expr) is None)
+        rank = max(_graph_rank(a) for a in placed)
         kind = "plain"
-        if "nhwc" in kinds:
+        if rank == 4 and "nhwc" in kinds:
             kind = "nhwc"
+        elif rank != 2:
+            pass
         elif len(kinds) == 1 and kinds <= {"flat_chw", "flat_hwc"}:
             kind = kinds.pop()
-        elif kinds - {"plain"} or (rank == 2 and self.batched(placed)):
+        elif kinds - {"plain"} or self.batched(placed):
             kind = "dense"
         like = next((shape_of(a.expr) for a in placed if a.kind == kind), ())
         operands = [self.operand(a, kind, like) for a in placed]
@@ -224,8 +229,10 @@ class _Walk(LayoutOps):
                 return self_plain
             return self.to.dense(value)
         if kind == "nhwc":
+            if value.kind != "nhwc":
+                value = Placed(self.to.plain(value))
             dims = shape_of(value.expr)
-            if value.kind == "plain" and len(dims) < 4:
+            if len(dims) < 4:
                 wide = relax.op.reshape(value.expr, (1,) * (4 - len(dims)) + dims)
                 value = Placed(self.to.op(wide))
             return self.to.nhwc(value)
@@ -259,6 +266,13 @@ class _Walk(LayoutOps):
         return Stacked(tuple(v for v in out if isinstance(v, Placed)), axis, rank)
 
 
+def _evaluated(name: str, call: Any, args: list[Any]) -> np.ndarray:
+    """An element-wise operator on constants."""
+    row = pointwise.TABLE[name]
+    with np.errstate(all="ignore"):
+        return np.asarray(row.numpy(*args, **pointwise.attributes(name, call)))
+
+
 def _elementwise_tir(call: Any) -> str | None:
     """The importer spells Clip as ``call_tir(maximum)`` and ``call_tir(minimum)``."""
     name = str(call.args[0].name_hint).rstrip("0123456789")
@@ -286,6 +300,13 @@ def _wanted_nhwc(func: Any) -> set[Any]:
 
 
 _PASSING = (*_KEEPING, "call_tir", "nn.batch_norm", "nn.prelu", "nn.leakyrelu", None)
+
+
+def _graph_rank(value: Placed) -> int:
+    """Number of dimensions that the tensor has in the graph, whatever its layout here."""
+    if value.kind == "plain":
+        return len(shape_of(value.expr))
+    return 4 if value.kind == "nhwc" else 2
 
 
 def _rank(expr: Any) -> int:

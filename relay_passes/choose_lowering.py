@@ -32,7 +32,18 @@ from .fold_thresholds import steps_of
 from .ops import conv_window
 from .planes_code import best_code
 from .recognise_activations import to_float
-from .rewrite import array_of, const, emit, hint, op_name, rebuild, shape_of, substitute
+from .rewrite import (
+    Content,
+    array_of,
+    const,
+    content,
+    emit,
+    hint,
+    op_name,
+    rebuild,
+    shape_of,
+    substitute,
+)
 
 BITS, FLOAT, BYTES = "bits", "float", "bytes"
 """Kinds of kernels that a layer can run on, as tuning records name them."""
@@ -68,7 +79,7 @@ class ChooseLowering:
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         self.defined: dict[Any, Any] = {}
-        self.moved: dict[Any, Any] = {}
+        self.moved: dict[Content, Any] = {}
 
         def visit(builder: relax.BlockBuilder, var: Any, value: Any) -> Any:
             new = value
@@ -196,7 +207,7 @@ class ChooseLowering:
 
     def with_levels(self, builder: Any, data: Any, near: Rounded) -> Any:
         """The step, and the pooling behind it, with rounded levels."""
-        key = (data, near.levels.tobytes())
+        key = content(data, near.levels)
         if key not in self.moved:
             call = self.defined[data]
             if op_name(call) == "nn.max_pool2d":
@@ -204,7 +215,9 @@ class ChooseLowering:
                 new = substitute(call, {call.args[0]: inner})
             else:
                 new = relax.Call(call.op, [*call.args[:3], const(near.levels)], call.attrs)
-            self.moved[key] = self.bind(builder, new, hint(data))
+            expr = builder.emit(new, hint(data))
+            self.defined[expr] = new
+            self.moved[key] = expr
         return self.moved[key]
 
 

@@ -11,11 +11,11 @@ sums whose joint weights take too many values to be planes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import tvm
@@ -23,16 +23,49 @@ from tvm import relax
 
 from . import weight_planes
 from .ops import conv_window
-from .rewrite import bindings, const, constant, emit, hint, op_name, rebuild, shape_of, uses
+from .rewrite import (
+    bindings,
+    const,
+    constant,
+    dtype_of,
+    emit,
+    hint,
+    op_name,
+    rebuild,
+    shape_of,
+    uses,
+)
 
 
 @dataclass(frozen=True)
 class Part:
-    """``scale [OC]`` (float64) times a weight of the graph, OHWI; equal weights share ``key``."""
+    """``scale [OC]`` (float64) times a weight of the graph, OHWI.
+
+    Weights are equal exactly where ``key`` is; see :class:`_Weights`.
+    """
 
     scale: np.ndarray
     key: int
     weight: np.ndarray
+
+
+class _Weights:
+    """Numbers for weights: the same for two only if they are the same, value by value."""
+
+    def __init__(self) -> None:
+        self.alike: dict[int, list[tuple[int, np.ndarray]]] = {}
+        self.count = 0
+
+    def number(self, weight: np.ndarray) -> int:
+        # A sum over a few places finds candidates; the comparison decides.
+        digest = hash((weight.shape, str(weight.dtype), weight.ravel()[:64].tobytes()))
+        found = self.alike.setdefault(digest, [])
+        for number, other in found:
+            if np.array_equal(weight, other):
+                return number
+        self.count += 1
+        found.append((self.count, weight))
+        return self.count
 
 
 @dataclass(frozen=True)
@@ -101,14 +134,21 @@ class Form:
 
 
 class CollapseBases:
-    """See the module's text."""
+    """See the module's text. Layers of ``refused`` names stay apart."""
+
+    def __init__(self, refused: Collection[str] = ()) -> None:
+        self.refused = refused
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         func = mod["main"]
         forms = _forms(func)
         readers = uses(func)
         found = {var: _joint(forms[var]) for var in _ends(func, forms)}
-        joined = {var: joint for var, joint in found.items() if joint is not None}
+        joined = {
+            var: joint
+            for var, joint in found.items()
+            if joint is not None and forms[var].name not in self.refused
+        }
         self.modified = bool(joined)
         if not joined:
             return mod
@@ -119,9 +159,10 @@ class CollapseBases:
             name = hint(var)
             if var in joined:
                 value = _emit(builder, forms[var], joined[var], env)
-            elif var in inside:
-                name = "part"  # keeps the layer's name free for the joint convolution
-            env[var] = emit(builder, value, name)
+            if var in inside and var not in joined:  # the joint convolution has the layer's name
+                env[var] = builder.emit(value, "part")
+            else:
+                env[var] = emit(builder, value, name)
             return env[var]
 
         return rebuild(mod, visit)
@@ -168,8 +209,9 @@ def _forms(func: Any) -> dict[Any, Form]:
     open_forms: dict[Any, Form] = {}
     defined = dict(bindings(func))
     readers = uses(func)
+    weights = _Weights()
     for var, value in bindings(func):
-        form = _form(var, value, open_forms, defined)
+        form = _form(var, value, open_forms, defined, weights)
         if form is None:
             continue
         taken = tuple(a for a in value.args if isinstance(a, relax.Var) and a in open_forms)
@@ -180,12 +222,16 @@ def _forms(func: Any) -> dict[Any, Form]:
     return forms
 
 
-def _form(var: Any, value: Any, forms: dict[Any, Form], defined: dict[Any, Any]) -> Form | None:
+def _form(
+    var: Any, value: Any, forms: dict[Any, Form], defined: dict[Any, Any], weights: _Weights
+) -> Form | None:
     name = op_name(value)
-    if name == "nn.conv2d":
-        return _convolution(var, value, defined)
-    if name not in ("add", "subtract", "multiply", "divide", "negative"):
+    if name not in ("nn.conv2d", "add", "subtract", "multiply", "divide", "negative"):
         return None
+    if dtype_of(var) != "float32":
+        return None
+    if name == "nn.conv2d":
+        return _convolution(var, value, defined, weights)
     args = list(value.args)
     if name == "negative":
         return forms[args[0]].scaled(np.array(-1.0)) if args[0] in forms else None
@@ -217,30 +263,30 @@ def _per_channel(array: np.ndarray, channels: int) -> np.ndarray | None:
     return None
 
 
-def _convolution(var: Any, call: Any, defined: dict[Any, Any]) -> Form | None:
+def _convolution(var: Any, call: Any, defined: dict[Any, Any], weights: _Weights) -> Form | None:
     weight = constant(call.args[1])
     if weight is None or str(call.attrs.data_layout) != "NHWC":
         return None
     data = call.args[0]
-    terms = [_term(data, weight)]
+    terms = [_term(data, weight, weights)]
     source: Any = defined.get(data)
     if op_name(source) == "concat" and int(call.attrs.groups) == 1 and _last_axis(source):
         fields = source.args[0].fields
         cuts = np.cumsum([int(shape_of(f)[-1]) for f in fields])[:-1]
         parts = np.split(weight, cuts, axis=3)
         if len({p.shape for p in parts}) == 1:
-            terms = [_term(f, p) for f, p in zip(fields, parts, strict=True)]
+            terms = [_term(f, p, weights) for f, p in zip(fields, parts, strict=True)]
     return Form(tuple(terms), np.zeros(len(weight)), call, hint(var), len(terms))
 
 
-def _term(data: Any, weight: np.ndarray) -> Term:
+def _term(data: Any, weight: np.ndarray, weights: _Weights) -> Term:
     scale = np.ones(len(weight))
     largest = max(weight.max(initial=0), -weight.min(initial=0))
     top = weight == largest
     if largest > 0 and np.all(top | (weight == -largest)):  # one plane: its scale comes out
         scale *= largest
         weight = top.astype(np.int8) * np.int8(2) - np.int8(1)
-    return Term(data, (Part(scale, crc32(np.ascontiguousarray(weight).data), weight),))
+    return Term(data, (Part(scale, weights.number(weight), weight),))
 
 
 def _last_axis(call: Any) -> bool:
@@ -337,7 +383,10 @@ def _emit(builder: Any, form: Form, joint: Joint, env: dict[Any, Any]) -> Any:
             data_layout="NHWC",
             kernel_layout="OHWI",
         )
-        conv = builder.emit(conv, form.name if number == 0 else f"{form.name}_{number}")
+        if number == 0:
+            conv = emit(builder, conv, form.name)
+        else:
+            conv = builder.emit(conv, f"{form.name}+{number}")
         total = conv if total is None else builder.emit(relax.op.add(total, conv))
     if np.any(form.bias):
         bias = form.bias.astype(np.float32).reshape(1, 1, 1, -1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from abc_tvm.checks import Opinion
     from abc_tvm.schedules.choice import Choice
     from abc_tvm.targets import Device
 
@@ -80,6 +81,12 @@ class Context:
     """Tuning records to look kernels and lowerings up in."""
     rivals: dict[str, Rivals] = field(default_factory=dict)
     """By layer: what there was to choose between."""
+    check: bool = True
+    """Whether a second opinion is asked for after the pass ``encode``."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By layer: why it must stay in float, whatever the passes find."""
+    opinion: Opinion | None = None
+    """What the second opinion said."""
 
     def layer(self, name: str) -> Layer:
         return self.layers[name]

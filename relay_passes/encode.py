@@ -27,7 +27,7 @@ from .fold_thresholds import steps_of
 from .ops import conv_window, make, window_attrs
 from .planes_code import Code, best_code, thermometer
 from .recognise_activations import to_float
-from .rewrite import array_of, const, emit, hint, op_name, rebuild, shape_of
+from .rewrite import Content, array_of, const, content, emit, hint, op_name, rebuild, shape_of
 from .step_function import StepFunction
 
 STEPS = ("abc.step", "abc.count_step")
@@ -41,7 +41,7 @@ class Encode:
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         defined: dict[Any, Any] = {}
-        self.emitted: dict[Any, Any] = {}
+        self.emitted: dict[Content, Any] = {}
 
         def visit(builder: relax.BlockBuilder, var: Any, value: Any) -> Any:
             new = value
@@ -128,18 +128,16 @@ class Encode:
         self, builder: Any, step: Any, codes: tuple[int, ...], groups: int, dtype: str
     ) -> Any:
         count = op_name(step) == "abc.count_step"
-        key = (step.args[0], step.args[1], codes, groups)
-        if key not in self.emitted:
-            call = make(
-                "encode_bytes",
-                list(step.args[:3]) + ([step.args[4]] if count else []),
-                codes=list(codes),
-                dtype=dtype,
-                layout_groups=groups,
-                count=int(count),
-            )
-            self.emitted[key] = builder.emit(call, "codes")
-        return self.emitted[key]
+        return self.shared(
+            builder,
+            "codes",
+            "encode_bytes",
+            list(step.args[:3]) + ([step.args[4]] if count else []),
+            codes=list(codes),
+            dtype=dtype,
+            layout_groups=groups,
+            count=int(count),
+        )
 
     def pool_codes(
         self, builder: Any, pool: Any, raw: Any, codes: tuple[int, ...], turned: Any
@@ -148,12 +146,9 @@ class Encode:
         channels = int(shape_of(pool.args[0])[3])
         if turned is None:
             turned = np.zeros(channels, bool)
-        key = (raw, pool.args[0], codes, turned.tobytes())
-        if key not in self.emitted:
-            args = [raw, const(turned.astype(np.int8))]
-            call = make("pool_codes", args, **_pool_attrs(pool, channels), codes=list(codes))
-            self.emitted[key] = builder.emit(call, "pooled_codes")
-        return self.emitted[key]
+        args = [raw, const(turned.astype(np.int8))]
+        attrs = _pool_attrs(pool, channels)
+        return self.shared(builder, "pooled_codes", "pool_codes", args, **attrs, codes=list(codes))
 
     def bits(
         self, builder: Any, data: Any, groups: int, defined: dict[Any, Any]
@@ -178,33 +173,36 @@ class Encode:
 
     def encode(self, builder: Any, step: Any, code: Code, groups: int) -> Any:
         count = op_name(step) == "abc.count_step"
-        key = (step.args[0], step.args[1], code.kind, groups)
-        if key not in self.emitted:
-            call = make(
-                "encode",
-                list(step.args[:3]) + ([step.args[4]] if count else []),
-                code=code.kind,
-                planes=code.planes,
-                layout_groups=groups,
-                count=int(count),
-            )
-            self.emitted[key] = builder.emit(call, "bits")
-        return self.emitted[key]
+        return self.shared(
+            builder,
+            "bits",
+            "encode",
+            list(step.args[:3]) + ([step.args[4]] if count else []),
+            code=code.kind,
+            planes=code.planes,
+            layout_groups=groups,
+            count=int(count),
+        )
 
     def pool(self, builder: Any, pool: Any, raw: Any, code: Code, groups: int, turned: Any) -> Any:
         channels = int(shape_of(pool.args[0])[3])
-        key = (raw, pool.args[0], code.kind, None if turned is None else turned.tobytes())
+        if turned is None:
+            turned = np.zeros(channels, bool)
+        return self.shared(
+            builder,
+            "pooled_bits",
+            "pool_bits",
+            [raw, const(turned.astype(np.int8))],
+            **_pool_attrs(pool, channels),
+            code=code.kind,
+            planes=code.planes,
+        )
+
+    def shared(self, builder: Any, hint: str, name: str, args: list[Any], **attrs: Any) -> Any:
+        """The one call ``abc.<name>`` of these arguments and attributes."""
+        key = content(name, args, attrs)
         if key not in self.emitted:
-            if turned is None:
-                turned = np.zeros(channels, bool)
-            call = make(
-                "pool_bits",
-                [raw, const(turned.astype(np.int8))],
-                **_pool_attrs(pool, channels),
-                code=code.kind,
-                planes=code.planes,
-            )
-            self.emitted[key] = builder.emit(call, "pooled_bits")
+            self.emitted[key] = builder.emit(make(name, args, **attrs), hint)
         return self.emitted[key]
 
 

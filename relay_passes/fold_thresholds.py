@@ -33,7 +33,7 @@ from .rewrite import (
     substitute,
     uses,
 )
-from .step_function import NotAStep, StepFunction, find_steps
+from .step_function import Chain, NotAStep, StepFunction, find_steps
 
 
 class FoldThresholds:
@@ -95,12 +95,14 @@ class _Pools:
             try:
                 chain = evaluator(rest, root, data)
 
-                def evaluate(x: Any, chain: Any = chain) -> Any:
-                    low, high = chain(x)
-                    return _passed(low, steps.thresholds), _passed(high, steps.thresholds)
+                def evaluate(x: Any, constants: Any, chain: Chain = chain) -> Any:
+                    low, high = chain.run(x, constants)
+                    at = constants["thresholds"]
+                    return _passed(low, at), _passed(high, at)
 
+                constants = {**chain.constants, "thresholds": steps.thresholds}
                 counts = np.arange(n + 1, dtype=np.float32)
-                return root, find_steps(evaluate, channels, levels=counts)
+                return root, find_steps(Chain(evaluate, constants), channels, levels=counts)
             except NotAStep:
                 continue
         return None

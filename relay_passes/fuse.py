@@ -98,6 +98,8 @@ def _groups(func: Any) -> list[Group]:
 
 def _is_anchor(call: Any) -> bool:
     name = op_name(call)
+    if name in ("nn.conv2d", "nn.max_pool2d") and dtype_of(call.args[0]) != "float32":
+        return False
     if name == "nn.conv2d":
         return str(call.attrs.data_layout) == "NHWC" and constant(call.args[1]) is not None
     if name == "nn.max_pool2d":
@@ -112,7 +114,10 @@ def _joins(name: str | None, var: Any, value: Any) -> bool:
     if row is None or row.te is None or not hasattr(var.ty, "shape"):
         return False
     tensors = [var, *list(value.args)]
-    return len(shape_of(var)) == 4 and all(dtype_of(t) == "float32" for t in tensors)
+    images = [t for t in tensors if constant(t) is None]
+    return all(len(shape_of(t)) == 4 for t in images) and all(
+        dtype_of(t) == "float32" for t in tensors
+    )
 
 
 def _image(var: Any, value: Any) -> tuple[Any, ...]:

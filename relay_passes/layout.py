@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from .rewrite import emit, shape_of
+from .rewrite import constant, emit, shape_of
 
 TO_NHWC = [0, 2, 3, 1]
 TO_NCHW = [0, 3, 1, 2]
@@ -52,6 +52,13 @@ class Layout:
         self.builder = builder
 
     def op(self, expr: Any, name: str = "") -> Any:
+        """Bind ``expr``; see :meth:`layer` for what keeps its name."""
+        if isinstance(expr, relax.Var) or constant(expr) is not None:
+            return expr
+        return self.builder.emit(expr, name)
+
+    def layer(self, expr: Any, name: str) -> Any:
+        """Bind a layer under its own name."""
         return emit(self.builder, expr, name)
 
     def plain(self, value: Placed) -> Any:

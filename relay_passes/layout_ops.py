@@ -16,7 +16,7 @@ from tvm import relax
 from abc_tvm.compute.geometry import pair
 
 from .layout import TO_NCHW, TO_NHWC, Layout, Placed, Stacked, Value, flattened, is_flatten
-from .rewrite import const, constant, hint, op_name, shape_of
+from .rewrite import const, constant, dtype_of, hint, op_name, shape_of
 
 
 class LayoutOps(ABC):
@@ -41,13 +41,14 @@ class LayoutOps(ABC):
         """Emit an element-wise operator."""
 
     def on_nn_conv2d(self, var: Any, call: Any) -> Value | None:
+        name = self.name("conv")  # names go by the order of all convolutions
         weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
-        if weight is None or str(call.attrs.data_layout) != "NCHW":
+        if weight is None or str(call.attrs.data_layout) != "NCHW" or not _is_float32(call):
             return None
         data = self.to.nhwc(self.real(self.get(call.args[0])))
         pad = [int(p) for p in call.attrs.padding]
         return Placed(
-            self.to.op(
+            self.to.layer(
                 relax.op.nn.conv2d(
                     data,
                     const(weight.transpose(TO_NHWC)),
@@ -58,15 +59,18 @@ class LayoutOps(ABC):
                     data_layout="NHWC",
                     kernel_layout="OHWI",
                 ),
-                self.name("conv"),
+                name,
             ),
             "nhwc",
         )
 
     def on_matmul(self, var: Any, call: Any) -> Value | None:
+        name = self.name("dense")
         value = self.real(self.get(call.args[0]))
         weight = constant(self.get(call.args[1]).expr)  # type: ignore[union-attr]
         if weight is None or weight.ndim != 2 or len(shape_of(call.args[0])) != 2:
+            return None
+        if not _is_float32(call):
             return None
         features = weight.shape[1]
         if value.kind in ("flat_chw", "flat_hwc"):
@@ -80,17 +84,19 @@ class LayoutOps(ABC):
             kernel = weight.T.reshape(features, 1, 1, -1)
             data = self.to.dense(value)
         conv = relax.op.nn.conv2d(data, const(kernel), data_layout="NHWC", kernel_layout="OHWI")
-        return Placed(self.to.op(conv, self.name("dense")), "dense")
+        return Placed(self.to.layer(conv, name), "dense")
 
     def name(self, kind: str) -> str:
         names = self.conv_names if kind == "conv" else self.dense_names
         i = self.counts[kind]
         self.counts[kind] += 1
-        return names[i] if i < len(names) else f"{kind}_{i}"
+        name = names[i] if i < len(names) else f"{kind}_{i}"
+        # A variable called so would take the function's name away.
+        return "main_" if name == "main" else name
 
     def on_nn_batch_norm(self, var: Any, call: Any) -> Value | None:
         stats = [constant(self.get(a).expr) for a in call.args[1:]]  # type: ignore[union-attr]
-        if any(s is None for s in stats) or int(call.attrs.axis) != 1:
+        if any(s is None for s in stats) or int(call.attrs.axis) != 1 or not _is_float32(call):
             return None
         gamma, beta, mean, variance = (np.asarray(s, np.float32) for s in stats)
         if not call.attrs.scale:
@@ -180,7 +186,7 @@ class LayoutOps(ABC):
             return None
         if is_flatten(old, new) and (value.kind == "nhwc" or value.native):
             return flattened(value)
-        if len(new) == 4 and new[2:] == (1, 1) and value.kind == "dense":
+        if value.kind == "dense" and same_shape(new, (*old, 1, 1)):
             return Placed(value.expr, "nhwc")
         if len(old) == 4 and len(new) == 5 and value.kind in ("plain", "nhwc"):
             for axis in range(5):
@@ -239,6 +245,11 @@ class LayoutOps(ABC):
     def on_broadcast_to(self, var: Any, call: Any) -> Value | None:
         same = same_shape(shape_of(call.args[0]), shape_of(var))
         return self.get(call.args[0]) if same else None
+
+
+def _is_float32(call: Any) -> bool:
+    """Whether an operator reads float32; others stay as the graph has them."""
+    return dtype_of(call.args[0]) == "float32"
 
 
 def same_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:

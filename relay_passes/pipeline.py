@@ -17,6 +17,7 @@ from .context import Context
 from .encode import Encode
 from .fold_thresholds import FoldThresholds
 from .fuse import Fuse
+from .legal_ops import LEGAL
 from .lower import Lower
 from .recognise_activations import RecogniseActivations
 from .recognise_weights import RecogniseWeights
@@ -32,7 +33,7 @@ def passes(
     """Every pass with its name, in order."""
     return [
         ("canonicalise", Canonicalise(conv_names, dense_names)),
-        ("collapse_bases", CollapseBases()),
+        ("collapse_bases", CollapseBases(context.refused)),
         ("recognise_weights", RecogniseWeights(context)),
         ("recognise_activations", RecogniseActivations(context)),
         ("choose_lowering", ChooseLowering(context)),
@@ -49,7 +50,7 @@ def legalise(mod: tvm.IRModule, device: Device) -> tvm.IRModule:
     from abc_tvm.schedules.generic import schedule_rest_of
     from abc_tvm.schedules.kernels import kernels_of
 
-    return schedule_rest_of(relax.transform.LegalizeOps()(mod), kernels_of(device).rest)
+    return schedule_rest_of(relax.transform.LegalizeOps(LEGAL)(mod), kernels_of(device).rest)
 
 
 def run(

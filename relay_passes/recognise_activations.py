@@ -17,7 +17,6 @@ that differ over positions, or whose channels do not share their levels. Such a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,17 +29,20 @@ from .accumulator import Accumulator, accumulator
 from .context import Context
 from .ops import conv_window, make
 from .rewrite import (
+    Content,
     array_of,
     bindings,
     const,
+    content,
     dtype_of,
+    emit,
     hint,
     op_name,
     rebuild,
     shape_of,
     substitute,
 )
-from .step_function import NotAStep, StepFunction, find_steps
+from .step_function import Chain, NotAStep, StepFunction, find_steps
 
 MOVES = ("permute_dims", "reshape")
 
@@ -66,14 +68,15 @@ class RecogniseActivations:
         self.env: dict[Any, Any] = {}
         self.new: dict[Any, Any] = {}
         self.done: dict[Any, Found] = {}
-        self.emitted: dict[Any, Any] = {}
+        self.read: dict[Any, Any] = {}
+        self.emitted: dict[Content, Any] = {}
         return rebuild(mod, self.visit)
 
     def visit(self, builder: relax.BlockBuilder, var: Any, call: Any) -> Any:
         result = call
         if op_name(call) == "abc.bconv2d":
             result = self.convolution(builder, var, call)
-        expr = result if isinstance(result, relax.Var) else builder.emit(result, hint(var))
+        expr = emit(builder, result, hint(var))
         self.env[var] = expr
         self.new[expr] = result
         return expr
@@ -93,24 +96,24 @@ class RecogniseActivations:
         except NotAStep as error:
             layer.reason = str(error)
             return to_float(call)
-        key = (found.root, old_data)
-        if key not in self.emitted:
+        # What is found, normalised and pooled follows from the old data alone.
+        if old_data not in self.read:
             data = self.emit_step(builder, found)
             if pooled:
                 replaced = substitute(pool, {pool.args[0]: data})
                 data = builder.emit(replaced, hint(old_data))
                 self.new[data] = replaced
-            self.emitted[key] = data
+            self.read[old_data] = data
         layer.N = found.nominal
         alpha, weight = (const(array_of(a) * power) for a in call.args[2:4])
-        args = [self.emitted[key], call.args[1], alpha, weight]
+        args = [self.read[old_data], call.args[1], alpha, weight]
         return relax.Call(call.op, args, call.attrs)
 
     def emit_step(self, builder: Any, found: Found) -> Any:
-        key = (found.root, found.steps.thresholds.tobytes(), found.steps.levels.tobytes())
+        s = found.steps
+        key = content(found.root, s.thresholds, s.sense, s.levels)
         if key not in self.emitted:
             root = self.env.get(found.root, found.root)
-            s = found.steps
             call = make("step", [root, const(s.thresholds), const(s.sense), const(s.levels)])
             data = builder.emit(call, "step")
             self.new[data] = call
@@ -259,34 +262,33 @@ def to_float(call: Any) -> Any:
     )
 
 
-def evaluator(
-    chain: list[tuple[Any, Any]], root: Any, data: Any
-) -> Callable[[pointwise.Bounds], pointwise.Bounds]:
+def evaluator(chain: list[tuple[Any, Any]], root: Any, data: Any) -> Chain:
     """What runs element-wise bindings on bounds ``[P, C]`` of ``root``.
 
     It raises :class:`NotAStep` where a binding is not the same at every pixel of every image.
     """
-    constants: dict[Any, pointwise.Bounds] = {}
+    constants: dict[Any, np.ndarray] = {}
     inner = {root, *(var for var, _ in chain)}
     steps = []
     for var, call in chain:
         name = str(op_name(call))
         for arg in call.args:
             if arg not in inner and arg not in constants:
-                constants[arg] = (_same_everywhere(array_of(arg)),) * 2
+                constants[arg] = _same_everywhere(array_of(arg))
         row = pointwise.TABLE[name]
         steps.append((var, list(call.args), row.bounds, pointwise.attributes(name, call)))
 
-    def evaluate(x: pointwise.Bounds) -> pointwise.Bounds:
+    def evaluate(x: pointwise.Bounds, constants: dict[Any, np.ndarray]) -> pointwise.Bounds:
         shape = (1, 1, *x[0].shape)
-        values = {**constants, root: (x[0].reshape(shape), x[1].reshape(shape))}
+        values: dict[Any, pointwise.Bounds] = {name: (v, v) for name, v in constants.items()}
+        values |= {root: (x[0].reshape(shape), x[1].reshape(shape))}
         with np.errstate(all="ignore"):
             for var, args, bounds, attributes in steps:
                 values[var] = bounds(*(values[arg] for arg in args), **attributes)
         low, high = (np.broadcast_to(v, shape).reshape(x[0].shape) for v in values[data])
         return low, high
 
-    return evaluate
+    return Chain(evaluate, constants)
 
 
 def _same_everywhere(array: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from tvm import relax
 from . import weight_planes
 from .context import Context, Layer
 from .ops import conv_window, make, window_attrs
-from .rewrite import array_of, const, hint, op_name, rebuild
+from .rewrite import array_of, const, dtype_of, hint, op_name, rebuild
 
 
 class RecogniseWeights:
@@ -50,6 +50,12 @@ class RecogniseWeights:
             float_weight_bytes=weight.nbytes,
         )
         self.context.layers[name] = layer
+        if dtype_of(var) != "float32":
+            layer.reason = f"it computes in {dtype_of(var)}, not in float32"
+            return None
+        if name in self.context.refused:
+            layer.reason = self.context.refused[name]
+            return None
         try:
             found = weight_planes.factor(weight)
         except weight_planes.NotPlanes as error:

@@ -68,8 +68,34 @@ def dtype_of(expr: Any) -> str:
 
 
 def const(array: np.ndarray) -> Any:
-    """A constant expression."""
-    return relax.const(np.ascontiguousarray(array))
+    """A constant expression of the array's own shape and type."""
+    # ``ascontiguousarray`` would make one dimension of none, ``const`` alone 32 bits of 64.
+    whole = np.asarray(array, order="C")
+    return relax.const(whole, str(whole.dtype))
+
+
+Content = tuple[Any, ...]
+"""What an expression is made of, comparable by value; see :func:`content`."""
+
+
+def content(*parts: Any) -> Content:
+    """A key for memos: equal exactly where everything given is equal.
+
+    Variables are themselves, constants and arrays their type, shape and bytes, lists and
+    dictionaries what they hold. Python's dictionaries compare a key whole, beyond its hash.
+    """
+    return tuple(_content(part) for part in parts)
+
+
+def _content(part: Any) -> Any:
+    array = part if isinstance(part, np.ndarray) else constant(part)
+    if array is not None:
+        return (str(array.dtype), array.shape, array.tobytes())
+    if isinstance(part, list | tuple):
+        return content(*part)
+    if isinstance(part, dict):
+        return content(*sorted(part.items()))
+    return part
 
 
 def uses(func: relax.Function) -> dict[Any, list[tuple[relax.Var, Any]]]:
@@ -115,10 +141,37 @@ def hint(var: relax.Var) -> str:
     return str(var.name)
 
 
+class Builder(relax.BlockBuilder):
+    """A block builder that keeps the names of layers free.
+
+    Layers are known by the names of their variables, through all passes. What :meth:`emit` binds
+    takes another name where a layer has it; :func:`emit` binds under the very name.
+    """
+
+    def __init__(self, kept: set[str]) -> None:
+        super().__init__()
+        self.taken = set(kept)
+        self.counts: dict[str, int] = {}
+
+    def emit(self, expr: Any, name_hint: str = "") -> Any:
+        base = name = name_hint or "lv"
+        count = self.counts.get(base, 0)
+        while name in self.taken:
+            count += 1
+            name = f"{base}{count}"
+        self.counts[base] = count
+        return self.emit_kept(expr, name)
+
+    def emit_kept(self, expr: Any, name: str) -> Any:
+        """Bind under a name that was kept."""
+        self.taken.add(name)
+        return super().emit(expr, name)
+
+
 def rebuild(mod: tvm.IRModule, visit: Visit) -> tvm.IRModule:
     """A module whose ``main`` has every binding passed through ``visit``; dead ones dropped."""
     func = mod["main"]
-    builder = relax.BlockBuilder()
+    builder = Builder({hint(var) for var, _ in bindings(func)})
     env: dict[Any, Any] = {}
     with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
         with builder.dataflow():
@@ -137,9 +190,11 @@ def rebuild(mod: tvm.IRModule, visit: Visit) -> tvm.IRModule:
 
 
 def emit(builder: relax.BlockBuilder, expr: Any, name: str = "") -> Any:
-    """Bind ``expr`` unless it is a variable or constant already."""
+    """Bind ``expr`` under its own name unless it is a variable or constant already."""
     if isinstance(expr, (relax.Var, GenericConst)):
         return expr
+    if name and isinstance(builder, Builder):
+        return builder.emit_kept(expr, name)
     return builder.emit(expr, name) if name else builder.emit(expr)
 
 

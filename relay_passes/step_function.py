@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +22,16 @@ from .pointwise import Bounds
 MAX_STEPS = 255
 """More thresholds than this is no step function (8-bit quantisation has 255)."""
 
+MOST_THRESHOLDS = 1 << 25
+"""Of all channels of a step: 128 MB."""
+
 _FLOAT_MAX = np.float32(2.0**100)
 """Inputs are examined up to here: beyond it a chain may overflow to infinity and NaN, and the
 step function goes on as it ends."""
+
+
+_BLOCK = 256
+"""Channels that are looked at together: a bound of the memory, whatever a layer's width."""
 
 
 class NotAStep(UnsupportedError):
@@ -59,6 +67,40 @@ class StepFunction:
         return bool(np.all(np.diff(self.levels) > 0))
 
 
+@dataclass(frozen=True)
+class Chain:
+    """A chain whose channels may be taken apart: ``run(bounds, constants)`` gives its bounds.
+
+    ``constants`` by whatever key ``run`` knows; the last axis of each is the channels, or 1.
+    """
+
+    run: Callable[[Bounds, dict[Any, np.ndarray]], Bounds]
+    constants: dict[Any, np.ndarray]
+
+    def __call__(self, x: Bounds) -> Bounds:
+        return self.run(x, self.constants)
+
+    def at(self, channels: np.ndarray) -> Chain:
+        """The same chain on some channels alone."""
+        narrow = {key: v[..., channels] if _is_wide(v) else v for key, v in self.constants.items()}
+        return Chain(self.run, narrow)
+
+    def distinct(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """Channels that differ, and which of them each of all channels equals."""
+        wide = [v.reshape(-1, channels).T for v in self.constants.values() if _is_wide(v)]
+        rows = [np.ascontiguousarray(v).view(np.uint8).reshape(channels, -1) for v in wide]
+        if not rows:
+            return np.zeros(1, np.int64), np.zeros(channels, np.int64)
+        _, first, same = np.unique(
+            np.concatenate(rows, 1), axis=0, return_index=True, return_inverse=True
+        )
+        return first, same.reshape(-1)
+
+
+def _is_wide(array: np.ndarray) -> bool:
+    return array.ndim > 0 and array.shape[-1] > 1
+
+
 def to_key(x: np.ndarray) -> np.ndarray:
     """Order-preserving int64 of float32 bit patterns (-0.0 is just below +0.0)."""
     bits = np.asarray(x, np.float32).view(np.int32).astype(np.int64)
@@ -85,12 +127,26 @@ def find_steps(
     ``Sign(0) = 0``; ``ties=False`` gives that single point to the side of ``>=``, as the paper
     defines it, which saves the plane that the level would cost. ``levels`` float32 ``[N + 1]``
     fixes the levels (some may then never be taken).
+
+    Of a :class:`Chain` each channel that differs is examined once, and few at a time: a layer of
+    6,144 inputs behind one 8-bit quantiser took 1.9 GB and 44 s otherwise.
     """
-    pieces = _constant_pieces(chain, channels)
+    if isinstance(chain, Chain):
+        first, same = chain.distinct(channels)
+        blocks = np.split(first, range(_BLOCK, len(first), _BLOCK))
+        pieces = [p for block in blocks for p in _constant_pieces(chain.at(block), len(block))]
+    else:
+        same = np.arange(channels)
+        pieces = _constant_pieces(chain, channels)
     if not ties:
         pieces = _without_ties([_joined(*piece) for piece in pieces])
-    per_channel = [_merge(*piece) for piece in pieces]
-    return _normal_form(per_channel, levels)
+    found = _normal_form([_merge(*piece) for piece in pieces], levels)
+    if len(found.thresholds) * channels > MOST_THRESHOLDS:
+        raise NotAStep(
+            f"{len(found.thresholds)} thresholds for each of {channels:,} channels are more than "
+            f"the {MOST_THRESHOLDS:,} that a step may have"
+        )
+    return StepFunction(found.thresholds[:, same], found.sense[same], found.levels)
 
 
 def _joined(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

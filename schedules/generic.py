@@ -23,7 +23,11 @@ SCHEDULED = "abc_scheduled"
 def schedule_any(func: Any) -> Any:
     """Schedule a PrimFunc of unknown blocks; one that refuses a step goes without it."""
     sch = s_tir.Schedule(func)
-    for name in blocks.names(sch):
+    try:
+        order = blocks.names(sch)
+    except s_tir.ScheduleError:  # loops without blocks, as TVM writes a scatter
+        return func
+    for name in order:
         block = sch.get_sblock(name)
         kinds = [str(v.iter_type) for v in sch.get(block).iter_vars]
         loops = sch.get_loops(block)

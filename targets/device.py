@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abc_tvm.errors import TargetError
+from abc_tvm.files import read_regular
 
 if TYPE_CHECKING:
     import tvm
@@ -28,6 +29,9 @@ NATIVE = "native"
 CUDA = "cuda"
 OPTIONAL = frozenset({"runtime", "in_order", "gpu"})
 """Fields that a file may leave out."""
+
+MOST_BYTES = 1 << 20
+"""Of a file that describes a device."""
 
 _FOLDER = Path(__file__).parent
 
@@ -209,9 +213,9 @@ def load(name_or_path: str) -> Device:
 
 def _read(path: Path) -> Device:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TargetError(f"{path}: cannot read the target: {error.strerror}") from error
+        table = tomllib.loads(read_regular(path, TargetError, MOST_BYTES).decode())
+    except RecursionError as error:
+        raise TargetError(f"{path}: not valid TOML: nested too deeply") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TargetError(f"{path}: not valid TOML: {error}") from error
     return _device(table, path)

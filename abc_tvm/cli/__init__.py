@@ -1,19 +1,22 @@
 """The command line: one module per command, which parses and prints; the work is elsewhere.
 
-Exit codes: 0 good; 1 a check failed; 2 bad input or usage, with one line on stderr; 70 an error
-in abc-tvm itself (``abc-tvm --debug …`` shows where); 130 after Ctrl-C; 141 when the reader of
-stdout has gone away.
+Exit codes: 0 good; 1 a check failed; 2 bad input or usage, with one line on stderr (without one
+where the reader of stdout has gone away); 130 after Ctrl-C, with one line. An error in abc-tvm
+itself is 70, which no input should ever cause (``abc-tvm --debug …`` shows where).
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import errno
+import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
 from abc_tvm._version import __version__
+from abc_tvm.cli import streams
 from abc_tvm.cli.bench import bench
 from abc_tvm.cli.bundle import bundle
 from abc_tvm.cli.compile import compile_
@@ -25,13 +28,21 @@ from abc_tvm.cli.targets import targets
 from abc_tvm.cli.tune import tune
 from abc_tvm.cli.verify import verify
 from abc_tvm.cli.zoo import zoo
-from abc_tvm.errors import UserError
+from abc_tvm.errors import UserError, one_line
+from abc_tvm.files import reason_of
 from abc_tvm.without_torch import import_tvm_without_torch
 
 EXIT_USER = 2
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
-EXIT_PIPE = 141
+EXIT_QUIET = -1
+"""The reader of stdout has gone: nothing can be said to it, and nobody else need hear."""
+
+_ENVIRONMENT = frozenset(
+    [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EBADF,
+     errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG]
+)  # fmt: skip
+"""What the system refuses any program."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,23 +62,49 @@ for command in COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
-    import_tvm_without_torch()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    code = run_command(given)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = _reader_left()
+    streams.open_all()
+    if not _debug(given):
+        streams.silence_libraries()  # for good: they have things to say when the process ends
+    code = _run(given)
+    with contextlib.suppress(ValueError):  # no main thread, which alone gets signals
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command; returns its exit code, and has printed what there is to say."""
-    debug = "--debug" in arguments[:1]
+    if _debug(arguments):
+        return _run(arguments)
+    restore = streams.silence_libraries()
     try:
+        return _run(arguments)
+    finally:
+        restore()
+
+
+def _run(arguments: list[str]) -> int:
+    with streams.interrupts() as pressed:
+        code = _outcome(arguments)
+        if (
+            pressed or code == EXIT_INTERRUPTED
+        ):  # whatever it was taken for on its way through libraries
+            streams.say("interrupted")
+            return EXIT_INTERRUPTED
+    if code != EXIT_QUIET:
+        return code
+    streams.forget_stdout()
+    return EXIT_USER
+
+
+def _outcome(arguments: list[str]) -> int:
+    """The exit code of a command; what is wrong has been said, but for an interrupt."""
+    try:
+        import_tvm_without_torch()
         # Not commands.main: that prints an empty line of its own after Ctrl-C.
         with commands.make_context("abc-tvm", list(arguments)) as context:
             result = commands.invoke(context)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leave:
         return int(leave.exit_code)
@@ -76,39 +113,41 @@ def run_command(arguments: list[str]) -> int:
         return EXIT_USER
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "abc-tvm"
-        return _complain(f"{_line(error.format_message())} (see {where} --help)")
+        return _complain(f"{error.format_message()} (see {where} --help)")
     except click.ClickException as error:
-        return _complain(_line(error.format_message()))
+        return _complain(error.format_message())
     except UserError as error:
-        return _complain(_line(str(error)))
+        return _complain(str(error))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("abc-tvm: interrupted", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        return _reader_left()
+        return EXIT_QUIET
+    except MemoryError:
+        return _complain("this needs more memory than the machine has, or than ulimit allows")
     except Exception as error:
-        if debug:
+        if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
+            return _complain_of_system(error)
+        if _debug(arguments):
             raise
-        kind, text = type(error).__name__, _line(str(error))[:300]
-        click.echo(
-            f"abc-tvm: internal error: {kind}: {text}: please report it, with the traceback that "
-            f"abc-tvm --debug {' '.join(arguments[:1])} … shows",
-            err=True,
+        streams.say(
+            f"internal error: {type(error).__name__}: {one_line(str(error))[:300]}: please report "
+            f"it, with the traceback that abc-tvm --debug {' '.join(arguments[:1])} … shows"
         )
         return EXIT_INTERNAL
 
 
+def _debug(arguments: list[str]) -> bool:
+    return "--debug" in arguments[:1]
+
+
 def _complain(message: str) -> int:
-    click.echo(f"abc-tvm: error: {message}", err=True)
+    streams.say(f"error: {message}")
     return EXIT_USER
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _reader_left() -> int:
-    """Nothing more can be printed; keep the interpreter from trying when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    return EXIT_PIPE
+def _complain_of_system(error: OSError) -> int:
+    """A full disk and its like, where no file of the command's own is at fault."""
+    where = "stdout" if error.filename is None else str(error.filename)
+    if error.filename is None:
+        streams.forget_stdout()
+    return _complain(f"{where}: cannot be written or read: {reason_of(error)}")

@@ -5,39 +5,82 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from pathlib import Path
+import zlib
 
 import numpy as np
 
 from abc_tvm.errors import InputError
-from abc_tvm.files import write_atomically
+from abc_tvm.file_kinds import ARRAYS
+from abc_tvm.files import open_regular, write_atomically
+
+MOST_ARRAYS = 1 << 30
+"""Bytes that arrays may have whatever the file's size; more, and they must be a hundredth there."""
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Every array of an ``.npz`` file, by name.
 
     Raises:
-        InputError: The file is missing or damaged, no ``.npz``, or holds Python objects.
+        InputError: The file is missing or damaged, no ``.npz``, holds Python objects, or claims to
+            hold far more than it does.
     """
-    file = Path(path)
-    try:
-        if file.is_dir():
-            raise InputError(f"{file}: is a directory; give an .npz file (numpy.savez)")
-        archive = np.load(file, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
+    name = os.fspath(path)
+    with open_regular(path, InputError) as stream:
+        try:
+            size = os.fstat(stream.fileno()).st_size
+            if stream.read(6) == b"\x93NUMPY":
+                raise InputError(
+                    f"{name}: holds one array without a name; write it with "
+                    "numpy.savez(file, name=array)"
+                )
+            with zipfile.ZipFile(stream) as archive:
+                members = archive.infolist()
+                total = sum(member.file_size for member in members)
+                if total > max(MOST_ARRAYS, 100 * size):
+                    raise InputError(
+                        f"{name}: {size:,} bytes claim to hold arrays of {total:,}; write the file "
+                        "with numpy.savez"
+                    )
+                return {m.filename.removesuffix(".npy"): _array(archive, m) for m in members}
+        except MemoryError as error:
+            raise InputError(f"{name}: its arrays do not fit in this machine's memory") from error
+        except (
+            OSError,
+            ValueError,
+            EOFError,
+            KeyError,
+            NotImplementedError,
+            RuntimeError,  # an encrypted member
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            detail = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{file}: holds one array without a name; write it with "
-                "numpy.savez(file, name=array)"
-            )
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{file}: cannot be read as .npz ({detail}); write it with numpy.savez"
-        ) from error
+                f"{name}: cannot be read as .npz ({detail}); write it with numpy.savez"
+            ) from error
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array, which must be as large as its member says. Raises ``ValueError``."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read is None:
+            raise ValueError(f"{member.filename} has the unknown format {version}")
+        shape, fortran, dtype = read(stream)
+        if dtype.hasobject:
+            raise ValueError(f"{member.filename} holds Python objects")
+        data = stream.read()
+    wanted = dtype.itemsize
+    for extent in shape:
+        wanted *= extent
+    if len(data) != wanted or any(extent < 0 for extent in shape):
+        raise ValueError(f"{member.filename} has {len(data)} bytes for shape {list(shape)}")
+    flat = np.frombuffer(bytearray(data), dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
@@ -51,4 +94,4 @@ def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) ->
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-    write_atomically(path, buffer.getvalue(), InputError)
+    write_atomically(path, buffer.getvalue(), InputError, ARRAYS)

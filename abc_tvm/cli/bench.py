@@ -37,11 +37,11 @@ STRAW_MAN = (
     metavar="FLOAT.onnx",
     help="An ordinary float network of the same architecture for the other engines to run.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--threads", type=options.COUNT, default=1, show_default=True,
               help="Threads, and processors, of every engine.")  # fmt: skip
-@click.option("--repeat", type=click.IntRange(min=1), default=20, show_default=True,
+@click.option("--repeat", type=options.COUNT, default=20, show_default=True,
               help="Measurements of each engine, taken in turns.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--batch", type=options.COUNT, default=1, show_default=True,
               help="Images of one run, where the model leaves the batch open.")  # fmt: skip
 @options.lowering
 @options.allow_int8
@@ -80,7 +80,7 @@ def bench(
     from abc_tvm.profile import shares
 
     if plot is not None:
-        check_plot(plot)
+        check_plot(plot, [model] if float_model is None else [model, float_model])
     address = remote.read_address(rpc, rpc_tracker, rpc_key)
     if against is None:
         against = "onnxruntime" if address is None else "tvm-float"

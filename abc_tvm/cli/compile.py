@@ -10,8 +10,10 @@ import click
 
 from abc_tvm.cli import options
 from abc_tvm.cli.console import layer_table, print_json, progress, size, summary, tables
+from abc_tvm.cli.streams import say
 from abc_tvm.errors import ArtifactError, RecordsError
-from abc_tvm.files import check_writable
+from abc_tvm.file_kinds import ARTIFACT
+from abc_tvm.files import check_output
 
 
 @click.command("compile")
@@ -26,6 +28,7 @@ from abc_tvm.files import check_writable
 @options.lowering
 @options.allow_int8
 @options.records
+@options.check
 @click.option("--debug-dump", metavar="DIR", help="Write the graph after each pass to DIR.")
 @options.as_json
 def compile_(
@@ -38,6 +41,7 @@ def compile_(
     lowering: str,
     allow_int8: float | None,
     records: str | None,
+    check: bool,
     debug_dump: str | None,
     as_json: bool,
 ) -> None:
@@ -45,14 +49,14 @@ def compile_(
     from abc_tvm import api
 
     if form == "so":
-        check_writable(output, ArtifactError)
+        check_output(output, ArtifactError, ARTIFACT, inputs=[model])
         if name is not None:
             raise click.UsageError("--name is for --format c")
     if records is not None and not Path(records).is_dir():
         raise RecordsError(f"{records}: there is no such folder of tuning records")
     facts: dict[str, Any] = {"model": model, "output": output}
     with progress(f"compile {model}") as tell, warnings.catch_warnings():
-        warnings.showwarning = lambda note, *_, **__: click.echo(f"abc-tvm: {note}", err=True)
+        warnings.showwarning = lambda note, *_, **__: say(note)
         warnings.simplefilter("always", UserWarning)
         if form == "c":
             library = api.compile_c(
@@ -65,6 +69,7 @@ def compile_(
                 debug_dump=debug_dump,
                 records=records,
                 progress=tell,
+                check=check,
             )
             library.save(output)
             report = library.report
@@ -82,6 +87,7 @@ def compile_(
                 debug_dump=debug_dump,
                 records=records,
                 progress=tell,
+                check=check,
             )
             artifact.save(output)
             report = artifact.report

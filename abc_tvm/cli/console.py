@@ -11,7 +11,9 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from abc_tvm.errors import printable
 from abc_tvm.report import Report
 
 _PLAIN_WIDTH = 200
@@ -90,9 +92,21 @@ def size(count: int) -> str:
 
 def _console(stream: TextIO) -> Console:
     plain = not stream.isatty()
-    return Console(
+    return _Console(
         file=stream, width=_PLAIN_WIDTH if plain else None, highlight=False, markup=False
     )
+
+
+class _Console(Console):
+    """Prints names as they are read in any file, and tells of a reader that has gone."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        lines = (printable(line) for line in text.split("\n"))
+        return super().render_str("\n".join(lines), **options)
+
+    def on_broken_pipe(self) -> None:
+        # rich would leave the process, with exit code 1.
+        raise BrokenPipeError
 
 
 def _finite(value: Any) -> Any:

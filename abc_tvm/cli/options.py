@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -11,17 +12,39 @@ import click
 MOST_ERROR = 0.02
 """What ``--allow-int8`` alone allows."""
 
+LONGEST_WAIT = 7 * 24 * 3600.0
+"""Seconds; the system's own timers end somewhere beyond."""
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A number in a range; infinity and NaN are in none."""
+
+    def convert(self, value: Any, parameter: Any, context: Any) -> Any:
+        found = super().convert(value, parameter, context)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", parameter, context)
+        return found
+
+
+COUNT = click.IntRange(min=1, max=2**31 - 1)
+"""Counts, which reach C code as 32 bits."""
 
 model = click.argument("model", metavar="MODEL.onnx", type=click.Path())
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-batch = click.option("--batch", type=click.IntRange(min=1), help="Fix a symbolic batch dimension.")
+batch = click.option("--batch", type=COUNT, help="Fix a symbolic batch dimension.")
 lowering = click.option(
     "--lowering",
     type=click.Choice(["auto", "bitserial", "int8", "float"]),
     default="auto",
     show_default=True,
     help="auto: what is fastest and exact, for each layer; bitserial, int8: wherever possible.",
+)
+check = click.option(
+    "--check/--no-check",
+    default=True,
+    help="A second opinion on every layer that leaves float; without, for those who measure.",
 )
 records = click.option(
     "--records",
@@ -30,7 +53,7 @@ records = click.option(
 )
 threads = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Threads of one run. [default: TVM_NUM_THREADS, else all processors]",
 )
 
@@ -56,7 +79,7 @@ _ROUNDING = (
     ),
     click.option(
         "--int8-error",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=Number(0, 1, min_open=True, max_open=True),
         metavar="SHARE",
         help="The most that rounding may change a sum by, of the largest that it can be; allows "
         f"int8. [default: {MOST_ERROR}]",
@@ -92,7 +115,7 @@ _DEVICE = (
     click.option("--rpc-key", metavar="KEY", help="The kind of device to ask the tracker for."),
     click.option(
         "--rpc-timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True, max=LONGEST_WAIT),
         default=20.0,
         show_default=True,
         metavar="SECONDS",

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 @options.model
 @options.target()
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--threads", type=options.COUNT, default=1, show_default=True,
               help="Threads, and processors, of a run.")  # fmt: skip
-@click.option("--repeat", type=click.IntRange(min=1), default=20, show_default=True,
+@click.option("--repeat", type=options.COUNT, default=20, show_default=True,
               help="Runs that are timed.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--batch", type=options.COUNT, default=1, show_default=True,
               help="Images of one run, where the model leaves the batch open.")  # fmt: skip
 @options.lowering
 @options.allow_int8
@@ -46,7 +46,7 @@ def profile(
     from abc_tvm.plots import check_plot
 
     if plot is not None:
-        check_plot(plot)
+        check_plot(plot, [model])
     with progress(f"profile {model}") as tell:
         outcome = work.profile(
             model, target, batch=batch, threads=threads, repeat=repeat, lowering=lowering,

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from abc_tvm.cli import options
 from abc_tvm.cli.console import print_json, tables
+from abc_tvm.cli.streams import say
 
 if TYPE_CHECKING:
     from abc_tvm.tuning.maintain import LoweringRow
@@ -20,10 +21,6 @@ def records() -> None:
     """Look after folders of tuning records."""
 
 
-def _say(text: str) -> None:
-    click.echo(f"abc-tvm: {text}", err=True)
-
-
 @records.command()
 @click.argument("folder", metavar="DIR")
 @options.as_json
@@ -31,7 +28,7 @@ def show(folder: str, as_json: bool) -> None:
     """List the workloads of DIR and the best choice of each, and layers as bits, bytes, float."""
     from abc_tvm.tuning.maintain import lowering_rows, rows
 
-    found, layers = rows(Path(folder), _say), lowering_rows(Path(folder), lambda _: None)
+    found, layers = rows(Path(folder), say), lowering_rows(Path(folder), lambda _: None)
     table = Table(title=f"{len(found)} workloads")
     for name in ("target", "layers", "records", "failed", "best µs", "choice"):
         table.add_column(name)
@@ -76,7 +73,7 @@ def merge(sources: tuple[str, ...], output: str, as_json: bool) -> None:
     """Add the records of each DIR to OUT, target by target."""
     from abc_tvm.tuning import maintain
 
-    added = maintain.merge([Path(s) for s in sources], Path(output), _say)
+    added = maintain.merge([Path(s) for s in sources], Path(output), say)
     tables(as_json).print(f"{output}: {added} new records")
     if as_json:
         print_json({"output": output, "added": added})
@@ -94,7 +91,7 @@ def check(folder: str, target: str, as_json: bool) -> int:
     from abc_tvm.api import device_of
     from abc_tvm.tuning import maintain
 
-    found = list(maintain.check(Path(folder), device_of(target), _say))
+    found = list(maintain.check(Path(folder), device_of(target), say))
     wrong = [f for f in found if f.problem and f.checked]
     skipped = [f for f in found if not f.checked]
     console = tables(as_json)

@@ -11,7 +11,8 @@ from abc_tvm.cli import options
 from abc_tvm.cli.arrays import read_arrays, write_arrays
 from abc_tvm.cli.console import print_json, tables
 from abc_tvm.errors import InputError
-from abc_tvm.files import check_writable
+from abc_tvm.file_kinds import ARRAYS
+from abc_tvm.files import check_output
 
 
 @click.command()
@@ -20,11 +21,11 @@ from abc_tvm.files import check_writable
 @click.option("--random", "random", is_flag=True, help="Random inputs, always the same ones.")
 @click.option("-o", "--output", metavar="OUT.npz", help="Write the outputs.")
 @options.threads
-@click.option("--repeat", type=click.IntRange(min=1), default=10, show_default=True,
+@click.option("--repeat", type=options.COUNT, default=10, show_default=True,
               help="Measurements.")  # fmt: skip
-@click.option("--number", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--number", type=options.COUNT, default=1, show_default=True,
               help="Runs that one measurement averages over.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--batch", type=options.COUNT, default=1, show_default=True,
               help="Images of --random, where the network leaves the batch open.")  # fmt: skip
 @options.device
 @options.as_json
@@ -52,7 +53,7 @@ def run(
     if (source is None) == (not random):
         raise click.UsageError("give either -i IN.npz or --random")
     if output is not None:
-        check_writable(output, InputError)
+        check_output(output, InputError, ARRAYS, [artifact, *([source] if source else [])])
     address = remote.read_address(rpc, rpc_tracker, rpc_key)
     with contextlib.ExitStack() as stack:
         session: Session | remote.RemoteNetwork

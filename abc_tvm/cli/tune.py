@@ -14,6 +14,7 @@ from rich.table import Table
 
 from abc_tvm.cli import options
 from abc_tvm.cli.console import errors, print_json, progress, tables
+from abc_tvm.cli.streams import say
 from abc_tvm.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
 @click.command()
 @options.model
 @options.target(required=True)
-@click.option("--trials", type=click.IntRange(min=1), metavar="N",
+@click.option("--trials", type=options.COUNT, metavar="N",
               help="Choices to measure for each distinct layer. [default: 32]")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+@click.option("--seconds", type=options.Number(min=0, min_open=True), metavar="S",
               help="Stop the search after so long.")  # fmt: skip
 @click.option("--records", required=True, metavar="DIR",
               help="Folder that gets the records, in a folder of the target.")  # fmt: skip
 @click.option("--continue", "resume", is_flag=True,
               help="Go on with the settings of the last run on this folder.")  # fmt: skip
 @click.option("--seed", type=int, help="Seed of the search. [default: 0]")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of a kernel. [default: 1]")
+@click.option("--threads", type=options.COUNT, help="Threads of a kernel. [default: 1]")
 @options.batch
 @options.lowering
 @options.allow_int8
@@ -77,9 +78,6 @@ def tune(
     if any(devices.values()):
         settings |= devices
     settings |= {name: asked[name] for name in asked if _given(name)}
-
-    def say(text: str) -> None:
-        click.echo(f"abc-tvm: {text}", err=True)
 
     with _live() as watch, progress(f"tune {model}") as tell:
         opened = work.tuner(model, device, records, settings, tell=say, watch=watch, progress=tell)

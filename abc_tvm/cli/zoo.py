@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from abc_tvm.cli import options
 from abc_tvm.cli.console import size, tables
 from abc_tvm.errors import UserError
-from abc_tvm.files import check_writable, write_atomically
+from abc_tvm.file_kinds import MODEL
+from abc_tvm.files import check_output, write_atomically
 
 
 @click.command()
@@ -17,7 +19,7 @@ from abc_tvm.files import check_writable, write_atomically
 @click.option("--float", "as_float", is_flag=True, help="The float network of this architecture.")
 @click.option("--grid", is_flag=True, help="Scales that bytes hold exactly: powers of two apart.")
 @click.option("--image-size", type=int, help="Pixels of height and width. [default: its own]")
-@click.option("--batch", type=click.IntRange(min=1), help="Fixed batch. [default: symbolic]")
+@click.option("--batch", type=options.COUNT, help="Fixed batch. [default: symbolic]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
 def zoo(
     name: str,
@@ -38,13 +40,13 @@ def zoo(
     from abc_tvm import pretrained
     from abc_tvm import zoo as networks
 
-    check_writable(output)
+    check_output(output, kind=MODEL)
     if name in pretrained.names():
         given = [as_float, grid, m != 1, n != 1, image_size, batch, seed]
         if any(given):
             raise UserError(f"zoo: {name} is a trained network; it takes -o and no other option")
         data = pretrained.path(name).read_bytes()
-        write_atomically(output, data)
+        write_atomically(output, data, kind=MODEL)
         tables(False).print(f"wrote {output} ({size(len(data))})", soft_wrap=True)
         return
     open_batch = "N" if batch is None else batch
@@ -55,5 +57,5 @@ def zoo(
             name, m, n, image_size=image_size, batch=open_batch, seed=seed, grid=grid
         )
     data = model.SerializeToString()
-    write_atomically(output, data)
+    write_atomically(output, data, kind=MODEL)
     tables(False).print(f"wrote {output} ({size(len(data))})", soft_wrap=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from abc_tvm.deploy import libraries, runner_program
 from abc_tvm.errors import ArtifactError, MissingDependencyError
-from abc_tvm.files import write_atomically
+from abc_tvm.file_kinds import like
+from abc_tvm.files import check_output, make_folder, read_regular, write_atomically
 from abc_tvm.runtime.container import Info, Port, read_info
 
 PROGRAM = "run"
@@ -50,28 +51,35 @@ def bundle(
     libs = libraries.collect(
         architecture, info.tvm, None if wheels is None else Path(wheels), download
     )
-    files = {path.name: path.read_bytes(), f"{path.stem}.ports": _ports(info).encode()}
+    files = {
+        path.name: read_regular(path, ArtifactError),
+        f"{path.stem}.ports": _ports(info).encode(),
+    }
     files["run.py"] = runner_program.script()
     files |= {f"runner/{file}": data for file, data in runner_program.sources().items()}
     files |= {f"lib/{file}": data for file, data in libs.items()}
+    files["README.txt"] = _readme(path, info, architecture, bool(libs)).encode()
+    if program:
+        files[PROGRAM] = b"\x7fELF"  # until it is known that it may be written
+    places = {file: Path(folder, file) for file in files}
+    for file, place in places.items():
+        make_folder(place.parent, ArtifactError)
+        check_output(place, ArtifactError, like(place.name, files[file]))
     if program:
         tell("runner")
         files[PROGRAM] = runner_program.program(triple, name)
-    files["README.txt"] = _readme(path, info, architecture, bool(libs)).encode()
-    for file, data in files.items():
-        _write(Path(folder, file), data)
+    for file, place in places.items():
+        if not _is_there(place, path):
+            write_atomically(place, files[file], ArtifactError)
     for file in (PROGRAM, "run.py"):
         if file in files:
             Path(folder, file).chmod(0o755)
     return {file: len(data) for file, data in sorted(files.items())}
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArtifactError(f"{path.parent}: cannot be created: {error.strerror}") from error
-    write_atomically(path, data, ArtifactError)
+def _is_there(place: Path, artifact: Path) -> bool:
+    """Whether a bundle is made in the artifact's own folder."""
+    return place.exists() and place.samefile(artifact)
 
 
 def _ports(info: Info) -> str:

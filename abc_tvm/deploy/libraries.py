@@ -10,12 +10,12 @@ import importlib.util
 import platform
 import subprocess
 import sys
-import tempfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
 from abc_tvm.errors import ArtifactError, MissingDependencyError
+from abc_tvm.scratch import scratch
 
 PLATFORMS = {"aarch64": "manylinux_2_28_aarch64", "x86_64": "manylinux_2_28_x86_64"}
 """Tags of TVM's wheels, by architecture."""
@@ -66,7 +66,7 @@ def collect(
     if wheels is not None:
         return _from_wheels(wheels, architecture, tvm)
     if download:
-        with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+        with scratch() as folder:
             _fetch([*download_command(architecture, tvm), folder])
             return _from_wheels(Path(folder), architecture, tvm)
     if architecture == platform.machine():

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import tempfile
 from importlib import resources
 from pathlib import Path
 
 from abc_tvm.deploy import toolchain
 from abc_tvm.errors import MissingDependencyError
+from abc_tvm.scratch import scratch
 
 _CODE = ("main.cpp", "network.cpp", "npz.cpp")
 _SOURCES = (*_CODE, "network.h", "npz.h", "CMakeLists.txt")
@@ -45,8 +45,7 @@ def program(triple: str, name: str) -> bytes:
         MissingDependencyError: There is no compiler for it, or it failed.
     """
     compiler = toolchain.for_program(triple, name)
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as scratch:
-        folder = Path(scratch)
+    with scratch() as folder:
         for path, content in sources().items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)

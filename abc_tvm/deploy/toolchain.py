@@ -12,7 +12,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from abc_tvm.errors import MissingDependencyError
+from abc_tvm.files import reason_of
+from abc_tvm.scratch import refuse_full, scratch, unusable
 
 GLIBC = "2.28"
 """What TVM's manylinux_2_28 wheels need."""
@@ -41,19 +45,26 @@ class Toolchain:
         Raises:
             MissingDependencyError: The program failed, and how.
         """
-        with tempfile.TemporaryDirectory(prefix="abc-tvm-") as scratch:
+        with scratch() as folder:
             environment = {**os.environ, **self.environment}
             if self.environment:
-                environment["ZIG_LOCAL_CACHE_DIR"] = scratch
-            done = subprocess.run(
-                [*(self.cxx if cxx else self.c), *map(str, arguments)],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
+                environment["ZIG_LOCAL_CACHE_DIR"] = str(folder)
+            try:
+                done = subprocess.run(
+                    [*(self.cxx if cxx else self.c), *map(str, arguments)],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                )
+            except OSError as error:
+                raise MissingDependencyError(
+                    f"the compiler {self.program} cannot be started: {reason_of(error)}"
+                ) from error
         if done.returncode:
             detail = " ".join(done.stdout.decode(errors="replace").split())[:300]
+            refuse_full(detail)
             raise MissingDependencyError(f"the compiler {self.program} failed: {detail}")
 
 
@@ -108,18 +119,38 @@ def _is_host(triple: str) -> bool:
 
 def _system(triple: str) -> Toolchain | None:
     if _is_host(triple):
-        from tvm.support import cc
-
-        # TVM looks at CXX and CC, then at the usual names.
-        found = cc.get_cc()
-        if not found:
-            return None
-        cxx = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), str(found))
-        return Toolchain((str(found),), (os.environ.get("CXX") or cxx,), str(found))
+        named = _named("CXX")
+        c = named or _named("CC") or _usual("g++", "gcc", "clang++", "clang", "c++", "cc")
+        cxx = named or _usual("c++", "g++", "clang++") or c
+        return None if c is None or cxx is None else Toolchain(c, cxx, c[0])
     for c, cxx in ((f"{triple}-gcc", f"{triple}-g++"), (f"{triple}-g++",) * 2):
         if shutil.which(c):
             return Toolchain((c,), (cxx,), c)
     return None
+
+
+def _named(variable: str) -> tuple[str, ...] | None:
+    """The command in an environment variable, which may have options: ``CXX="g++ -O2"``.
+
+    Raises:
+        MissingDependencyError: It names no program.
+    """
+    text = os.environ.get(variable, "").strip()
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise MissingDependencyError(f"{variable}={text!r}: no command ({error})") from error
+    if not words:
+        return None
+    if shutil.which(words[0]) is None:
+        raise MissingDependencyError(
+            f"{variable}={text!r}: there is no program {words[0]}; correct or unset it"
+        )
+    return words
+
+
+def _usual(*names: str) -> tuple[str, ...] | None:
+    return next(((name,) for name in names if shutil.which(name)), None)
 
 
 def _zig(triple: str) -> Toolchain | None:
@@ -148,8 +179,12 @@ def _zig_cache() -> Path:
         pass
     fallback = Path(tempfile.gettempdir(), f"abc-tvm-zig-{os.getuid()}")
     # Of this user alone: another one's could hold anything.
-    fallback.mkdir(mode=0o700, exist_ok=True)
-    if fallback.stat().st_uid != os.getuid():
+    try:
+        fallback.mkdir(mode=0o700, exist_ok=True)
+        found = fallback.lstat()  # a link could lead anywhere
+    except OSError as error:
+        raise unusable(error) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise MissingDependencyError(
             f"{fallback}: belongs to another user; set ZIG_GLOBAL_CACHE_DIR to a folder of yours"
         )

@@ -12,6 +12,8 @@ BATCH_NAME = "batch"
 def settle_inputs(model: onnx.ModelProto, batch: int | None, label: str) -> None:
     """Make every dimension of the graph inputs a number, in place, but for a symbolic batch.
 
+    Some exporters write 0 for a batch that is not known; elsewhere it is an axis of no elements.
+
     Args:
         model: Parameters are initializers, not inputs.
         batch: Number for the symbolic first dimension of the inputs, or None to leave it symbolic.
@@ -24,8 +26,9 @@ def settle_inputs(model: onnx.ModelProto, batch: int | None, label: str) -> None
     if batch is not None and batch < 1:
         raise ModelError(f"{label}: batch {batch} is not possible; give 1 or more")
     replaced: set[str] = set()
+    empty = _only_types(model)
     for value in model.graph.input:
-        replaced |= _settle(value, batch, label)
+        replaced |= _settle(value, batch, label, empty)
     if batch is not None and replaced:
         # Annotations of other tensors use the same names; shape inference recomputes them.
         del model.graph.value_info[:]
@@ -37,13 +40,20 @@ def settle_inputs(model: onnx.ModelProto, batch: int | None, label: str) -> None
                     dim.Clear()
 
 
-def _settle(value: onnx.ValueInfoProto, batch: int | None, label: str) -> set[str]:
+def _only_types(model: onnx.ModelProto) -> set[str]:
+    """Inputs of which nothing but the type is read: the second ones of CastLike."""
+    nodes = list(model.graph.node)
+    read = {name for n in nodes for name in (n.input[:1] if n.op_type == "CastLike" else n.input)}
+    return {value.name for value in model.graph.input} - read
+
+
+def _settle(value: onnx.ValueInfoProto, batch: int | None, label: str, empty: set[str]) -> set[str]:
     what = f"{label}: input {value.name!r}"
     if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
         raise UnsupportedError(f"{what} has no tensor shape; export the model with fixed shapes")
     replaced: set[str] = set()
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-        if dim.dim_value > 0:
+        if dim.dim_value > 0 or (dim.HasField("dim_value") and (axis > 0 or value.name in empty)):
             if axis == 0 and batch is not None and dim.dim_value != batch:
                 raise ModelError(
                     f"{what} has a fixed first dimension of {dim.dim_value}, so batch {batch} is "

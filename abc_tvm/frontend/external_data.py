@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from abc_tvm.errors import ModelError
+from abc_tvm.files import open_regular
 
 
 def tensors_of(graph: onnx.GraphProto) -> Iterator[TensorProto]:
@@ -91,17 +92,19 @@ def _load_tensor(tensor: TensorProto, path: Path) -> None:
             f"entry gives {length}; export the model again"
         )
     try:
-        size = file.stat().st_size
-        if offset + length > size:
-            raise ModelError(
-                f"{what} needs bytes {offset} to {offset + length} of {file.name}, which has "
-                f"only {size}; the file is cut short, copy it again"
-            )
-        with file.open("rb") as handle:
+        with open_regular(file, ModelError) as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if offset + length > size:
+                raise ModelError(
+                    f"{what} needs bytes {offset} to {offset + length} of {file.name}, which has "
+                    f"only {size}; the file is cut short, copy it again"
+                )
             handle.seek(offset)
             data = handle.read(length)
     except OSError as error:
         raise ModelError(f"{what}: cannot read external data {file}: {error.strerror}") from error
+    except MemoryError as error:
+        raise ModelError(f"{what}: {length:,} bytes do not fit in memory") from error
     tensor.raw_data = data
     tensor.data_location = TensorProto.DEFAULT
     del tensor.external_data[:]

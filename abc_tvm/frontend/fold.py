@@ -11,6 +11,7 @@ a real weight scale by as much, which is what ``docs/contract.md`` allows.
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from typing import Any
 
@@ -22,7 +23,8 @@ from onnx.reference import ReferenceEvaluator
 from abc_tvm.frontend.graph_edit import Array, attributes
 from abc_tvm.frontend.onnx_file import opset_of
 
-MAX_FOLDED_ELEMENTS = 1 << 26
+FEW_ELEMENTS = 1 << 22
+"""What is computed may have so many elements, and four times as many as are stored."""
 
 _ELEMENT_WISE = frozenset(
     [
@@ -119,8 +121,8 @@ _EVALUATION_ERRORS = (
 def fold_constants(model: onnx.ModelProto) -> bool:
     """Replace, in place, nodes whose inputs are all stored tensors by their value.
 
-    A node that cannot be evaluated, or whose value would be large, stays. Returns whether any
-    node was folded.
+    A node that cannot be evaluated, or whose value would be large beside what the model stores,
+    stays. Returns whether any node was folded.
     """
     graph = model.graph
     opset = opset_of(model)
@@ -129,6 +131,7 @@ def fold_constants(model: onnx.ModelProto) -> bool:
     kept: list[onnx.NodeProto] = []
     outputs = {value.name for value in graph.output}
     folded: dict[str, Array] = {}
+    most = FEW_ELEMENTS + 4 * sum(math.prod(tensor.dims) for tensor in graph.initializer)
 
     def value(name: str) -> Array:
         if name not in values:
@@ -141,11 +144,12 @@ def fold_constants(model: onnx.ModelProto) -> bool:
         plain = node.op_type in FOLDABLE and not node.domain and len(node.output) == 1
         if known and plain and node.output[0] not in outputs:
             inputs = {name: value(name) for name in node.input if name}
-            result = _evaluate(node, inputs, opset)
+            result = evaluate(node, inputs, opset, most)
         if result is None:
             kept.append(node)
         else:
             folded[node.output[0]] = values[node.output[0]] = result
+            most -= result.size
     if not folded:
         return False
     del graph.node[:]
@@ -158,10 +162,16 @@ def fold_constants(model: onnx.ModelProto) -> bool:
     return True
 
 
-def _evaluate(node: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> Array | None:
+def evaluate(
+    node: onnx.NodeProto,
+    inputs: dict[str, Array],
+    opset: int,
+    most: int = 1 << 20,
+) -> Array | None:
+    """The value of a node of one output; None where it has none, or more than ``most`` elements."""
     operands = [inputs.get(name) for name in node.input]
     try:
-        if _elements(node, operands) > MAX_FOLDED_ELEMENTS:
+        if _elements(node, operands) > most:
             return None
         graph = helper.make_graph(
             [node],
@@ -215,7 +225,7 @@ def _elements(node: onnx.NodeProto, operands: list[Array | None]) -> int:
         case "Pad":
             pads = [int(n) for n in (arrays[1] if len(arrays) > 1 else attributes(node)["pads"])]
             if len(pads) != 2 * arrays[0].ndim:
-                return MAX_FOLDED_ELEMENTS + 1
+                return sys.maxsize
             extents = zip(arrays[0].shape, pads, pads[arrays[0].ndim :], strict=False)
             return math.prod(n + abs(a) + abs(b) for n, a, b in extents)
         case "MatMul" | "Gemm" | "Einsum":

@@ -16,10 +16,14 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import checker, numpy_helper, shape_inference
 
 from abc_tvm.errors import ModelError, UnsupportedError
+from abc_tvm.files import read_regular
 from abc_tvm.frontend.external_data import is_external, load_external_data, model_tensors
 
 MIN_OPSET = 9
 STANDARD_DOMAINS = ("", "ai.onnx")
+
+MOST_BYTES = (2 << 30) - 1
+"""Protobuf reads no larger message; more data lies in files beside the model."""
 
 
 def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -111,15 +115,7 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def _read(file: Path) -> bytes:
-    try:
-        if file.is_dir():
-            raise ModelError(f"{file}: is a directory; give the path of an .onnx file")
-        data = file.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"{file}: no such file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ModelError(f"{file}: cannot be read: {reason}") from error
+    data = read_regular(file, ModelError, MOST_BYTES)
     if not data:
         raise ModelError(f"{file}: the file is empty; copy or export it again")
     return data
@@ -161,16 +157,25 @@ def _check_opset(model: onnx.ModelProto, label: str) -> None:
     version = opset_of(model)
     if version == 0:
         raise ModelError(f"{label}: imports no version of the standard operator set (ai.onnx)")
-    if version < MIN_OPSET:
-        raise UnsupportedError(
-            f"{label}: opset {version} is older than {MIN_OPSET}, the oldest supported; convert "
-            "it with onnx.version_converter.convert_version or export again"
-        )
+    if version < MIN_OPSET and not all(
+        onnx.defs.has(node.op_type, version, "")
+        for node in all_nodes(model.graph)
+        if node.domain in STANDARD_DOMAINS
+    ):
+        raise UnsupportedError(too_old(label, version))
     if version > newest:
         raise UnsupportedError(
             f"{label}: opset {version} is newer than {newest}, the newest that the installed "
             f"onnx {onnx.__version__} knows; upgrade onnx or export with an older opset"
         )
+
+
+def too_old(label: str, version: int) -> str:
+    """What is said of a model whose opset cannot be raised to the oldest supported."""
+    return (
+        f"{label}: opset {version} is older than {MIN_OPSET}, the oldest supported; convert "
+        "it with onnx.version_converter.convert_version or export again"
+    )
 
 
 def _check_tensors(model: onnx.ModelProto, label: str) -> None:

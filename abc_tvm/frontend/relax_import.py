@@ -14,9 +14,15 @@ from onnx import checker, shape_inference
 
 from abc_tvm.errors import ModelError, UnsupportedError
 from abc_tvm.frontend.batch import settle_inputs
+from abc_tvm.frontend.channels import check_channels
 from abc_tvm.frontend.dialects import to_standard
+from abc_tvm.frontend.element_types import check_types
+from abc_tvm.frontend.finite import check_finite
+from abc_tvm.frontend.inferred import infer_dims
+from abc_tvm.frontend.old_opset import raise_old_opset
 from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, one_line
 from abc_tvm.frontend.simplify import simplify
+from abc_tvm.frontend.sizes import check_sizes
 
 if TYPE_CHECKING:
     import tvm
@@ -56,7 +62,7 @@ def standard_onnx(source: ModelSource) -> onnx.ModelProto:
     standard = to_standard(model, label=label)
     if model.functions or foreign_domains(model):  # else no operator is another one now
         check_onnx(standard, label)
-    return standard
+    return raise_old_opset(standard, label)
 
 
 def import_onnx(source: ModelSource, *, batch: int | None = None) -> tvm.IRModule:
@@ -86,12 +92,17 @@ def simple_onnx(source: ModelSource, *, batch: int | None = None) -> onnx.ModelP
     standard, label = standard_onnx(source), _label(source)
     settle_inputs(standard, batch, label)
     try:
-        simple = simplify(standard)
+        simple = simplify(standard, label)
         checker.check_model(simple, full_check=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         raise ModelError(
             f"{label}: invalid with the shapes of its inputs: {one_line(error)}"
         ) from error
+    check_types(simple, label)
+    dims = infer_dims(simple)
+    check_sizes(simple, dims, label)
+    check_channels(simple, dims, label)
+    check_finite(simple, label)
     return simple
 
 
@@ -108,7 +119,7 @@ def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
             warnings.simplefilter("ignore")
-            module = from_onnx(model)
+            module = from_onnx(model, shape_dict=_empty_inputs(model))
     except tvm.error.OpNotImplemented as error:
         missing = str(error).rpartition(":")[2].strip()
         types = missing.split(", ")
@@ -128,6 +139,16 @@ def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
     }
     module["main"] = module["main"].with_attrs(io_names)
     return module
+
+
+def _empty_inputs(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Shapes of inputs without elements: the importer takes an extent of 0 for an unknown one."""
+    shapes = {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in model.graph.input
+        if not any(d.dim_param for d in value.type.tensor_type.shape.dim)
+    }
+    return {name: shape for name, shape in shapes.items() if 0 in shape}
 
 
 def _label(source: ModelSource) -> str:

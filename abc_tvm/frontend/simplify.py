@@ -5,8 +5,10 @@
 3. ``CastLike`` becomes ``Cast`` (``cast_like``).
 4. Straight-through spellings ``(a − x) + x`` become ``a`` (``straight_through``).
 5. Computed shapes become constants (``shape_values``); constant parts are evaluated (``fold``).
-6. Zero padding written as Pad moves into convolutions (``pads``).
-7. Nodes and initializers that nothing reads are removed.
+6. Operators that the importer lacks or gets wrong become explicit, float16 arithmetic too
+   (``operators``).
+7. Zero padding written as Pad moves into convolutions (``pads``).
+8. Nodes and initializers that nothing reads are removed.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ from abc_tvm.frontend.graph_edit import (
     graph_outputs,
 )
 from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
+from abc_tvm.frontend.operators import rewrite_operators
+from abc_tvm.frontend.operators.half import widen_halves
 from abc_tvm.frontend.pads import fold_pads
 from abc_tvm.frontend.shape_values import resolve_shapes
 from abc_tvm.frontend.straight_through import remove_straight_through
 
 
-def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     """A simpler model with the same inputs and outputs.
 
     Its values are the same bit for bit, but where a sum over stored tensors or a straight-through
@@ -36,6 +40,10 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Args:
         model: A checked model in standard operators; not changed.
+        label: What messages call the model.
+
+    Raises:
+        UnsupportedError: A form of an operator that is not supported.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -43,15 +51,22 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     _drop_identities(result)
     settle_casts(result)
     remove_straight_through(result)
-    changed = True
-    while changed:
-        changed = fold_constants(result)
-        changed = resolve_shapes(result) or changed
+    _settle_constants(result)
+    rewritten = rewrite_operators(result, label)
+    if widen_halves(result, label) or rewritten:
+        _settle_constants(result)
     fold_pads(result)
     _drop_dead_nodes(result)
     drop_unused_initializers(result)
     _drop_stale_value_info(result)
     return result
+
+
+def _settle_constants(model: onnx.ModelProto) -> None:
+    changed = True
+    while changed:
+        changed = fold_constants(model)
+        changed = resolve_shapes(model) or changed
 
 
 def _lift_constants(model: onnx.ModelProto) -> None:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from abc_tvm.errors import ModelError
-from abc_tvm.files import check_writable, write_atomically
+from abc_tvm.file_kinds import MODEL
+from abc_tvm.files import check_output, write_atomically
 from abc_tvm.frontend.torch_program import export_to_onnx
 from abc_tvm.nn.weight import ABCWeight
 from abc_tvm.report import Report
@@ -53,7 +54,7 @@ def export_onnx(
     """
     import abc_tvm
 
-    check_writable(path)
+    check_output(path, kind=MODEL)
     inputs = example if isinstance(example, tuple) else (example,)
     with evaluating(model):
         proto = _export(model, inputs, dynamic_batch, input_names, output_names)
@@ -67,7 +68,7 @@ def export_onnx(
             f"{os.fspath(path)}: {wanted - len(found)} of {wanted} ABC layers are not recognised "
             f"in the exported graph ({reasons})"
         )
-    write_atomically(path, proto.SerializeToString())
+    write_atomically(path, proto.SerializeToString(), kind=MODEL)
     return report
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from abc_tvm.onnx_engine import random_inputs
 from abc_tvm.open_batch import fixed_batch
 from abc_tvm.remote.address import Address
 from abc_tvm.remote.device import DEFAULT_TIMEOUT, connect
+from abc_tvm.scratch import scratch
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
 from abc_tvm.timing import alternate
@@ -75,7 +75,7 @@ def bench(
     agreements: list[Agreement] = []
     refused: list[Refusal] = []
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="abc-tvm-"))
+        folder = stack.enter_context(scratch())
         tell("connect")
         device = stack.enter_context(connect(address, timeout))
         measures: dict[str, Callable[[], float]] = {}

@@ -1,7 +1,8 @@
 """Run compiled networks. Nothing here imports the compiler, ONNX or LLVM.
 
 ``container`` reads what an artifact says about itself, ``machine`` decides whether it may run
-here, ``threads`` sets the size of TVM's thread pool, and ``session`` runs the network.
+here, and ``session`` runs the network. ``threads`` tells TVM how many threads to use, ``crews`` are
+threads that have TVM's pools, and ``forks`` is what happens when the process forks.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +11,12 @@ from typing import Any, overload
 
 import numpy as np
 
-from abc_tvm.errors import ArtifactError
+from abc_tvm.errors import ArtifactError, InputError
 from abc_tvm.runtime.container import Info, read_info
+from abc_tvm.runtime.crews import Team, team
 from abc_tvm.runtime.cuda_device import open_device
 from abc_tvm.runtime.cuda_graph import Recorder, on_default_stream
+from abc_tvm.runtime.forks import guard
 from abc_tvm.runtime.inputs import (
     PROCESSOR,
     Exchangeable,
@@ -26,7 +27,8 @@ from abc_tvm.runtime.inputs import (
 )
 from abc_tvm.runtime.machine import check_machine
 from abc_tvm.runtime.staging import Staged, Staging
-from abc_tvm.runtime.threads import default_threads, use_threads
+from abc_tvm.runtime.threads import check_threads, default_threads, use_threads
+from abc_tvm.scratch import scratch
 
 GRAPHS = 8
 """How many combinations of input shapes a session on a GPU keeps buffers and a CUDA graph for."""
@@ -35,7 +37,8 @@ GRAPHS = 8
 class Session:
     """A network in memory. Make one with :func:`load`.
 
-    Runs are serialised: several Python threads may share a session, and wait for each other.
+    Runs are serialised: several Python threads may share a session, and wait for each other. A
+    forked child may go on with the sessions of its parent, except on a GPU.
     """
 
     def __init__(
@@ -47,12 +50,20 @@ class Session:
         self._threads = threads
         self._device = device
         self._on_processor = device.dlpack_device_type() == PROCESSOR
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
+        """Held in a run; see :mod:`abc_tvm.runtime.forks`."""
+        self._lost = ""
+        # A GPU's kernels are launched by the thread that asks, on its own stream.
+        self._team: Team | None = None
+        if threads > 1 and self._on_processor:
+            self._team = team(threads)
+            self._team.enlist(self)
         self._recorder = None
         if cuda_graphs and not self._on_processor:
             self._recorder = Recorder(machine, device)
         self._staging = Staging(info.inputs, device, GRAPHS if self._recorder else 1)
         self._binarized = info.binarized
+        guard(self)
 
     @property
     def info(self) -> Info:
@@ -61,6 +72,7 @@ class Session:
 
     @property
     def threads(self) -> int:
+        """Of one run, as many as were asked for; 1 is the thread of the caller."""
         return self._threads
 
     @property
@@ -94,11 +106,13 @@ class Session:
             InputError: A name is missing or unknown, a shape or dtype is wrong, or a binarized
                 network gets NaN or infinity, which no bit can stand for (tensors in a GPU's
                 memory are not searched for them); the message says what was given and what is
-                needed.
+                needed. Or this process was forked from one that had the session on a GPU, or
+                in a run that took long.
         """
         arrays = in_order(self._info.inputs, inputs)
-        with self._lock:
-            use_threads(self._threads)
+        with self.lock:
+            if self._lost:
+                raise InputError(self._lost)
             shapes = tuple([tuple(int(n) for n in given.array.shape) for given in arrays])
             staged = self._staging.of(shapes)
             outputs, lent = self._outputs(staged, arrays)
@@ -126,8 +140,26 @@ class Session:
                 if staged.graph.launch():
                     return staged.graph.outputs, True
                 staged.graph = None
-        result = self._main(*tensors)
+        if self._team is not None:
+            result = self._team.run(self._main, *tensors)
+        else:
+            use_threads(1)
+            result = self._main(*tensors)
         return ([result] if hasattr(result, "numpy") else list(result)), False
+
+    def forked(self, in_run: bool) -> None:
+        """What a forked child does first; see :mod:`abc_tvm.runtime.forks`."""
+        self.lock = threading.RLock()
+        if not self._on_processor:
+            self._lost = (
+                "session: CUDA does not survive a fork: start processes with multiprocessing's "
+                "'spawn', and load the network there"
+            )
+        elif in_run:
+            self._lost = (
+                "session: another thread was in a run when this process was forked; load the "
+                "network again"
+            )
 
     def _placed(self, staged: Staged, arrays: list[Given]) -> list[Any]:
         """The inputs in the memory of the network's device, checked where the processor sees them.
@@ -180,8 +212,9 @@ def load(
     Args:
         path: What ``Artifact.save`` or ``abc-tvm compile`` wrote.
         threads: How many threads a run uses. By default ``TVM_NUM_THREADS`` if that was set
-            when the process started, else the number of processors this process may use. See
-            :mod:`abc_tvm.runtime.threads` for what TVM can do once it has made its pool.
+            when the process started, else the number of processors this process may use, which
+            are also the most. With 1 a run stays in the thread that asks for it, see
+            ``docs/runtime.md``. Kernels on a GPU need one thread, whatever is asked for.
         cuda_graphs: On a GPU, launch the kernels of a run as one CUDA graph from the second run
             with the same input shapes on. A graph keeps its own memory; the results are the same.
 
@@ -195,7 +228,8 @@ def load(
     info = read_info(file)
     check_machine(file, info)
     count = default_threads() if threads is None else threads
-    use_threads(count)
+    check_threads(count)
+    use_threads(1)
     import tvm
     import tvm_ffi
     from tvm import relax
@@ -218,7 +252,7 @@ def _own_name(file: Path) -> Iterator[str]:
 
     A file that was written anew under its name would otherwise be what it was before.
     """
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with scratch() as folder:
         link = Path(folder, file.name)
         link.symlink_to(file.resolve())
         yield str(link)

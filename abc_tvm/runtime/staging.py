@@ -56,8 +56,15 @@ class Staging:
         ports = zip(shapes, self._ports, strict=True)
         arrays = [_aligned(shape, port.dtype) for shape, port in ports]
         if self._device.dlpack_device_type() == PROCESSOR:
-            return Staged(arrays, [tvm.runtime.from_dlpack(array) for array in arrays])
+            return Staged(arrays, [_shared(array) for array in arrays])
         return Staged(arrays, [tvm.runtime.tensor(array, self._device) for array in arrays])
+
+
+def _shared(array: np.ndarray) -> Any:
+    """TVM's view of an array; one of no elements is a tensor of its own."""
+    import tvm
+
+    return tvm.runtime.from_dlpack(array) if array.size else tvm.runtime.tensor(array)
 
 
 def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:

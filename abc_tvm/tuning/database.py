@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from abc_tvm.errors import RecordsError
+from abc_tvm.files import read_regular, refuse_other
 from abc_tvm.schedules.choice import Choice
 
 from .packed import SUFFIX, unpack
@@ -85,7 +87,9 @@ class Record:
             if trace[0][1][2] != [KEY] or type(number) is not int:
                 raise ValueError("another tuner's record")
             times = tuple(float(s) for s in seconds)
-        except (TypeError, KeyError, IndexError, AttributeError) as error:
+            if not all(0 <= s < math.inf for s in times):
+                raise ValueError(f"no seconds: {times}")
+        except (TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a record: {error}") from error
         return number, Record(str(workload), Choice.of(note), times, target, arguments)
 
@@ -111,7 +115,9 @@ class Lowering:
                 str(kind): (float(seconds), tuple(str(key) for key in keys))
                 for kind, (seconds, keys) in kinds.items()
             }
-        except (TypeError, AttributeError) as error:
+            if not all(0 <= seconds < math.inf for seconds, _ in found.values()):
+                raise ValueError("not a lowering: no seconds")
+        except (TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a lowering: {error}") from error
         return Lowering(str(layer), found)
 
@@ -138,7 +144,7 @@ class Database:
         for where, line in self._lines(WORKLOADS):
             try:
                 key, module = json.loads(line)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise _damaged(where, error) from error
             if key in self.workloads:
                 raise _damaged(where, "the workload is there twice")
@@ -168,12 +174,7 @@ class Database:
 
     def _lines(self, name: str) -> Iterator[tuple[str, str]]:
         path = self.folder / name
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            data = self._packed(path)
-        except OSError as error:
-            raise RecordsError(f"{path}: cannot be read: {error.strerror}") from error
+        data = read_regular(path, RecordsError) if path.exists() else self._packed(path)
         try:
             text = data[: _whole(data)].decode()
         except UnicodeDecodeError as error:
@@ -187,8 +188,8 @@ class Database:
         if not packed.exists():
             return b""
         try:
-            return unpack(packed.read_bytes()).encode()
-        except (OSError, ValueError) as error:
+            return unpack(read_regular(packed, RecordsError)).encode()
+        except (ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise _damaged(str(packed), error) from error
 
     # ---- writing ----------------------------------------------------------------------
@@ -197,6 +198,8 @@ class Database:
         """Take the folder for writing; waits, and says so, while another tuner has it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for name in (LOCK, WORKLOADS, RECORDS, LOWERINGS, SUSPECTS):
+                refuse_other(self.folder / name, RecordsError)
             self._lock = (self.folder / LOCK).open("ab+", buffering=0)
         except OSError as error:
             raise RecordsError(f"{self.folder}: cannot be written: {error.strerror}") from error
@@ -226,7 +229,7 @@ class Database:
         if not path.exists():
             return
         try:
-            data = path.read_bytes()
+            data = read_regular(path, RecordsError)
             whole = _whole(data)
             if whole < len(data):
                 os.truncate(path, whole)

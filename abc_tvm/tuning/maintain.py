@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from abc_tvm.errors import RecordsError, TargetError
+from abc_tvm.files import read_regular
 from abc_tvm.targets import Device
 
 from .database import Database, Lowering, Record
@@ -99,11 +100,11 @@ def lowering_rows(root: Path, tell: Tell) -> list[LoweringRow]:
 def _names(folder: Path, key: str) -> list[str]:
     """The layers of a workload; none where its function was not kept."""
     path = folder / LAYERS / f"{key}.json"
-    try:
-        return [str(name) for name in json.loads(path.read_text(encoding="utf-8"))["names"]]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    try:
+        return [str(name) for name in json.loads(read_regular(path, RecordsError))["names"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordsError(f"{path}: damaged ({error}): remove the file") from error
 
 

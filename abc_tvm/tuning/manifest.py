@@ -11,10 +11,11 @@ from typing import Any
 
 from abc_tvm._version import __version__
 from abc_tvm.errors import RecordsError
-from abc_tvm.files import write_atomically
+from abc_tvm.files import read_regular, write_atomically
 from abc_tvm.targets import Device
 
 FILE = "manifest.json"
+MOST_BYTES = 1 << 20
 
 
 def identity(device: Device) -> dict[str, Any]:
@@ -55,11 +56,14 @@ class Manifest:
         """The manifest of ``folder``; ``None`` if there is none. Raises ``RecordsError``."""
         path = folder / FILE
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            return Manifest(**value)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
+            if not path.exists():
+                return None
+            value = json.loads(read_regular(path, RecordsError, MOST_BYTES))
+            found = Manifest(**value)
+            if not (isinstance(found.target, dict) and isinstance(found.settings, dict)):
+                raise TypeError("target and settings are tables")
+            return found
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise RecordsError(
                 f"{path}: not a manifest of tuning records: {error}: restore or remove the folder"
             ) from error

@@ -154,6 +154,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+_LARGEST = 4
+"""An image may be so many times as high as the network's own: dense layers grow with its area."""
+
+
 def _assemble(
     title: str,
     network: _Network,
@@ -172,6 +176,9 @@ def _assemble(
         if network.multiple > 1:
             rule = f"a multiple of {network.multiple}"
         raise UserError(f"zoo: image_size of {title} must be {rule}, got {size!r}")
+    if size > _LARGEST * network.size:
+        most = _LARGEST * network.size
+        raise UserError(f"zoo: image_size of {title} must be at most {most}, got {size!r}")
     if not _is_count(classes):
         raise UserError(f"zoo: classes must be a positive integer, got {classes!r}")
     if not (_is_count(batch) or (isinstance(batch, str) and batch.isidentifier())):

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from abc_tvm import timing
-from abc_tvm.errors import UserError
 from abc_tvm.timing import Times
 
 
@@ -34,9 +33,3 @@ def test_a_turn_is_timed_without_its_warm_up(monkeypatch: pytest.MonkeyPatch) ->
     times = timing.take_turns({"nothing": lambda: None}, repeat=2)
     assert time.perf_counter() - began > 2 * timing.WARM_S
     assert times["nothing"].p90_ms < 1e3 * timing.WARM_S
-
-
-@pytest.mark.parametrize("threads", [0, -1, 100_000])
-def test_threads_that_are_not_there(threads: int) -> None:
-    with pytest.raises(UserError, match=f"threads: {threads} is not possible here; give 1 to"):
-        timing.check_threads(threads)

@@ -68,20 +68,10 @@ def float_weights() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(6, 4, 3, 3)).astype(np.float32)
 
 
-def not_finite() -> np.ndarray:
-    weight = ternary()
-    weight[0, 0, 0, 0] = np.nan
-    return weight
-
-
-@pytest.mark.parametrize(
-    ("weight", "reason"),
-    [(float_weights(), "more than 16 values"), (not_finite(), "NaN or infinity")],
-)
-def test_refuses(weight: np.ndarray, reason: str) -> None:
-    mod, context = passes_until(one_layer(weight), "recognise_weights")
+def test_refuses() -> None:
+    mod, context = passes_until(one_layer(float_weights()), "recognise_weights")
     (row,) = context.layers.values()
-    assert reason in row.reason and row.M is None and row.lowering == "float"
+    assert "more than 16 values" in row.reason and row.M is None and row.lowering == "float"
     assert len(calls(mod, "nn.conv2d")) == 1 and not calls(mod, "abc.bconv2d")
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abc_tvm.relay_passes import step_function
 from abc_tvm.relay_passes.pointwise import TABLE, Bounds
 from abc_tvm.relay_passes.step_function import (
     NotAStep,
@@ -20,6 +21,7 @@ from abc_tvm.relay_passes.step_function import (
 )
 
 Chain = Callable[[Bounds], Bounds]
+Constants = dict[str, np.ndarray]
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 MODERATE = st.floats(-8, 8, width=32)
 SCALE = MODERATE.filter(lambda gamma: gamma == 0 or abs(gamma) > 2.0**-60)
@@ -192,3 +194,22 @@ def test_sense_mirrors_the_levels() -> None:
 def test_refusals(chain: Chain, reason: str) -> None:
     with pytest.raises(NotAStep, match=reason):
         find_steps(chain, 2)
+
+
+def test_channels_that_are_alike_are_examined_once(rng: np.random.Generator) -> None:
+    """The result is that of all channels together, whatever their number and order."""
+    kinds = rng.standard_normal((2, 300)).astype(np.float32)
+    which = rng.integers(0, 300, 700)
+    constants = {"gamma": kinds[0, which], "beta": kinds[1, which], "one": np.float32([1])}
+    asked = []
+
+    def run(x: Bounds, at: Constants) -> Bounds:
+        asked.append(x[0].shape[1])
+        return sign_of(at["gamma"], at["beta"] * at["one"])(x)
+
+    steps = find_steps(step_function.Chain(run, constants), 700)
+    plain = find_steps(lambda x: run(x, constants), 700)
+    for part in ("thresholds", "sense", "levels"):
+        np.testing.assert_array_equal(getattr(steps, part), getattr(plain, part))
+    distinct = len(np.unique(which))
+    assert {n for n in asked if n != 700} == {256, distinct - 256}

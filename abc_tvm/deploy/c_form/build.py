@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from abc_tvm.deploy.c_form import source
@@ -16,7 +15,8 @@ from abc_tvm.deploy.c_form.kernels import compile_kernels
 from abc_tvm.deploy.c_form.plan import Life, aligned, plan
 from abc_tvm.deploy.c_form.source import Network, Place
 from abc_tvm.errors import ArtifactError
-from abc_tvm.files import write_atomically
+from abc_tvm.file_kinds import like
+from abc_tvm.files import check_output, make_folder, write_atomically
 from abc_tvm.report import Report
 from abc_tvm.runtime.container import Port
 from abc_tvm.targets import Device
@@ -36,13 +36,11 @@ class CForm:
         """Write the files to ``folder``, which is created if need be.
 
         Raises:
-            ArtifactError: It cannot be.
+            ArtifactError: It cannot be, or holds other files of these names.
         """
-        path = Path(folder)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArtifactError(f"{path}: cannot be created: {error.strerror}") from error
+        path = make_folder(folder, ArtifactError)
+        for name, data in self.files.items():
+            check_output(path / name, ArtifactError, like(name, data))
         for name, data in self.files.items():
             write_atomically(path / name, data, ArtifactError)
 

@@ -8,12 +8,11 @@ pointer, into the arena that the caller has planned.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from abc_tvm.scratch import object_code
 from abc_tvm.targets import Device
 
 
@@ -53,10 +52,7 @@ def compile_kernels(kernels: Mapping[str, Any], device: Device, prefix: str) -> 
         [tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()]
     )
     library = tvm.get_global_func("target.build.llvm")(finish(tvm.IRModule(functions)), target)
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
-        file = Path(folder, "kernels.o")
-        library.write_to_file(str(file), "o")
-        return Kernels(file.read_bytes(), workspaces)
+    return Kernels(object_code(library), workspaces)
 
 
 def _passes() -> Any:

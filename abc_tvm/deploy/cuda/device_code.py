@@ -11,7 +11,6 @@ import ctypes
 import functools
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from abc_tvm.deploy.cuda import runtime_library
 from abc_tvm.errors import MissingDependencyError, UnsupportedError
 from abc_tvm.runtime.cuda_device import loads, pip_libraries
+from abc_tvm.scratch import scratch
 
 CALLBACK = "tvm_callback_cuda_compile"
 NVRTC = "libnvrtc.so.13"
@@ -113,7 +113,7 @@ def by_nvcc(program: str, code: str, arch: str) -> bytes:
     Raises:
         MissingDependencyError: nvcc failed, and how.
     """
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with scratch() as folder:
         source, cubin = Path(folder, "kernels.cu"), Path(folder, "kernels.cubin")
         source.write_text(code, encoding="utf-8")
         command = [program, "-cubin", f"-arch={arch}", "-O3", "--std=c++17", _EXACT]

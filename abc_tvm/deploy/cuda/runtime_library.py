@@ -11,12 +11,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-import tempfile
 from pathlib import Path
 
 from abc_tvm.deploy import toolchain
 from abc_tvm.errors import TargetError
 from abc_tvm.runtime.cuda_device import RUNTIME, is_loaded, loads, pip_libraries, runtime_of_tvm
+from abc_tvm.scratch import scratch
 
 DRIVER = "libcuda.so.1"
 _NO_DEVICE = 100  # CUDA Runtime API: cudaErrorNoDevice; the driver's CUDA_ERROR_NO_DEVICE is equal
@@ -47,7 +47,7 @@ def load() -> None:
     if is_loaded():
         return
     library = runtime_of_tvm()
-    with tempfile.TemporaryDirectory(prefix="abc-tvm-") as folder:
+    with scratch() as folder:
         for name in (DRIVER, RUNTIME):
             if not any(loads(place) for place in (name, *pip_libraries(name))):
                 ctypes.CDLL(str(_stand_in(name, Path(folder))), ctypes.RTLD_GLOBAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import abc_tvm
 from abc_tvm.errors import ArtifactError, InputError, ModelError, TargetError
+from tests.abc_tvm.runtime.tasks import new_tasks, tasks
 from tests.abc_tvm.small_networks import network
 
 
@@ -71,19 +73,60 @@ def test_loading_does_not_pin_the_caller(saved: Path) -> None:
     assert os.sched_getaffinity(0) == before
 
 
-def test_a_session_is_shared_by_python_threads(saved: Path) -> None:
-    session = abc_tvm.load(saved, threads=1)
-    wanted = session.run(image())["output"]
-    found: list[np.ndarray] = []
-    workers = [
-        threading.Thread(target=lambda: found.append(session.run(image())["output"]))
-        for _ in range(3)
-    ]
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_session_is_shared_by_python_threads(saved: Path, count: int) -> None:
+    """Each has its own images, and gets its own results."""
+    session = abc_tvm.load(saved, threads=count)
+    images = [image(n) for n in range(1, 9)]
+    wanted = [abc_tvm.load(saved, threads=1).run(x)["output"] for x in images]
+    right: list[bool] = []
+
+    def work(n: int) -> None:
+        for _ in range(20):
+            right.append(np.array_equal(session.run(images[n])["output"], wanted[n]))  # noqa: PERF401
+
+    workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert len(found) == 3
+    assert right == [True] * 160
+
+
+def test_as_many_threads_as_asked_for_and_no_more(saved: Path) -> None:
+    gc.collect()
+    before = tasks()
+    one = abc_tvm.load(saved, threads=1)
+    one.run(image())
+    assert new_tasks(before) == 0
+    sessions = [abc_tvm.load(saved, threads=2) for _ in range(3)]
+    assert new_tasks(before) == 0
+    for session in sessions * 2:
+        session.run(image())
+        one.run(image())
+    assert len(tasks() - before) == 2
+    del session, sessions
+    gc.collect()
+    assert new_tasks(before) == 0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_python_threads_leave_none_behind(saved: Path, count: int) -> None:
+    session = abc_tvm.load(saved, threads=count)
+    wanted = session.run(image())["output"]
+    before = tasks()
+    found: list[np.ndarray] = []
+    for _ in range(5):
+        workers = [
+            threading.Thread(target=lambda: found.append(session.run(image())["output"]))
+            for _ in range(20)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert new_tasks(before) == 0
+    assert len(found) == 100
     for output in found:
         np.testing.assert_array_equal(output, wanted)
 

@@ -1,0 +1,64 @@
+"""How a tensor of the ONNX graph lies in the compiled module, whose images are NHWC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+Move = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Lying:
+    """Moves between a tensor ``[B, H, W, C]`` and the graph's own form of it."""
+
+    name: str
+    to_onnx: Move
+    from_onnx: Move
+
+
+SAME = Lying("same", lambda x: x, lambda x: x)
+NCHW = Lying("nchw", lambda x: x.transpose(0, 3, 1, 2), lambda x: x.transpose(0, 2, 3, 1))
+
+
+def flat(height: int, width: int, channels: int, image_first: bool) -> Lying:
+    """``[B, F]``, flattened from NHWC where ``image_first``, else from NCHW."""
+    if image_first:
+        return Lying(
+            "flat_hwc",
+            lambda x: x.reshape(len(x), -1),
+            lambda x: x.reshape(-1, height, width, channels),
+        )
+    return Lying(
+        "flat_chw",
+        lambda x: x.transpose(0, 3, 1, 2).reshape(len(x), -1),
+        lambda x: x.reshape(-1, channels, height, width).transpose(0, 2, 3, 1),
+    )
+
+
+def lyings(onnx: tuple[int, ...], relax: tuple[int, ...]) -> list[Lying]:
+    """Every way in which a tensor of one shape can be one of the other; batches are left out."""
+    if onnx[1:] == relax[1:]:
+        return [SAME, NCHW] if len(onnx) == 4 and len(set(onnx[1:])) == 1 else [SAME]
+    if len(relax) != 4 or any(d is None for d in relax[1:]):
+        return []
+    h, w, c = relax[1:]
+    if onnx[1:] == (c, h, w):
+        return [NCHW]
+    if len(onnx) == 2 and onnx[1] == prod(relax[1:]):
+        ways = [flat(h, w, c, False), flat(h, w, c, True)]
+        return ways[:1] if h == w == 1 else ways
+    return []
+
+
+def kernel_of(weight: np.ndarray, kernel: tuple[int, int], way: str) -> np.ndarray:
+    """OHWI of an ONNX weight: ``[OC, IC, KH, KW]``, or ``[OC, F]`` of a dense layer."""
+    if weight.ndim == 4:
+        return weight.transpose(0, 2, 3, 1)
+    height, width = kernel
+    if way == "flat_chw":
+        return weight.reshape(len(weight), -1, height, width).transpose(0, 2, 3, 1)
+    return weight.reshape(len(weight), height, width, -1)

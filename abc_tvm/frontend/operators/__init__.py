@@ -1,0 +1,94 @@
+"""Operators that TVM's importer lacks or gets wrong, made explicit in ONNX before it sees them.
+
+``REWRITES`` names a function for each such operator; each family of operators is one file beside
+this one, with a table of its own. A function looks at one node, whose inputs' shapes and types are
+known where ONNX infers them, and does one of three things:
+
+- it returns ``False``: the importer does this form right, so the node stays as it is;
+- it adds nodes that compute the same (``edit.op``) and returns ``True``: they take the node's
+  place, and are looked at in their turn;
+- it raises ``edit.refuse(node, why)``: nobody does this form right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx
+
+from abc_tvm.frontend.operators import (
+    convolution,
+    elementwise,
+    functions,
+    indexing,
+    normalisation,
+    padding,
+    pooling,
+    quantized,
+    rearrange,
+    reductions,
+    resize,
+)
+from abc_tvm.frontend.operators.rewriter import Rewriter
+
+Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
+
+REWRITES: dict[str, Rewrite] = {
+    **elementwise.REWRITES,
+    **functions.REWRITES,
+    **indexing.REWRITES,
+    **quantized.REWRITES,
+    **reductions.REWRITES,
+    **convolution.REWRITES,
+    **normalisation.REWRITES,
+    **padding.REWRITES,
+    **pooling.REWRITES,
+    **rearrange.REWRITES,
+    **resize.REWRITES,
+}
+
+_ROUNDS = 8
+"""More than any operator needs: a rewrite that makes another operator's node is one round."""
+
+
+def rewrite_operators(model: onnx.ModelProto, label: str = "model") -> bool:
+    """Rewrite, in place, the nodes that a rule of ``REWRITES`` takes; returns whether any was.
+
+    Args:
+        model: In standard operators, with constants folded.
+        label: What messages call the model.
+
+    Raises:
+        UnsupportedError: A form of an operator that is not supported.
+        ModelError: A node that breaks its operator's rules.
+    """
+    graph = model.graph
+    todo = {n.output[0] for n in graph.node if _has_rule(n)}
+    changed = False
+    for _ in range(_ROUNDS):
+        if not todo:
+            break
+        edit = Rewriter(model, label)
+        made: set[str] = set()
+        for node in graph.node:
+            if not (_has_rule(node) and node.output[0] in todo):
+                edit.nodes.append(node)
+                continue
+            before = len(edit.nodes)
+            if REWRITES[node.op_type](edit, node):
+                made.update(name for new in edit.nodes[before:] for name in new.output[:1])
+            else:
+                del edit.nodes[before:]
+                edit.nodes.append(node)
+        nodes = list(edit.nodes)
+        if made or len(nodes) != len(graph.node):
+            changed = True
+            del graph.node[:]
+            graph.node.extend(nodes)
+        made -= edit.settled
+        todo = {n.output[0] for n in graph.node if _has_rule(n) and n.output[0] in made}
+    return changed
+
+
+def _has_rule(node: onnx.NodeProto) -> bool:
+    return not node.domain and node.op_type in REWRITES and bool(node.output)

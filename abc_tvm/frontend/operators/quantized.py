@@ -1,0 +1,129 @@
+"""Operators on quantized integers, written out: integer sums that are exact, then one rounding.
+
+A product of two 8-bit numbers less their zero points is at most 255 · 255, so a float32 sums 257 of
+them exactly; longer sums run in float64. The rounding is onnxruntime's: the sum as float32, times
+``x_scale · w_scale / y_scale``, to the nearest even integer, plus the zero point, saturated.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from abc_tvm.frontend.graph_edit import attributes
+from abc_tvm.frontend.operators.elementwise import clipped
+from abc_tvm.frontend.operators.rewriter import Rewriter
+
+_EXACT_IN_FLOAT32 = (1 << 24) // (255 * 255)
+
+
+def _q_linear_conv(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, *rest = node.input
+    total = _integer_conv(edit, node, x, w, x_zero, w_zero)
+    rank = edit.ranks[w]
+    if rest and rest[0]:
+        bias = _spread(edit, node, rest[0], rank, 1)
+        total = edit.op(node, "Add", total, bias)
+    scale = edit.op(node, "Div", edit.op(node, "Mul", x_scale, w_scale), y_scale)
+    if _count(edit, w_scale) != 1:
+        scale = edit.op(node, "Reshape", scale, _pattern(edit, node, rank, 1))
+    _requantize(edit, node, total, scale, y_zero)
+    return True
+
+
+def _q_linear_matmul(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.input
+    if any(edit.dtypes.get(name) == TensorProto.FLOAT16 for name in (a_scale, b_scale)):
+        a_scale, b_scale, y_scale = (
+            edit.op(node, "Cast", name, to=TensorProto.FLOAT)
+            for name in (a_scale, b_scale, y_scale)
+        )
+    total = edit.op(
+        node,
+        "MatMul",
+        _shifted(edit, node, a, _row_wise(edit, node, a_zero), TensorProto.INT32),
+        _shifted(edit, node, b, b_zero, TensorProto.INT32),
+    )
+    scale = edit.op(node, "Mul", _row_wise(edit, node, a_scale), b_scale)
+    _requantize(edit, node, total, edit.op(node, "Div", scale, y_scale), y_zero)
+    return True
+
+
+def _conv_integer(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    x, w, x_zero, w_zero = [*node.input, "", ""][:4]
+    total = _integer_conv(edit, node, x, w, x_zero, w_zero)
+    edit.op(node, "Identity", total, out=node.output[0])
+    return True
+
+
+def _integer_conv(
+    edit: Rewriter, node: onnx.NodeProto, x: str, w: str, x_zero: str, w_zero: str
+) -> str:
+    """The int32 convolution of integers less their zero points; padding is that of a zero."""
+    shape = edit.static_shape(w)
+    if shape is None:
+        raise edit.refuse(node, "has weights of unknown shape; export it with shapes")
+    exact = math.prod(shape[1:]) <= _EXACT_IN_FLOAT32
+    kind = TensorProto.FLOAT if exact else TensorProto.DOUBLE
+    data = _shifted(edit, node, x, x_zero, kind)
+    if w_zero and _count(edit, w_zero) != 1:
+        w_zero = _spread(edit, node, w_zero, len(shape), 0)
+    weight = _shifted(edit, node, w, w_zero, kind)
+    total = edit.op(node, "Conv", data, weight, **attributes(node))
+    return edit.op(node, "Cast", total, to=TensorProto.INT32)
+
+
+def _shifted(edit: Rewriter, node: onnx.NodeProto, x: str, zero: str, kind: int) -> str:
+    """``x - zero`` in another type."""
+    value = edit.op(node, "Cast", x, to=kind)
+    if not zero:
+        return value
+    return edit.op(node, "Sub", value, edit.op(node, "Cast", zero, to=kind))
+
+
+def _requantize(edit: Rewriter, node: onnx.NodeProto, total: str, scale: str, zero: str) -> None:
+    real = edit.op(node, "Mul", edit.op(node, "Cast", total, to=TensorProto.FLOAT), scale)
+    saturate(edit, node, real, zero, edit.dtypes[zero])
+
+
+def saturate(edit: Rewriter, node: onnx.NodeProto, real: str, zero: str, kind: int) -> None:
+    """Round float32 to the nearest even, add the zero point, and saturate to an integer type."""
+    whole = edit.op(node, "Round", real)
+    if zero:
+        whole = edit.op(node, "Add", whole, edit.op(node, "Cast", zero, to=TensorProto.FLOAT))
+    ends = np.iinfo(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    edit.dtypes[whole] = TensorProto.FLOAT
+    inside = clipped(edit, node, whole, ends.min, ends.max)
+    edit.op(node, "Cast", inside, out=node.output[0], to=kind)
+
+
+def _row_wise(edit: Rewriter, node: onnx.NodeProto, x: str) -> str:
+    """A scale or zero point for each row of a matrix stands upright."""
+    if edit.ranks.get(x) != 1 or _count(edit, x) == 1:
+        return x
+    return edit.op(node, "Reshape", x, edit.integers([-1, 1], f"{node.output[0]}/rows"))
+
+
+def _spread(edit: Rewriter, node: onnx.NodeProto, x: str, rank: int, axis: int) -> str:
+    return edit.op(node, "Reshape", x, _pattern(edit, node, rank, axis))
+
+
+def _pattern(edit: Rewriter, node: onnx.NodeProto, rank: int, axis: int) -> str:
+    dims = [-1 if i == axis else 1 for i in range(rank)]
+    return edit.integers(dims, f"{node.output[0]}/spread")
+
+
+def _count(edit: Rewriter, x: str) -> int | None:
+    shape = edit.static_shape(x)
+    return None if shape is None else math.prod(shape)
+
+
+REWRITES: dict[str, Any] = {
+    "ConvInteger": _conv_integer,
+    "QLinearConv": _q_linear_conv,
+    "QLinearMatMul": _q_linear_matmul,
+}
