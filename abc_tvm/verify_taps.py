@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from abc_tvm.layer_names import DENSE
+from abc_tvm.layer_names import DENSE, layer_nodes
 from abc_tvm.relay_passes.rewrite import bindings, constant, hint, op_name
 from abc_tvm.verify_bits import CONVOLUTIONS, BitInput
 
@@ -74,18 +74,12 @@ def data_inputs(simple: onnx.ModelProto, standard: onnx.ModelProto) -> dict[str,
     Names are those of :mod:`abc_tvm.layer_names`. The tensor is one of ``standard``; a layer
     whose input is only in ``simple``, or is the network's own, is left out.
     """
-    stored = {tensor.name: len(tensor.dims) for tensor in simple.graph.initializer}
+    stored = {tensor.name for tensor in simple.graph.initializer}
     made = {name: node for node in standard.graph.node for name in node.output}
     found: dict[str, str] = {}
-    for node in simple.graph.node:
-        if len(node.input) < 2 or node.op_type not in ("Conv", *DENSE):
-            continue
+    for name, node in layer_nodes(simple):
         if node.input[1] not in stored:
             continue
-        name, count = node.name or node.output[0], 1
-        while name in found:
-            count += 1
-            name = f"{node.name or node.output[0]}#{count}"
         data = node.input[0]
         if data not in made and node.output[0] in made:
             data = made[node.output[0]].input[0]
@@ -242,17 +236,19 @@ class Points:
         ]
 
     def assign(self, found: list[tuple[Point, Array, Array]], wanted: dict[str, Array]) -> None:
-        """Find the loose tensors' layers, once; ``found`` as in :func:`assign_bases`.
+        """Find the layers of the loose tensors; ``found`` as in :func:`assign_bases`.
 
         Where there are any, layers have been joined: one that reads a sum of several activations
         stands at none of their tensors.
         """
-        for point, index, levels in found:
-            for name in list(point.tensors):
-                place = look_up(index, levels, wanted[name], single=False)
-                if place is not None and not follows(index, place, wanted[name]):
-                    point.tensors.remove(name)
         loose = [n for n in self.loose if wanted[n].dtype.kind == "f"]
+        if self.loose:
+            for point, index, levels in found:
+                for name in list(point.tensors):
+                    place = look_up(index, levels, wanted[name], single=False)
+                    if place is not None and not follows(index, place, wanted[name]):
+                        point.tensors.remove(name)
+                        loose.append(name)
         assign_bases(found, loose, wanted)
         self.loose = []
 
