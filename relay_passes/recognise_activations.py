@@ -6,9 +6,9 @@ followed back to the deepest single tensor that determines it, and evaluated (se
 not matter: Sign, Clip and Sign, GreaterOrEqual and Where or Cast, sums of such branches, Round,
 batch normalisation before them, PReLU.
 
-Ties. ``Sign(0) = 0`` in ONNX. On a float tensor inside the network the point is given to the side
-of ``>=``, as the paper's H does. On a network input, and where the value is an exact integer
-accumulator, it is kept, if it can be reached.
+Ties. ``Sign(0) = 0`` in ONNX. Where the tensor has an atom at the tie (see :mod:`.atoms`) the level
+is kept; on an exact integer sum, if the sum can be reached. A tensor that is spread continuously
+meets the point by accident, and it is given to the side of ``>=``, as the paper's H does.
 
 Refuses, with the reason in the layer's row: chains over several tensors, of more than 256 values,
 that differ over positions, or whose channels do not share their levels. Such a layer goes back to
@@ -27,6 +27,7 @@ from tvm import relax
 
 from . import pointwise
 from .accumulator import Accumulator, accumulator
+from .atoms import AtomAnalysis
 from .context import Context
 from .ops import conv_window, make
 from .rewrite import (
@@ -43,7 +44,7 @@ from .rewrite import (
     shape_of,
     substitute,
 )
-from .step_function import Chain, NotAStep, StepFunction, find_steps
+from .step_function import Chain, NotAStep, StepFunction, find_steps, find_steps_without_ties
 
 MOVES = ("permute_dims", "reshape")
 
@@ -71,7 +72,7 @@ class RecogniseActivations:
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         self.defined = dict(bindings(mod["main"]))
-        self.params = set(mod["main"].params)
+        self.atoms = AtomAnalysis(list(mod["main"].params), self.integer)
         self.env: dict[Any, Any] = {}
         self.new: dict[Any, Any] = {}
         self.done: dict[Any, Found] = {}
@@ -86,6 +87,7 @@ class RecogniseActivations:
         expr = emit(builder, result, hint(var))
         self.env[var] = expr
         self.new[expr] = result
+        self.atoms.add(var, self.defined[var])
         return expr
 
     def convolution(self, builder: Any, var: Any, call: Any) -> Any:
@@ -176,21 +178,12 @@ class RecogniseActivations:
         exact = self.integer(root)
         if exact is not None:
             return self.integer_steps(root, evaluate, channels, exact)
-        plain = find_steps(evaluate, channels, ties=False)
-        if self.is_input(root):
-            kept = find_steps(evaluate, channels, ties=True)
-            return Found(root, kept, len(plain.thresholds))
-        return Found(root, plain, len(plain.thresholds))
+        atoms = self.atoms.of(root)
+        return Found(root, *find_steps_without_ties(evaluate, channels, atoms.at))
 
     def integer_steps(self, root: Any, evaluate: Any, channels: int, exact: Accumulator) -> Found:
-        kept = reachable(find_steps(evaluate, channels, ties=True), exact)
+        kept = reachable(find_steps(evaluate, channels), exact)
         return Found(root, kept, len(kept.thresholds))
-
-    def is_input(self, root: Any) -> bool:
-        """Whether a tensor is a network input, moved at most."""
-        while op_name(self.defined.get(root)) in MOVES:
-            root = self.defined[root].args[0]
-        return root in self.params
 
     def integer(self, root: Any) -> Accumulator | None:
         """The integer form of the convolution that made ``root``, if it has one."""

@@ -31,27 +31,8 @@ OPAQUE = {
 }
 
 MOVING = frozenset(
-    [
-        "AveragePool",
-        "Concat",
-        "DepthToSpace",
-        "Flatten",
-        "Gather",
-        "GlobalAveragePool",
-        "Identity",
-        "MaxPool",
-        "Pad",
-        "ReduceMean",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-        "Upsample",
-    ]
+    "AveragePool Concat DepthToSpace Flatten Gather GlobalAveragePool Identity MaxPool Pad ReduceMean "
+    "Reshape Resize Slice SpaceToDepth Split Squeeze Transpose Unsqueeze Upsample".split()
 )
 """Operators whose results have atoms where their inputs have."""
 
@@ -270,7 +251,9 @@ def make_anchors(
             whole = members(relax, layer.name, layers)
             convert = sums[layer.name].from_relax
             variables = tuple(m.var for m in whole)
-            found.append(Anchor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v)))
+            found.append(
+                Anchor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v))
+            )
         elif layer.name in layers and _plain(layer):
             one = layers[layer.name]
             found.append(Anchor((layer.var,), one.output, one.from_relax))
@@ -287,7 +270,9 @@ def _plain(layer: RelaxLayer) -> bool:
     return layer.kind != "nn.conv2d" or str(layer.call.attrs.data_layout) == "NHWC"
 
 
-def members(relax: RelaxGraph, name: str, layers: dict[str, OnnxLayer]) -> list[RelaxLayer]:
+def members(
+    relax: RelaxGraph, name: str, layers: dict[str, OnnxLayer]
+) -> list[RelaxLayer]:
     """The layers of the compiled module that a sum of the graph's became."""
     found = []
     for layer in relax.layers:

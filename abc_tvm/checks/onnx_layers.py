@@ -21,23 +21,8 @@ from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.windows import onnx_pads
 
 LINEAR = frozenset(
-    [
-        "Add",
-        "BatchNormalization",
-        "Concat",
-        "Div",
-        "Identity",
-        "Mul",
-        "Neg",
-        "ReduceMean",
-        "ReduceSum",
-        "Reshape",
-        "Squeeze",
-        "Sub",
-        "Sum",
-        "Transpose",
-        "Unsqueeze",
-    ]
+    "Add BatchNormalization Concat Div Identity Mul Neg ReduceMean ReduceSum Reshape Squeeze Sub "
+    "Sum Transpose Unsqueeze".split()
 )
 
 
@@ -145,7 +130,9 @@ class Joined:
         return np.asarray(total.transpose(self.axes))
 
 
-def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) -> dict[str, Joined]:
+def joined(
+    graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]
+) -> dict[str, Joined]:
     """By the name of the layer that took them in: the layers that were joined.
 
     ``layers`` are all of the graph, ``present`` the names that the compiled module still has.

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 import abc_tvm
-from abc_tvm.errors import UserError
+from abc_tvm.errors import MissingDependencyError, UserError
 from abc_tvm.targets import Device
 from abc_tvm.targets import load as load_target
 
@@ -158,6 +158,8 @@ def difference(array: Array, right: Array, exact: bool) -> str:
 def refusal(error: UserError) -> Outcome:
     """A refusal, or a finding where its message is not one line."""
     message = str(error)
+    if isinstance(error, MissingDependencyError):
+        return Outcome("error", reason(message), message)
     if not message or not message.isprintable():
         return Outcome("error", f"message of {type(error).__name__} is not one line", repr(message))
     return Outcome("refused", reason(message), message)

@@ -51,12 +51,15 @@ _ROUNDS = 8
 """More than any operator needs: a rewrite that makes another operator's node is one round."""
 
 
-def rewrite_operators(model: onnx.ModelProto, label: str = "model") -> bool:
+def rewrite_operators(
+    model: onnx.ModelProto, label: str = "model", only: frozenset[str] | None = None
+) -> bool:
     """Rewrite, in place, the nodes that a rule of ``REWRITES`` takes; returns whether any was.
 
     Args:
         model: In standard operators, with constants folded.
         label: What messages call the model.
+        only: Outputs of nodes to look at; by default of all.
 
     Raises:
         UnsupportedError: A form of an operator that is not supported.
@@ -64,16 +67,17 @@ def rewrite_operators(model: onnx.ModelProto, label: str = "model") -> bool:
     """
     graph = model.graph
     todo = {n.output[0] for n in graph.node if _has_rule(n)}
+    todo &= todo if only is None else only
     changed = False
-    for _ in range(_ROUNDS):
-        if not todo:
-            break
+    rounds = 0
+    while todo and rounds < _ROUNDS:
         edit = Rewriter(model, label)
         made: set[str] = set()
         for node in graph.node:
-            if not (_has_rule(node) and node.output[0] in todo):
+            if edit.stale or not (_has_rule(node) and node.output[0] in todo):
                 edit.nodes.append(node)
                 continue
+            todo.remove(node.output[0])
             before = len(edit.nodes)
             if REWRITES[node.op_type](edit, node):
                 made.update(name for new in edit.nodes[before:] for name in new.output[:1])
@@ -85,8 +89,9 @@ def rewrite_operators(model: onnx.ModelProto, label: str = "model") -> bool:
             changed = True
             del graph.node[:]
             graph.node.extend(nodes)
-        made -= edit.settled
-        todo = {n.output[0] for n in graph.node if _has_rule(n) and n.output[0] in made}
+        rounds += not edit.stale
+        todo |= made - edit.settled
+        todo &= {n.output[0] for n in graph.node if _has_rule(n)}
     return changed
 
 

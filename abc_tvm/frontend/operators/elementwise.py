@@ -168,14 +168,10 @@ def _variadic(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _clip(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Of integers: the importer asks them whether they are NaN."""
-    return False
-
-
-def _typed(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """By its body where the type is another than the importer thinks."""
-    return False if is_float32(edit, node.input[0]) else expand(edit, node)
+def _softmax(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """Of float16 by its body, which says where its exponentials and their sum are rounded."""
+    half = edit.dtypes.get(node.input[0]) == TensorProto.FLOAT16
+    return half and edit.opset >= 13 and expand(edit, node)
 
 
 REWRITES: dict[str, Any] = {
@@ -185,10 +181,12 @@ REWRITES: dict[str, Any] = {
     "Elu": _elu,
     "HardSigmoid": _hard_sigmoid,
     "IsInf": _is_inf,
+    "LogSoftmax": _softmax,
     "Max": _variadic,
     "Mean": _variadic,
     "Min": _variadic,
     "Selu": _selu,
+    "Softmax": _softmax,
     "Sum": _variadic,
     "ThresholdedRelu": _thresholded_relu,
 }

@@ -19,7 +19,6 @@ from abc_tvm.frontend.graph_edit import constant_of
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 EXPANDED = (
-    "AffineGrid",
     "Attention",
     "BlackmanWindow",
     "CausalConvWithState",
