@@ -119,7 +119,7 @@ def _per_channel(weight: np.ndarray) -> WeightPlanes:
                 "(float weights)"
             )
         alpha, codes = decompose(values)
-        found.append((alpha, codes[_nearest(channel, values)]))
+        found.append((alpha, codes.astype(np.int8)[_nearest(channel, values)]))
     count = max(len(alpha) for alpha, _ in found)
     planes = np.ones((count, *weight.shape), np.int8)
     alphas = np.zeros((count, len(weight)), np.float32)
