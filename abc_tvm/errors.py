@@ -48,6 +48,10 @@ class SecondOpinionError(UserError):
     """The passes and their second opinion disagree, and that was asked to be an error."""
 
 
+class CompilerFault(UnsupportedError):
+    """A valid model that a pass or TVM fails on: a fault of the compiler, worth a report."""
+
+
 class TargetError(UserError):
     """An unknown target, or an artifact for another machine."""
 

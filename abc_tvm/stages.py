@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Union
 import onnx
 
 from abc_tvm import frontend
-from abc_tvm.errors import ModelError, UnsupportedError, UserError
+from abc_tvm.errors import CompilerFault, ModelError, UnsupportedError, UserError
+from abc_tvm.frontend.onnx_file import one_line
 from abc_tvm.frontend.torch_program import is_program, program_to_onnx
 from abc_tvm.layer_names import layer_names
 from abc_tvm.report import Layer, Report
@@ -32,6 +33,18 @@ Model = Union[Source, "ExportedProgram"]
 
 Progress = Callable[[str], None]
 Pass = Callable[["tvm.IRModule"], "tvm.IRModule"]
+
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What passes and TVM raise on a graph that nobody foresaw; TVM's own errors are RuntimeErrors."""
 
 LOWERINGS = ("auto", "bitserial", "int8", "float")
 MOST_ERROR = 0.02
@@ -143,8 +156,20 @@ def apply(
     from abc_tvm.relay_passes import pipeline
 
     start = imported.module if module is None else module
+    begun = ["import"]
+
+    def tell(name: str) -> None:
+        begun.append(name)
+        if progress is not None:
+            progress(name)
+
     try:
-        return pipeline.run(start, order, dump=dump, progress=progress)
+        return pipeline.run(start, order, dump=dump, progress=tell)
+    except FAULTS as error:
+        raise CompilerFault(
+            f"{imported.label}: pass {begun[-1]} fails on this graph ({type(error).__name__}: "
+            f"{one_line(error)}); simplify the part that it names, and report the graph"
+        ) from error
     except UnsupportedError as error:
         raise UnsupportedError(f"{imported.label}: {error}") from error
     except OSError as error:
@@ -200,7 +225,15 @@ def build(module: Any, device: Device) -> Any:
     )
     target = device.tvm_target()
     with target, device_code_of(device):
-        return relax.build(module, target, relax_pipeline=steps, tir_pipeline=lowering_of(device))
+        try:
+            return relax.build(
+                module, target, relax_pipeline=steps, tir_pipeline=lowering_of(device)
+            )
+        except FAULTS as error:
+            raise CompilerFault(
+                f"target {device.name}: no machine code for this graph ({type(error).__name__}: "
+                f"{one_line(error)}); simplify the part that it names, and report the graph"
+            ) from error
 
 
 def device_code_of(device: Device) -> AbstractContextManager[None]:
@@ -225,7 +258,8 @@ def link(executable: Any, device: Device) -> bytes:
     with scratch() as folder, memory_files(folder, _OBJECTS):
 
         def create(output: str, objects: list[str], options: object = None) -> None:
-            files = [folder / f"{number}.o" for number in range(len(objects))]
+            # A network without kernels comes with C source in the place of an object.
+            files = [folder / f"{n}{Path(made).suffix}" for n, made in enumerate(objects)]
             for file, made in zip(files, objects, strict=True):
                 file.write_bytes(Path(made).read_bytes())
             linker.run("-shared", "-fPIC", "-o", output, *files, "-lm")

@@ -6,9 +6,9 @@ followed back to the deepest single tensor that determines it, and evaluated (se
 not matter: Sign, Clip and Sign, GreaterOrEqual and Where or Cast, sums of such branches, Round,
 batch normalisation before them, PReLU.
 
-Ties. ``Sign(0) = 0`` in ONNX. On a float tensor inside the network the point is given to the side
-of ``>=``, as the paper's H does. On a network input, and where the value is an exact integer
-accumulator, it is kept, if it can be reached.
+Ties. ``Sign(0) = 0`` in ONNX. Where the tensor has an atom at the tie (see :mod:`.atoms`) the level
+is kept; on an exact integer sum, if the sum can be reached. A tensor that is spread continuously
+meets the point by accident, and it is given to the side of ``>=``, as the paper's H does.
 
 Refuses, with the reason in the layer's row: chains over several tensors, of more than 256 values,
 that differ over positions, or whose channels do not share their levels. Such a layer goes back to
@@ -17,6 +17,7 @@ that differ over positions, or whose channels do not share their levels. Such a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from tvm import relax
 
 from . import pointwise
 from .accumulator import Accumulator, accumulator
+from .atoms import AtomAnalysis
 from .context import Context
 from .ops import conv_window, make
 from .rewrite import (
@@ -42,9 +44,15 @@ from .rewrite import (
     shape_of,
     substitute,
 )
-from .step_function import Chain, NotAStep, StepFunction, find_steps
+from .step_function import Chain, NotAStep, StepFunction, find_steps, find_steps_without_ties
 
 MOVES = ("permute_dims", "reshape")
+
+MOST_CHAIN = 256
+"""Bindings of one chain; networks have a few dozen."""
+
+MOST_TRIED = 8192
+"""Bindings of all chains that are tried for one activation."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class RecogniseActivations:
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         self.defined = dict(bindings(mod["main"]))
-        self.params = set(mod["main"].params)
+        self.atoms = AtomAnalysis(list(mod["main"].params), self.integer)
         self.env: dict[Any, Any] = {}
         self.new: dict[Any, Any] = {}
         self.done: dict[Any, Found] = {}
@@ -79,6 +87,7 @@ class RecogniseActivations:
         expr = emit(builder, result, hint(var))
         self.env[var] = expr
         self.new[expr] = result
+        self.atoms.add(var, self.defined[var])
         return expr
 
     def convolution(self, builder: Any, var: Any, call: Any) -> Any:
@@ -129,7 +138,9 @@ class RecogniseActivations:
         if op_name(self.defined.get(data)) not in pointwise.TABLE:
             raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
         reason: NotAStep | None = None
-        for root, rest in roots(self.defined, data)[:-1]:
+        for root, rest in roots(self.defined, data):
+            if not rest:
+                break
             found = self.attempt(root, rest, data)
             if isinstance(found, Found):
                 return found
@@ -167,21 +178,12 @@ class RecogniseActivations:
         exact = self.integer(root)
         if exact is not None:
             return self.integer_steps(root, evaluate, channels, exact)
-        plain = find_steps(evaluate, channels, ties=False)
-        if self.is_input(root):
-            kept = find_steps(evaluate, channels, ties=True)
-            return Found(root, kept, len(plain.thresholds))
-        return Found(root, plain, len(plain.thresholds))
+        atoms = self.atoms.of(root)
+        return Found(root, *find_steps_without_ties(evaluate, channels, atoms.at))
 
     def integer_steps(self, root: Any, evaluate: Any, channels: int, exact: Accumulator) -> Found:
-        kept = reachable(find_steps(evaluate, channels, ties=True), exact)
+        kept = reachable(find_steps(evaluate, channels), exact)
         return Found(root, kept, len(kept.thresholds))
-
-    def is_input(self, root: Any) -> bool:
-        """Whether a tensor is a network input, moved at most."""
-        while op_name(self.defined.get(root)) in MOVES:
-            root = self.defined[root].args[0]
-        return root in self.params
 
     def integer(self, root: Any) -> Accumulator | None:
         """The integer form of the convolution that made ``root``, if it has one."""
@@ -311,21 +313,32 @@ def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, An
     return chain[::-1], [v for v in wanted if v not in inner]
 
 
-def roots(defined: dict[Any, Any], data: Any) -> list[tuple[Any, list[tuple[Any, Any]]]]:
+def roots(defined: dict[Any, Any], data: Any) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
     """``(root, bindings after it)`` for every single tensor that determines ``data``.
 
-    The deepest comes first, ``data`` itself last. In binding order a tensor is such a root when
-    nothing else computed up to it is read after it.
+    The deepest comes first, ``data`` itself last, without bindings. In binding order a tensor is
+    such a root when nothing else computed up to it is read after it. Chains longer than
+    :data:`MOST_CHAIN` are left out, and so are roots when :data:`MOST_TRIED` bindings have been
+    tried: the result is the same, with more of it in float.
     """
-    chain, leaves = chain_behind(defined, data)
-    found: dict[Any, list[tuple[Any, Any]]] = {}
-    for position in range(-1, len(chain) - 1):
-        rest = chain[position + 1 :]
-        before = set(leaves) | {var for var, _ in chain[: position + 1]}
-        live = {a for _, call in rest for a in call.args if a in before}
+    chain, _ = chain_behind(defined, data)
+    start = max(0, len(chain) - MOST_CHAIN)
+    live, singles = {data}, []
+    for position in range(len(chain) - 1, start - 1, -1):
+        var, call = chain[position]
+        live.discard(var)
+        live.update(a for a in call.args if isinstance(a, relax.Var))
         if len(live) == 1:
-            found.setdefault(live.pop(), _needed(rest, data))
-    return [*found.items(), (data, [])]
+            singles.append((next(iter(live)), position))
+    seen, tried = set(), 0
+    for root, position in reversed(singles):
+        if root in seen or tried > MOST_TRIED:
+            continue
+        seen.add(root)
+        rest = _needed(chain[position:], data)
+        tried += len(rest)
+        yield root, rest
+    yield data, []
 
 
 def _needed(chain: list[tuple[Any, Any]], end: Any) -> list[tuple[Any, Any]]:

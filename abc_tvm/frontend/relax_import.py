@@ -17,7 +17,6 @@ from abc_tvm.frontend.batch import settle_inputs
 from abc_tvm.frontend.channels import check_channels
 from abc_tvm.frontend.dialects import to_standard
 from abc_tvm.frontend.element_types import check_types
-from abc_tvm.frontend.finite import check_finite
 from abc_tvm.frontend.inferred import infer_dims
 from abc_tvm.frontend.old_opset import raise_old_opset
 from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, one_line
@@ -102,7 +101,6 @@ def simple_onnx(source: ModelSource, *, batch: int | None = None) -> onnx.ModelP
     dims = infer_dims(simple)
     check_sizes(simple, dims, label)
     check_channels(simple, dims, label)
-    check_finite(simple, label)
     return simple
 
 

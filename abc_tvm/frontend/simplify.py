@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.cast_like import settle_casts
 from abc_tvm.frontend.ceil_windows import forget_shapes, has_ceil_mode, is_ceil_pool
+from abc_tvm.frontend.finite import check_finite
 from abc_tvm.frontend.fold import fold_constants
 from abc_tvm.frontend.graph_edit import (
     attributes,
@@ -50,6 +51,7 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
 
     Raises:
         UnsupportedError: A form of an operator that is not supported.
+        ModelError: A stored tensor holds NaN, or infinity where it is no bound.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -59,7 +61,10 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     remove_straight_through(result)
     _settle_ceil_mode(result, label)
     _settle_constants(result)
-    rewritten = rewrite_operators(result, label)
+    _drop_dead_nodes(result)
+    drop_unused_initializers(result)
+    check_finite(result, label)  # before rewrites store infinities of their own
+    rewritten = rewrite_operators(result, label, _settle_constants)
     if widen_halves(result, label) or rewritten:
         _settle_constants(result)
     fold_pads(result)
@@ -80,7 +85,7 @@ def _settle_ceil_mode(model: onnx.ModelProto, label: str) -> None:
         edit = Rewriter(model, label)
         pools = (node for node in model.graph.node if is_ceil_pool(node))
         known = frozenset(n.output[0] for n in pools if known_image(edit, n.input[0]))
-        changed = bool(known) and rewrite_operators(model, label, known)
+        changed = bool(known) and rewrite_operators(model, label, only=known)
     left = next((node for node in model.graph.node if is_ceil_pool(node)), None)
     if left is not None and any(node.op_type == "Shape" for node in model.graph.node):
         raise UnsupportedError(

@@ -33,6 +33,7 @@ PROPOSALS: dict[Proposal, float] = {
     _S.arg_reduce: 1, _S.top_k: 0.5, _S.space: 1, _S.cumulate: 0.5, _S.computed_shape: 1,
     _S.one_hot: 0.3, _S.trilu: 0.3,
 }  # fmt: skip
+_BINARIZED = frozenset({_B.layer, _B.shared, _B.both_signs})
 _RARE = frozenset({_E.cast, _E.integers, _E.floats_of_other_width, _L.integer_layer, _S.top_k})
 
 TARGETS = ("haswell", "skylake-avx512", "x86-64", "icelake-server")
@@ -53,6 +54,8 @@ def _attempt(rng: np.random.Generator, label: str, targets: tuple[str, ...]) -> 
     draft = Draft(rng, opset, dyadic=bool(rng.random() < 0.5), open_batch=bool(rng.random() < 0.25))
     _enter(draft)
     weights = {p: w * float(rng.choice([0.2, 1.0, 3.0])) for p, w in PROPOSALS.items()}
+    if draft.chance(0.6):
+        weights = {p: 3 * w if p in _BINARIZED else w for p, w in weights.items()}
     if draft.chance(0.85):
         weights = {p: 0.0 if p in _RARE else w for p, w in weights.items()}
     shares = np.array(list(weights.values()))

@@ -48,7 +48,7 @@ def convolution(d: Draft) -> None:
     c = x.shape[1]
     groups = d.choose([g for g in (1, 1, 1, 2, 3, 4, c) if c % g == 0])
     out = groups * int(d.rng.integers(1, 6)) if groups > 1 else d.choose(CHANNELS)
-    kernel = [int(d.rng.integers(1, min(4, n + 1) + 1)) for n in x.shape[2:]]
+    kernel = [int(d.rng.integers(1, min(4, n + d.chance(0.1)) + 1)) for n in x.shape[2:]]
     shape = (out, c // groups, *kernel)
     bias = d.constant(d.numbers((out,)) + np.float32(1 / 128)) if d.chance(0.6) else None
     attributes = spatial(d, x.rank - 2, kernel)
@@ -111,7 +111,7 @@ def matmul_two(d: Draft) -> None:
 
 def pool(d: Draft) -> None:
     x = d.floats(4, 4, 3)
-    kernel = [int(d.rng.integers(1, min(4, n + 1) + 1)) for n in x.shape[2:]]
+    kernel = [int(d.rng.integers(1, min(4, n + d.chance(0.1)) + 1)) for n in x.shape[2:]]
     attributes = spatial(d, x.rank - 2, kernel)
     op_type = d.choose(("MaxPool", "MaxPool", "AveragePool"))
     if op_type == "AveragePool" and d.chance(0.5):

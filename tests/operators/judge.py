@@ -28,12 +28,14 @@ class Verdict:
 
 def judge(case: Case, *, whole: bool = False) -> Verdict:
     """Compile and run ``case``; with ``whole`` through a linked artifact and its file."""
-    from abc_tvm.errors import UserError
+    from abc_tvm.errors import CompilerFault, UserError
 
     try:
         model = onnx.ModelProto.FromString(case.model)
-        session = _through_file(model) if whole else _in_memory(model)
+        session = _through_file(model) if whole else in_memory(model)
         found = session.run(case.inputs)
+    except CompilerFault as error:
+        return Verdict(INTERNAL, " ".join(str(error).split())[:240])
     except UserError as error:
         text = str(error)
         if "\n" in text:
@@ -66,7 +68,7 @@ def differs(found: Any, wanted: Any) -> str:
     return f"{int(bad.sum())} of {found.size} elements differ" if bad.any() else ""
 
 
-def _in_memory(model: onnx.ModelProto) -> Any:
+def in_memory(model: onnx.ModelProto) -> Any:
     """A session on code that was compiled in this process, without a linker."""
     import tvm
     from tvm import relax

@@ -18,6 +18,7 @@ from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.operators.elementwise import clipped
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
+_ROUND = 11
 _EXACT_IN_FLOAT32 = (1 << 24) // (255 * 255)
 
 
@@ -92,6 +93,10 @@ def _requantize(edit: Rewriter, node: onnx.NodeProto, total: str, scale: str, ze
 
 def saturate(edit: Rewriter, node: onnx.NodeProto, real: str, zero: str, kind: int) -> None:
     """Round float32 to the nearest even, add the zero point, and saturate to an integer type."""
+    if edit.opset < _ROUND:
+        one = edit.constant(1.0, f"{node.output[0]}/one")
+        edit.op(node, "QuantizeLinear", real, one, zero, out=node.output[0])
+        return
     whole = edit.op(node, "Round", real)
     if zero:
         whole = edit.op(node, "Add", whole, edit.op(node, "Cast", zero, to=TensorProto.FLOAT))

@@ -27,6 +27,8 @@ def _reduce(edit: Rewriter, node: onnx.NodeProto) -> bool:
         if axes:
             given[axes] = edit.value(axes)
         value = evaluate(node, given, edit.opset)
+        if value is not None and not value.size:
+            raise edit.refuse(node, "gives a tensor without elements, which is not supported")
         if value is not None:
             edit.op(node, "Identity", edit.constant(value, "empty"), out=node.output[0])
             return True
