@@ -52,9 +52,7 @@ def layer_names(simple: onnx.ModelProto, module: Any) -> tuple[list[str], list[s
         fitting = names.get(_key(weight)) if weight is not None else None
         kind = "conv" if position == 0 else "dense"
         other = f"{kind}_{len(found[position])}"
-        found[position].append(
-            fitting.popleft() if fitting else other + "#" * (other in taken)
-        )
+        found[position].append(fitting.popleft() if fitting else other + "#" * (other in taken))
     return found
 
 
@@ -64,9 +62,7 @@ def _as_imported(simple: onnx.ModelProto) -> list[tuple[str, onnx.NodeProto]]:
     layers = {node.output[0]: (name, node) for name, node in layer_nodes(simple)}
     found: list[tuple[str, onnx.NodeProto]] = []
     for node in simple.graph.node:
-        for name in node.input:
-            if name in layers:
-                found.append(layers.pop(name))
+        found += [layers.pop(name) for name in node.input if name in layers]
         if node.output[0] in layers and len(node.input) > 2 and node.input[2]:
             found.append(layers.pop(node.output[0]))
     return [*found, *layers.values()]

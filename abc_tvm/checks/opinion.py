@@ -204,9 +204,9 @@ class _Checker:
         owner = self.layers[self._owner(layer)]
         self._check_geometry(item, owner)
         terms = self._terms(layer)
-        if len(terms) != len(members(self.relax, owner.name, self.layers)):
-            if owner.name in self.sums or len(terms) != 1:
-                raise Disagrees("it joins layers whose weights are no multiples of one another")
+        count = len(members(self.relax, owner.name, self.layers))
+        if owner.name in self.sums and len(terms) != count:
+            raise Disagrees("it joins layers whose weights are no multiples of one another")
         reasons: list[str] = []
         kernel = (int(layer.call.attrs["kernel"][0]), int(layer.call.attrs["kernel"][1]))
         for weight, parts in terms:
