@@ -100,7 +100,11 @@ def layer_of(graph: OnnxGraph, name: str, node: onnx.NodeProto) -> OnnxLayer | N
     weight = weight if attributes.get("transB") else weight.T
     scale = np.float32(attributes.get("alpha", 1.0))
     if bias is not None:
-        bias = np.broadcast_to(bias * np.float32(attributes.get("beta", 1.0)), len(weight))
+        # C of a Gemm may have two axes: the first is the batch's, and is 1 where it is a bias.
+        if bias.ndim == 2 and len(bias) != 1:
+            return None
+        bias = np.broadcast_to(bias.reshape(-1), len(weight))
+        bias = bias * np.float32(attributes.get("beta", 1.0))
     return OnnxLayer(name, node, weight if scale == 1 else weight * scale, bias)
 
 
