@@ -149,7 +149,7 @@ def _per_channel(weight: np.ndarray) -> WeightPlanes:
                 f"({np.abs(values[values != 0]).min():g} beside {np.abs(values).max():g})"
             )
         alpha, codes = split
-        found.append((alpha, codes[_nearest(channel, values)]))
+        found.append((alpha, codes.astype(np.int8)[_nearest(channel, values)]))
     count = max(len(alpha) for alpha, _ in found)
     planes = np.ones((count, *weight.shape), np.int8)
     alphas = np.zeros((count, len(weight)), np.float32)
