@@ -20,10 +20,10 @@ from abc_tvm.checks.onnx_graph import OnnxGraph
 from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.windows import onnx_pads
 
-LINEAR = frozenset(
-    "Add BatchNormalization Concat Div Identity Mul Neg ReduceMean ReduceSum Reshape Squeeze Sub "
-    "Sum Transpose Unsqueeze".split()
-)
+LINEAR = frozenset({
+    "Add", "BatchNormalization", "Concat", "Div", "Identity", "Mul", "Neg", "ReduceMean",
+    "ReduceSum", "Reshape", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,7 @@ class Joined:
         return np.asarray(total.transpose(self.axes))
 
 
-def joined(
-    graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]
-) -> dict[str, Joined]:
+def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) -> dict[str, Joined]:
     """By the name of the layer that took them in: the layers that were joined.
 
     ``layers`` are all of the graph, ``present`` the names that the compiled module still has.
@@ -146,7 +144,7 @@ def joined(
         return {}
     behind, first = _behind(graph, layers), {}
     for name in missing:
-        for tensor, found in behind.items():
+        for found in behind.values():
             kept = found & present
             if name in found and kept:
                 if len(kept) == 1:
@@ -177,9 +175,10 @@ def _behind(graph: OnnxGraph, layers: dict[str, OnnxLayer]) -> dict[str, set[str
         variable = [n for n in node.input if n and graph.constant(n) is None]
         if any(n not in behind for n in variable):
             continue
-        if node.op_type in ("Mul", "Div") and (len(variable) > 1 or node.input[0] not in behind):
-            if len(variable) > 1 or node.op_type == "Div":
-                continue
+        if node.op_type in ("Mul", "Div") and len(variable) > 1:
+            continue
+        if node.op_type == "Div" and node.input[0] not in behind:
+            continue
         behind[node.output[0]] = set().union(*(behind[n] for n in variable))
     return behind
 
