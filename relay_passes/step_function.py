@@ -258,7 +258,7 @@ def _is_tie(start: np.ndarray, value: np.ndarray) -> np.ndarray:
     # The pieces of a quantiser are all alike; a tie is narrow beside its neighbours.
     narrow &= width[:, 1] <= 2.0**-10 * np.minimum(width[:, 0], width[:, 2])
     before, tie, after = value.T
-    near = np.abs(tie - (before + after) / 2) <= 1e-5 * np.abs(after - before)
+    near = np.abs(tie - (before + after) / 2) <= 2.0**-20 * np.abs(after - before)
     return np.asarray(narrow & near)
 
 

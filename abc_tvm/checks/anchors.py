@@ -30,10 +30,11 @@ OPAQUE = {
     "InstanceNormalization": "nn.instance_norm",
 }
 
-MOVING = frozenset(
-    "AveragePool Concat DepthToSpace Flatten Gather GlobalAveragePool Identity MaxPool Pad ReduceMean "
-    "Reshape Resize Slice SpaceToDepth Split Squeeze Transpose Unsqueeze Upsample".split()
-)
+MOVING = frozenset({
+    "AveragePool", "Concat", "DepthToSpace", "Flatten", "Gather", "GlobalAveragePool", "Identity",
+    "MaxPool", "Pad", "ReduceMean", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split",
+    "Squeeze", "Transpose", "Unsqueeze", "Upsample",
+})  # fmt: skip
 """Operators whose results have atoms where their inputs have."""
 
 KEEPING = MOVING - {"AveragePool", "GlobalAveragePool", "ReduceMean"}
@@ -61,6 +62,7 @@ class Anchors:
 
     def __post_init__(self) -> None:
         self._onnx: dict[str, np.ndarray] | None = None
+        self._shrunk = False
         self._relax: dict[Any, np.ndarray] = {}
         self._atoms: dict[str, Atoms] | None = None
 
@@ -76,6 +78,7 @@ class Anchors:
         On smaller images, or, ``whole``, on those that the graph has.
         """
         shrink = 1 if whole else self._common_factor()
+        self._shrunk = shrink > 1
         given: dict[Any, np.ndarray] = {}
         wanted = self._wanted(roots, tensors)
         for anchor in wanted:
@@ -164,14 +167,22 @@ class Anchors:
         known = {a.tensor for a in self.anchors}
         nodes = [self.graph.nodes[i] for i in self.graph.needed(data, known)]
         names = [n for node in nodes for n in (*node.input, *node.output)] + data
+        found = []
         for name in dict.fromkeys(names):
             if name not in self._onnx:
                 continue
             other = self._onnx[name]
             for lying in lyings(other.shape, value.shape):
                 if _alike(lying.from_onnx(other), value) and self._decides(name, data):
-                    return name, lying
-        raise NotChecked("the root of its activation is no tensor of the graph")
+                    found.append((name, lying))
+                    break
+            if found and not self._shrunk:
+                break
+        if not found:
+            raise NotChecked("the root of its activation is no tensor of the graph")
+        if len(found) > 1:  # a pooling of one pixel, say, is none
+            raise NotChecked("the root of its activation may be one of several tensors")
+        return found[0]
 
     def _decides(self, name: str, data: list[str]) -> bool:
         """Whether ``data`` depend on one tensor alone."""
@@ -251,9 +262,7 @@ def make_anchors(
             whole = members(relax, layer.name, layers)
             convert = sums[layer.name].from_relax
             variables = tuple(m.var for m in whole)
-            found.append(
-                Anchor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v))
-            )
+            found.append(Anchor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v)))
         elif layer.name in layers and _plain(layer):
             one = layers[layer.name]
             found.append(Anchor((layer.var,), one.output, one.from_relax))
@@ -270,9 +279,7 @@ def _plain(layer: RelaxLayer) -> bool:
     return layer.kind != "nn.conv2d" or str(layer.call.attrs.data_layout) == "NHWC"
 
 
-def members(
-    relax: RelaxGraph, name: str, layers: dict[str, OnnxLayer]
-) -> list[RelaxLayer]:
+def members(relax: RelaxGraph, name: str, layers: dict[str, OnnxLayer]) -> list[RelaxLayer]:
     """The layers of the compiled module that a sum of the graph's became."""
     found = []
     for layer in relax.layers:

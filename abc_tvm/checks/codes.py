@@ -12,12 +12,11 @@ from abc_tvm.checks.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, array, 
 from abc_tvm.checks.relax_ops import four_pads, ints
 from abc_tvm.checks.windows import max_pool
 
-
 FEW = 16
 """Thresholds up to which comparing with each is quicker than searching."""
 
 
-class Disagrees(Exception):  # noqa: N818  (a finding)
+class Disagrees(Exception):
     """A local claim that does not hold; the message says which."""
 
 

@@ -54,9 +54,7 @@ class Sums:
         return np.asarray(np.clip(near, low, high))
 
 
-def sums_of(
-    planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, padded: bool
-) -> Sums | None:
+def sums_of(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, padded: bool) -> Sums | None:
     """The integer form of a layer, or ``None`` where it has none.
 
     ``planes`` integers ``[M, OC, taps]``, ``alpha [M, OC]``, ``levels`` all that its input takes.

@@ -20,10 +20,10 @@ from abc_tvm.checks.onnx_graph import OnnxGraph
 from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.windows import onnx_pads
 
-LINEAR = frozenset(
-    "Add BatchNormalization Concat Div Identity Mul Neg ReduceMean ReduceSum Reshape Squeeze Sub "
-    "Sum Transpose Unsqueeze".split()
-)
+LINEAR = frozenset({
+    "Add", "BatchNormalization", "Concat", "Div", "Identity", "Mul", "Neg", "ReduceMean",
+    "ReduceSum", "Reshape", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,11 @@ def layer_of(graph: OnnxGraph, name: str, node: onnx.NodeProto) -> OnnxLayer | N
     weight = weight if attributes.get("transB") else weight.T
     scale = np.float32(attributes.get("alpha", 1.0))
     if bias is not None:
-        bias = np.broadcast_to(bias * np.float32(attributes.get("beta", 1.0)), len(weight))
+        # C of a Gemm may have two axes: the first is the batch's, and is 1 where it is a bias.
+        if bias.ndim == 2 and len(bias) != 1:
+            return None
+        bias = np.broadcast_to(bias.reshape(-1), len(weight))
+        bias = bias * np.float32(attributes.get("beta", 1.0))
     return OnnxLayer(name, node, weight if scale == 1 else weight * scale, bias)
 
 
@@ -130,9 +134,7 @@ class Joined:
         return np.asarray(total.transpose(self.axes))
 
 
-def joined(
-    graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]
-) -> dict[str, Joined]:
+def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) -> dict[str, Joined]:
     """By the name of the layer that took them in: the layers that were joined.
 
     ``layers`` are all of the graph, ``present`` the names that the compiled module still has.
@@ -142,7 +144,7 @@ def joined(
         return {}
     behind, first = _behind(graph, layers), {}
     for name in missing:
-        for tensor, found in behind.items():
+        for found in behind.values():
             kept = found & present
             if name in found and kept:
                 if len(kept) == 1:
@@ -173,9 +175,10 @@ def _behind(graph: OnnxGraph, layers: dict[str, OnnxLayer]) -> dict[str, set[str
         variable = [n for n in node.input if n and graph.constant(n) is None]
         if any(n not in behind for n in variable):
             continue
-        if node.op_type in ("Mul", "Div") and (len(variable) > 1 or node.input[0] not in behind):
-            if len(variable) > 1 or node.op_type == "Div":
-                continue
+        if node.op_type in ("Mul", "Div") and len(variable) > 1:
+            continue
+        if node.op_type == "Div" and node.input[0] not in behind:
+            continue
         behind[node.output[0]] = set().union(*(behind[n] for n in variable))
     return behind
 

@@ -24,7 +24,7 @@ Attributes = dict[str, Any]
 Operator = Callable[[Arrays, Attributes], Any]
 
 
-class NotChecked(Exception):  # noqa: N818  (no error: the reason why there is no opinion)
+class NotChecked(Exception):
     """Something that the checker does not know; the message says what."""
 
 
@@ -51,7 +51,9 @@ def _batch_norm(args: Arrays, attributes: Attributes) -> Any:
     if attributes.get("training_mode"):
         raise NotChecked("BatchNormalization in training mode")
     x, gamma, beta, mean, variance = args
-    scale = gamma * (np.float32(1) / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5))))
+    scale = gamma * (
+        np.float32(1) / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5)))
+    )
     shift = beta - mean * scale
     shape = (-1,) + (1,) * (x.ndim - 2)
     return x * scale.reshape(shape) + shift.reshape(shape)
@@ -289,16 +291,17 @@ TABLE: dict[str, Operator] = {
 }
 
 _LIKEWISE = (
-    "Celu Cos Elu Erf Exp Gelu HardSigmoid HardSwish Log Mish Mod Pow Reciprocal Selu Sin Softplus "
-    "Softsign Sqrt ThresholdedRelu"
-).split()
+    "Celu", "Cos", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Log", "Mish", "Mod",
+    "Pow", "Reciprocal", "Selu", "Sin", "Softplus", "Softsign", "Sqrt", "ThresholdedRelu",
+)  # fmt: skip
 
 ELEMENTWISE = frozenset((*_POINTWISE, *_LIKEWISE, "Mean"))
 
-ROUNDED = frozenset(
-    "AveragePool Celu Cos Elu Erf Exp Gelu GlobalAveragePool HardSigmoid HardSwish Log Mean Mish "
-    "Pow ReduceMean ReduceSum Reciprocal Selu Sigmoid Sin Softplus Softsign Sum Tanh".split()
-)
+ROUNDED = frozenset({
+    "AveragePool", "Celu", "Cos", "Elu", "Erf", "Exp", "Gelu", "GlobalAveragePool", "HardSigmoid",
+    "HardSwish", "Log", "Mean", "Mish", "Pow", "ReduceMean", "ReduceSum", "Reciprocal", "Selu",
+    "Sigmoid", "Sin", "Softplus", "Softsign", "Sum", "Tanh",
+})  # fmt: skip
 
 _ERRORS = (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
@@ -328,7 +331,9 @@ def run(node: onnx.NodeProto, args: Arrays, opset: int, images: int) -> tuple[An
 
 
 def _by_reference(node: onnx.NodeProto, args: Arrays, opset: int) -> tuple[Any, ...]:
-    if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
+    if any(
+        a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute
+    ):
         raise NotChecked(f"{node.op_type} holds a graph")
     names = [name for name, value in zip(node.input, args, strict=False) if value is not None]
     graph = helper.make_graph(

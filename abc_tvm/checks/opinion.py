@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from abc_tvm.checks.anchors import Anchors, make_anchors, members
+from abc_tvm.checks.anchors import make_anchors, members
 from abc_tvm.checks.codes import Disagrees, Reading, reading_of
 from abc_tvm.checks.integers import sums_of
 from abc_tvm.checks.layouts import NCHW, SAME, Lying, flat, kernel_of

@@ -64,9 +64,7 @@ class RelaxGraph:
         main = module["main"]
         self.params = list(main.params)
         self.order: list[tuple[Any, Any]] = [
-            (binding.var, binding.value)
-            for block in main.body.blocks
-            for binding in block.bindings
+            (binding.var, binding.value) for block in main.body.blocks for binding in block.bindings
         ]
         self.value: dict[Any, Any] = dict(self.order)
         self.at = {var: i for i, (var, _) in enumerate(self.order)}

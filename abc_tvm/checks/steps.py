@@ -143,7 +143,9 @@ def _images(
     missing = -len(x) % case.batch
     if missing:
         x = np.concatenate([x, x[np.arange(missing) % len(x)]])
-        sums = None if sums is None else np.concatenate([sums, sums[np.arange(missing) % len(sums)]])
+        sums = (
+            None if sums is None else np.concatenate([sums, sums[np.arange(missing) % len(sums)]])
+        )
     return x, sums
 
 

@@ -62,3 +62,17 @@ def test_a_batch_that_becomes_a_height_is_refused_by_name() -> None:
     model = model_of(nodes, {"x": ("N", 16, 1, 1), "z": ("N", 1)}, constants, {"y": 4})
     with pytest.raises(UnsupportedError, match=r"only the first extent may be open"):
         abc_tvm.compile(model)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4,), (), (1, 1), (2, 4), (2, 1)])
+def test_the_bias_of_a_gemm_has_any_shape_that_broadcasts(
+    shape: tuple[int, ...], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    nodes = [node("Sign", ["x"], ["s"]), node("Gemm", ["s", "w", "c"], ["y"], beta=0.5)]
+    constants = {
+        "w": rng.choice([-1, 1], (6, 4)).astype(np.float32),
+        "c": rng.integers(-3, 4, shape).astype(np.float32),
+    }
+    model = model_of(nodes, {"x": (2, 6)}, constants, {"y": 2})
+    inputs = {"x": rng.integers(-2, 3, (2, 6)).astype(np.float32)}
+    check_equal(model, inputs, tmp_path, lowering="bitserial")

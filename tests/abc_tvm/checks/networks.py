@@ -69,9 +69,11 @@ def both_signs_pooled() -> onnx.ModelProto:
     net = Net((1, 4, 9, 9))
     x = net.conv(net.step("input"), net.signs(6, 4, 3, 3))
     x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    ups, downs = [1, 2, 1, 0.5, 1, 1], [1, -2, 1, -0.5, 1, -1]
-    first = net.conv(net.step(net.bn(x, ups, 0.5)), net.signs(4, 6, 2, 2))
-    second = net.conv(net.step(net.bn(x, downs, 0.5)), net.signs(4, 6, 2, 2))
+    x = net.bn(x, [1, -2, 1, -0.5, 1, -1], 0.5)
+    above = net.op("GreaterOrEqual", x, net.constant(0.0))
+    one, minus = net.constant(1.0), net.constant(-1.0)
+    first = net.conv(net.op("Where", above, one, minus), net.signs(4, 6, 2, 2))
+    second = net.conv(net.op("Where", above, minus, one), net.signs(4, 6, 2, 2))
     return net.model(net.op("Add", first, net.op("Relu", second)))
 
 
@@ -116,8 +118,17 @@ def flattened() -> onnx.ModelProto:
     x = net.step(net.bn(x, [1, -1, 0.5, 2, -0.5, 1, 1, 3], 0.3, 1.0, 4.0))
     x = net.op("Flatten", x)
     x = net.op("Gemm", x, net.constant(net.signs(5, 72)), transB=1)
-    x = net.op("MatMul", net.op("Sign", net.op("Add", x, net.constant(0.5))), net.constant(net.signs(5, 3)))
-    return net.model(x)
+    x = net.op("Sign", net.op("Add", x, net.constant(0.5)))
+    return net.model(net.op("MatMul", x, net.constant(net.signs(5, 3))))
+
+
+def rounded() -> onnx.ModelProto:
+    """Levels and scales that are no multiples of one number."""
+    net = Net((1, 64, 6, 6))
+    step, half = net.step("input", 0.5), net.step("input", -0.5)
+    x = net.op("Add", net.op("Mul", step, net.constant(0.7312)), half)
+    weight = net.signs(8, 64, 3, 3) * np.float32(0.3171) + net.signs(8, 64, 3, 3)
+    return net.model(net.conv(x, weight, 1))
 
 
 def shuffled() -> onnx.ModelProto:
@@ -143,4 +154,5 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "spelled": spelled,
     "flattened": flattened,
     "shuffled": shuffled,
+    "rounded": rounded,
 }
