@@ -31,7 +31,8 @@ def most_constant_bytes(model: onnx.ModelProto) -> int:
 
 def bytes_of(tensor: TensorProto) -> int:
     """Bytes of a stored tensor, as an array."""
-    return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    item: int = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return math.prod(tensor.dims) * item
 
 
 def check_sizes(model: onnx.ModelProto, dims: Dims, label: str) -> None:
