@@ -52,9 +52,7 @@ def layer_names(simple: onnx.ModelProto, module: Any) -> tuple[list[str], list[s
         fitting = names.get(_key(weight)) if weight is not None else None
         kind = "conv" if position == 0 else "dense"
         other = f"{kind}_{len(found[position])}"
-        found[position].append(
-            fitting.popleft() if fitting else other + "#" * (other in taken)
-        )
+        found[position].append(fitting.popleft() if fitting else other + "#" * (other in taken))
     return found
 
 

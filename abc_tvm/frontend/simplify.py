@@ -64,7 +64,7 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     _drop_dead_nodes(result)
     drop_unused_initializers(result)
     check_finite(result, label)  # before rewrites store infinities of their own
-    rewritten = rewrite_operators(result, label)
+    rewritten = rewrite_operators(result, label, _settle_constants)
     if widen_halves(result, label) or rewritten:
         _settle_constants(result)
     fold_pads(result)
@@ -85,7 +85,7 @@ def _settle_ceil_mode(model: onnx.ModelProto, label: str) -> None:
         edit = Rewriter(model, label)
         pools = (node for node in model.graph.node if is_ceil_pool(node))
         known = frozenset(n.output[0] for n in pools if known_image(edit, n.input[0]))
-        changed = bool(known) and rewrite_operators(model, label, known)
+        changed = bool(known) and rewrite_operators(model, label, only=known)
     left = next((node for node in model.graph.node if is_ceil_pool(node)), None)
     if left is not None and any(node.op_type == "Shape" for node in model.graph.node):
         raise UnsupportedError(

@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
-from tests.operators import table
+from tests.operators import document, table
 from tests.operators.cases import SETS, collect
 from tests.operators.workers import run
 
@@ -23,15 +23,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.operators", description=main.__doc__)
     parser.add_argument("pattern", nargs="*", help="parts of case names; none: all")
     parser.add_argument("--update", action="store_true", help="write table.tsv anew")
+    parser.add_argument("--docs", action="store_true", help="write docs/operators.md anew")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--share", type=int, default=1, help="every Nth case, chosen by name")
     parser.add_argument("--whole", type=int, default=16, help="every Nth through a linked artifact")
     parser.add_argument("--out", type=Path, help="write the verdicts found to this file too")
     parser.add_argument("--loud", action="store_true", help="show what the workers print")
     args = parser.parse_args()
+    if args.docs:
+        document.PATH.write_text(document.render(table.read()), encoding="utf-8")
+        return 0
+    everything = collect()
     cases = [
         case
-        for case in collect()
+        for case in everything
         if (not args.pattern or any(part in case.name for part in args.pattern))
         and zlib.crc32(case.name.encode()) % args.share == 0
     ]
@@ -52,7 +57,7 @@ def main() -> int:
     plain = [c.name for c in cases if c.plain and c.origin == "node"]
     print("plain node:", dict(Counter(found[name].status for name in plain)))
     if args.update:
-        table.write({**known, **found}, {case.name for case in collect()})
+        table.write({**known, **found}, {case.name for case in everything})
     if args.out:
         table.write(found, set(found), args.out)
     return int(any(row.status.isupper() for row in found.values()))

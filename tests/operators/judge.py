@@ -32,7 +32,7 @@ def judge(case: Case, *, whole: bool = False) -> Verdict:
 
     try:
         model = onnx.ModelProto.FromString(case.model)
-        session = _through_file(model) if whole else _in_memory(model)
+        session = _through_file(model) if whole else in_memory(model)
         found = session.run(case.inputs)
     except CompilerFault as error:
         return Verdict(INTERNAL, " ".join(str(error).split())[:240])
@@ -68,7 +68,7 @@ def differs(found: Any, wanted: Any) -> str:
     return f"{int(bad.sum())} of {found.size} elements differ" if bad.any() else ""
 
 
-def _in_memory(model: onnx.ModelProto) -> Any:
+def in_memory(model: onnx.ModelProto) -> Any:
     """A session on code that was compiled in this process, without a linker."""
     import tvm
     from tvm import relax

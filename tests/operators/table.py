@@ -11,7 +11,7 @@ from tests.operators.cases import SETS, Case
 from tests.operators.judge import Verdict
 
 PATH = Path(__file__).with_name("table.tsv")
-HEADER = ("set", "name", "operator", "status", "stored", "reason")
+HEADER = ("set", "name", "operator", "plain", "status", "stored", "reason")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Row:
     Attributes:
         origin: The set that the case is of.
         name: The case's name.
-        operator: The operator that it tests.
+        operator: The operators that it tests; none for bodies of functions and other sets.
+        plain: ``yes`` where NumPy has the types of all its data.
         status: ``right`` or ``refused``; anything else is a fault.
         stored: Inputs that are initializers here, as exported networks have them.
         reason: Why it is refused, without the words that every refusal begins with.
@@ -30,6 +31,7 @@ class Row:
     origin: str
     name: str
     operator: str
+    plain: str
     status: str
     stored: str
     reason: str
@@ -39,7 +41,13 @@ def row_of(case: Case, verdict: Verdict) -> Row:
     """The line of a verdict."""
     reason = verdict.reason.removeprefix("model: ").replace("\t", " ")
     return Row(
-        case.origin, case.name, _operator(case), verdict.status, ",".join(case.stored), reason
+        case.origin,
+        case.name,
+        _operator(case),
+        "yes" if case.plain and case.origin == "node" else "",
+        verdict.status,
+        ",".join(case.stored),
+        reason,
     )
 
 

@@ -12,7 +12,7 @@ from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.operators.functions import expand
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
-_EQUAL_OF_FLOATS = 11
+_EQUAL_OF_ALL = 11
 _CLIP_WITH_INPUTS = 11
 
 
@@ -30,10 +30,12 @@ def non_zero(edit: Rewriter, node: onnx.NodeProto, x: str, out: str = "") -> str
     """A bool tensor: where ``x`` is not zero; NaN is not."""
     zero = scalar(edit, x, 0, f"{node.output[0]}/zero")
     kind = edit.dtype(x)
-    if kind is None or kind.kind != "f" or edit.opset >= _EQUAL_OF_FLOATS:
+    if kind is None or edit.opset >= _EQUAL_OF_ALL:
         return edit.op(node, "Not", edit.op(node, "Equal", x, zero), out=out)
-    sides = edit.op(node, "Or", edit.op(node, "Less", x, zero), edit.op(node, "Greater", x, zero))
-    return edit.op(node, "Or", sides, edit.op(node, "IsNaN", x), out=out)
+    sides = [edit.op(node, side, x, zero) for side in ("Less", "Greater")]
+    if kind.kind != "f":
+        return edit.op(node, "Or", *sides, out=out)
+    return edit.op(node, "Or", edit.op(node, "Or", *sides), edit.op(node, "IsNaN", x), out=out)
 
 
 def clipped(edit: Rewriter, node: onnx.NodeProto, x: str, low: float, high: float) -> str:

@@ -3,8 +3,8 @@
 The body is what ONNX says the operator means, so whatever the importer lacks or gets wrong among
 them is named in ``EXPANDED`` and nothing else has to be written down. Bodies are written for a
 version of the operator set, which may be older than the model's: reductions then carry their axes
-in an attribute that became an input (``_settle_axes``). Bodies with control flow are refused by
-what reads them afterwards, as any other If or Loop is.
+in an attribute that became an input (``_settle_axes``). A branch in a body is settled afterwards,
+as any other is (``control``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import onnx
 from onnx import AttributeProto, defs, helper
 
 from abc_tvm.frontend.graph_edit import constant_of
+from abc_tvm.frontend.operators.control import rename_inside
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 EXPANDED = (
@@ -68,6 +69,7 @@ def expand(edit: Rewriter, node: onnx.NodeProto) -> bool:
             continue
         for index, name in enumerate(inner.input):
             copy.input[index] = names[name]
+        rename_inside(copy, names, edit)
         for index, name in enumerate(inner.output):
             if name and name not in names:
                 names[name] = edit.fresh(f"{base}/{name}")
