@@ -258,7 +258,8 @@ def link(executable: Any, device: Device) -> bytes:
     with scratch() as folder, memory_files(folder, _OBJECTS):
 
         def create(output: str, objects: list[str], options: object = None) -> None:
-            files = [folder / f"{number}.o" for number in range(len(objects))]
+            # A network without kernels comes with C source in the place of an object.
+            files = [folder / f"{n}{Path(made).suffix}" for n, made in enumerate(objects)]
             for file, made in zip(files, objects, strict=True):
                 file.write_bytes(Path(made).read_bytes())
             linker.run("-shared", "-fPIC", "-o", output, *files, "-lm")

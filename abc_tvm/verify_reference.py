@@ -30,6 +30,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
+from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
 from abc_tvm.onnx_engine import OnnxEngine
@@ -110,12 +111,18 @@ class Rounding:
         self, model: onnx.ModelProto, arrays: Arrays, constants: Arrays, seed: int = 0
     ) -> None:
         self._arrays, self._constants = dict(arrays), constants
+        self._engine: OnnxEngine | None
         self._noise: dict[str, np.ndarray] = {}
         self._rng = np.random.default_rng(seed)
-        self._engine = OnnxEngine(self._moved(model), optimise=False)
+        try:
+            self._engine = OnnxEngine(self._moved(model), optimise=False)
+        except UnsupportedError:  # operators before opset 7 do not broadcast: nothing is explained
+            self._engine = None
 
     def runs(self) -> Iterable[dict[str, np.ndarray]]:
         """Outputs under moved roundings: ``PAIRS`` pairs of opposite moves."""
+        if self._engine is None:
+            return
         for _ in range(PAIRS):
             size = {
                 name: bound * self._rng.choice([-1, 1], bound.shape)
@@ -123,7 +130,7 @@ class Rounding:
                 for name, bound in self._noise.items()
             }  # fmt: skip
             for sign in (1, -1):
-                noise = {name: np.asarray(sign * value, np.float32) for name, value in size.items()}
+                noise = {name: np.asarray(sign * v, np.float32) for name, v in size.items()}
                 yield self._engine.run({**self._arrays, **noise})
 
     def _moved(self, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 import onnx
 
-from abc_tvm.layer_names import DENSE
+from abc_tvm.layer_names import DENSE, layer_nodes
 from abc_tvm.relay_passes.rewrite import bindings, constant, hint, op_name
 from abc_tvm.verify_bits import CONVOLUTIONS, BitInput
 
 MOST_LEVELS = 256
 SAMPLE = 1 << 15
 SURE = 0.75
-"""Share of places at which a base must follow a layer's index to be one of its bases."""
+"""Share of the places of each index at which a base has one value, where it follows the index."""
+
+FEW = 16
+"""Places of an index that tell nothing of its share."""
 
 Array = np.ndarray
 
@@ -71,18 +74,12 @@ def data_inputs(simple: onnx.ModelProto, standard: onnx.ModelProto) -> dict[str,
     Names are those of :mod:`abc_tvm.layer_names`. The tensor is one of ``standard``; a layer
     whose input is only in ``simple``, or is the network's own, is left out.
     """
-    stored = {tensor.name: len(tensor.dims) for tensor in simple.graph.initializer}
+    stored = {tensor.name for tensor in simple.graph.initializer}
     made = {name: node for node in standard.graph.node for name in node.output}
     found: dict[str, str] = {}
-    for node in simple.graph.node:
-        if len(node.input) < 2 or node.op_type not in ("Conv", *DENSE):
-            continue
+    for name, node in layer_nodes(simple):
         if node.input[1] not in stored:
             continue
-        name, count = node.name or node.output[0], 1
-        while name in found:
-            count += 1
-            name = f"{node.name or node.output[0]}#{count}"
         data = node.input[0]
         if data not in made and node.output[0] in made:
             data = made[node.output[0]].input[0]
@@ -135,7 +132,7 @@ def look_up(
     index: Array, levels: Array, wanted: Array, *, single: bool
 ) -> tuple[str, Array, float] | None:
     """``(order, values [K], share)`` of one tensor; the share of places that fit the values."""
-    best = None
+    best: tuple[str, Array, float] | None = None
     for order, turned in layouts(index, wanted.shape).items():
         here, there = _sample(turned, wanted)
         values = _decoded(levels, there) if single else None
@@ -146,6 +143,17 @@ def look_up(
         if best is None or fits > best[2]:
             best = order, values, fits
     return best
+
+
+def follows(index: Array, found: tuple[str, Array, float], wanted: Array) -> bool:
+    """Whether a tensor is a function of the index, but for flips."""
+    order, values, _ = found
+    here, there = _sample(layouts(index, wanted.shape)[order], wanted)
+    right = np.abs(values[here] - there) <= tolerance(values)
+    seen = np.bincount(here, minlength=len(values))
+    hits = np.bincount(here[right], minlength=len(values))
+    often = seen >= FEW
+    return bool(np.all(hits[often] >= SURE * seen[often]))
 
 
 def tolerance(values: Array) -> float:
@@ -196,10 +204,12 @@ def assign_bases(
     ``points`` come with index and levels.
     """
     for name in names:
-        best, share = None, SURE
+        best, share = None, 0.0
         for point, index, levels in points:
             found = look_up(index, levels, wanted[name], single=False)
-            if found is not None and found[2] > share and len(set(found[1])) > 1:
+            if found is None or found[2] <= share or len(set(found[1])) == 1:
+                continue
+            if follows(index, found, wanted[name]):
                 best, share = point, found[2]
         if best is not None and name not in best.tensors:
             best.tensors.append(name)
@@ -226,8 +236,19 @@ class Points:
         ]
 
     def assign(self, found: list[tuple[Point, Array, Array]], wanted: dict[str, Array]) -> None:
-        """Find the loose tensors' layers, once; ``found`` as in :func:`assign_bases`."""
+        """Find the layers of the loose tensors; ``found`` as in :func:`assign_bases`.
+
+        Where there are any, layers have been joined: one that reads a sum of several activations
+        stands at none of their tensors.
+        """
         loose = [n for n in self.loose if wanted[n].dtype.kind == "f"]
+        if self.loose:
+            for point, index, levels in found:
+                for name in list(point.tensors):
+                    place = look_up(index, levels, wanted[name], single=False)
+                    if place is not None and not follows(index, place, wanted[name]):
+                        point.tensors.remove(name)
+                        loose.append(name)
         assign_bases(found, loose, wanted)
         self.loose = []
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .rounding import is_same
+
 MAX_MULTIPLE = 256
 
 MAX_SUM = 2**29
@@ -64,7 +66,7 @@ def integer_multiples(values: np.ndarray) -> tuple[float, np.ndarray] | None:
     for part in (1, 2, 3, 4):
         unit = float(positive.min()) / part
         whole = np.rint(values / unit)
-        near = np.abs(whole * unit - values).max() <= 2.0**-21 * size.max()
+        near = np.all(is_same(whole * unit, values, size.max()))
         if near and np.abs(whole).max() <= MAX_MULTIPLE:
             return unit, whole.astype(np.int64)
     return _finest_multiples(values)
@@ -75,7 +77,7 @@ def _finest_multiples(values: np.ndarray) -> tuple[float, np.ndarray] | None:
     largest = float(np.abs(values).max())
     unit = largest / np.arange(1, MAX_MULTIPLE + 1)[:, None]
     whole = np.rint(values[None] / unit)
-    near = np.abs(whole * unit - values[None]).max(1) <= 2.0**-23 * largest
+    near = np.all(is_same((whole * unit).T, values[:, None], largest / 2), axis=0)
     if not near.any():
         return None
     k = int(near.argmax())
@@ -120,7 +122,7 @@ def _channel_multiples(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray] | Non
         found = integer_multiples(first)
         if found is None and np.any(first):
             return None
-        alike = np.abs(shapes[:, left] - shapes[:, left[:1]]).max(0) <= 2.0**-21
+        alike = np.all(is_same(shapes[:, left], shapes[:, left[:1]], 1.0), axis=0)
         same = left[alike]
         one = 1 / np.abs(found[1]).max() if found else 1.0
         unit[same] = sizes[same] * one

@@ -68,7 +68,7 @@ def byte_form(
     exact = accumulator(planes, alpha, levels, padded=True)
     if exact is None:
         return None
-    weights = np.einsum("mo,mohwi->ohwi", exact.weight, planes.astype(np.int64))
+    weights = _combined(exact.weight, planes)
     low = min(int(exact.level.min()), 0)
     high = max(int(exact.level.max()), 0)
     zero = -low if code == "uint8" else 0
@@ -97,13 +97,31 @@ def rounded(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: Cod
     columns, index = np.unique(alpha, axis=1, return_inverse=True)
     moved = np.stack([_nearest_scales(c) for c in columns.T.astype(np.float64)], axis=1)
     moved = moved[:, index.reshape(-1)]
-    wide = planes.astype(np.float64)
-    weight = np.abs(np.einsum("mo,mohwi->ohwi", alpha.astype(np.float64), wide))
-    shift = np.abs(np.einsum("mo,mohwi->ohwi", moved - alpha, wide))
-    each = (weight * level_error + shift * (size + level_error)).reshape(len(weight), -1).sum(1)
-    most = weight.reshape(len(weight), -1).sum(1) * size
+    weight = _sizes(alpha.astype(np.float64), planes)
+    shift = _sizes(moved - alpha, planes)
+    each = weight * level_error + shift * (size + level_error)
+    most = weight * size
     error = np.where(each == 0, 0.0, each / np.maximum(most, 1e-30)).max(initial=0)
     return Rounded(moved.astype(np.float32), near.astype(np.float32), float(error))
+
+
+def _combined(scales: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """``[OC, KH, KW, IC/g]``: ``sum_m scales[m] planes[m]``, int64 or float64.
+
+    Plane by plane: all of them as 8-byte numbers would be 8 M times the weights.
+    """
+    total = np.zeros(planes.shape[1:], scales.dtype)
+    for scale, plane in zip(scales, planes, strict=True):
+        total += scale.reshape(-1, *(1,) * (plane.ndim - 1)) * plane
+    return total
+
+
+def _sizes(scales: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """``[OC]``: the sum of the absolute values of each channel of :func:`_combined`."""
+    channels = range(len(scales[0]))
+    return np.array(
+        [np.abs(_combined(scales[:, c : c + 1], planes[:, c : c + 1])).sum() for c in channels]
+    )
 
 
 def _nearest_levels(levels: np.ndarray, steps: int) -> tuple[np.ndarray, float]:

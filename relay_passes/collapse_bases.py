@@ -35,6 +35,7 @@ from .rewrite import (
     shape_of,
     uses,
 )
+from .rounding import is_same
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,11 @@ def _proportion(a: np.ndarray, b: np.ndarray) -> float | None:
     if b[at] == 0:
         return None
     ratio = float(a[at] / b[at])
-    return ratio if np.abs(a - ratio * b).max() <= 2.0**-21 * np.abs(a).max() else None
+    mine, theirs = (v if v.ndim == 2 else v.reshape(len(v), -1).T for v in (a, ratio * b))
+    terms = np.abs(mine).max(0)
+    # What float64 leaves of terms that cancel is 0.
+    mine, theirs = (np.where(np.abs(v) <= 2.0**-45 * terms, 0, v) for v in (mine, theirs))
+    return ratio if np.all(is_same(theirs, mine, terms)) else None
 
 
 def _rescale(

@@ -24,6 +24,10 @@ from .rewrite import bindings, constant, dtype_of, hint, op_name, operands, shap
 GROUP = "abc_group"
 ANCHORS = ("abc.bitconv2d", "abc.dotconv2d", "nn.conv2d", "nn.max_pool2d")
 ENCODINGS = ("abc.encode", "abc.encode_bytes")
+MOST_TERMS = 256
+"""Operators in the expression of one element. A tensor that is read twice is written out twice:
+``x + x``, forty times over, would be a kernel of 2**40 terms."""
+
 JOINING = ("abc.step", "abc.count_step", *ENCODINGS)
 
 
@@ -66,9 +70,10 @@ class Fuse:
 def _groups(func: Any) -> list[Group]:
     groups: list[Group] = []
     owner: dict[Any, int] = {}
+    terms: dict[Any, int] = {}  # of the expression that a kernel computes a tensor by
 
     def start(var: Any, value: Any, fused: bool) -> None:
-        owner[var] = len(groups)
+        owner[var], terms[var] = len(groups), 1
         group = Group(fused, [(var, value)])
         if fused:
             group.shape = _image(var, value)
@@ -84,10 +89,11 @@ def _groups(func: Any) -> list[Group]:
             latest = max(inputs, default=-1)
             group = groups[latest] if latest >= 0 else None
             image = _image(var, value)
-            if group is None or not _takes(group, image, value):
+            size = 1 + sum(terms.get(a, 0) for a in value.args if owner.get(a, -1) == latest)
+            if group is None or size > MOST_TERMS or not _takes(group, image, value):
                 start(var, value, True)
                 continue
-            owner[var] = latest
+            owner[var], terms[var] = latest, size
             group.members.append((var, value))
             if name in ENCODINGS and group.layout is None:
                 group.layout = int(value.attrs["layout_groups"])

@@ -181,9 +181,8 @@ class LayoutOps(ABC):
         new = tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else d for d in call.args[1].values)
         old = shape_of(call.args[0])
         if isinstance(value, Stacked):
-            if len(new) == value.rank - 1 and len(value.slices) == 1:
-                return value.slices[0]
-            return None
+            one = (*old[: value.axis], *old[value.axis + 1 :])
+            return value.slices[0] if len(value.slices) == 1 and same_shape(new, one) else None
         if is_flatten(old, new) and (value.kind == "nhwc" or value.native):
             return flattened(value)
         if value.kind == "dense" and same_shape(new, (*old, 1, 1)):

@@ -29,11 +29,17 @@ from tvm.ir import Op, make_node, register_op_attr
 
 from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window, pair, words
+from abc_tvm.errors import UnsupportedError
 
 from .rewrite import dtype_of, shape_of
 
 
 def _window_of(x_shape: tuple[Any, ...], attrs: Any, kernel: tuple[int, int], oc: int) -> Window:
+    if not all(isinstance(extent, int) for extent in x_shape[1:]):
+        raise UnsupportedError(
+            f"a convolution's input has the shape {[str(n) for n in x_shape]}, in which only the "
+            "first extent may be open; fix the batch (--batch)"
+        )
     return Window(
         batch=x_shape[0],
         height=int(x_shape[1]),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .rounding import is_same
+
 
 @dataclass(frozen=True)
 class Code:
@@ -38,7 +40,7 @@ def best_code(levels: np.ndarray) -> Code:
     bits = int(count).bit_length()
     wide = levels.astype(np.float64)
     step = (wide[-1] - wide[0]) / max(count, 1)
-    even = np.abs(wide - (wide[0] + step * np.arange(count + 1))).max()
-    if bits < count and even <= 2.0**-22 * np.abs(wide).max():
+    even = is_same(wide[0] + step * np.arange(count + 1), wide, np.abs(wide).max())
+    if bits < count and even.all():
         return Code("binary", float(wide[0]), tuple(step * 2**p for p in range(bits)))
     return steps

@@ -6,9 +6,9 @@ followed back to the deepest single tensor that determines it, and evaluated (se
 not matter: Sign, Clip and Sign, GreaterOrEqual and Where or Cast, sums of such branches, Round,
 batch normalisation before them, PReLU.
 
-Ties. ``Sign(0) = 0`` in ONNX. On a float tensor inside the network the point is given to the side
-of ``>=``, as the paper's H does. On a network input, and where the value is an exact integer
-accumulator, it is kept, if it can be reached.
+Ties. ``Sign(0) = 0`` in ONNX. Where the tensor has an atom at the tie (see :mod:`.atoms`) the level
+is kept; on an exact integer sum, if the sum can be reached. A tensor that is spread continuously
+meets the point by accident, and it is given to the side of ``>=``, as the paper's H does.
 
 Refuses, with the reason in the layer's row: chains over several tensors, of more than 256 values,
 that differ over positions, or whose channels do not share their levels. Such a layer goes back to
@@ -17,6 +17,8 @@ that differ over positions, or whose channels do not share their levels. Such a 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +28,7 @@ from tvm import relax
 
 from . import pointwise
 from .accumulator import Accumulator, accumulator
+from .atoms import AtomAnalysis
 from .context import Context
 from .ops import conv_window, make
 from .rewrite import (
@@ -42,7 +45,7 @@ from .rewrite import (
     shape_of,
     substitute,
 )
-from .step_function import Chain, NotAStep, StepFunction, find_steps
+from .step_function import Chain, NotAStep, StepFunction, find_steps, find_steps_without_ties
 
 MOVES = ("permute_dims", "reshape")
 
@@ -64,7 +67,7 @@ class RecogniseActivations:
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         self.defined = dict(bindings(mod["main"]))
-        self.params = set(mod["main"].params)
+        self.atoms = AtomAnalysis(list(mod["main"].params), self.integer)
         self.env: dict[Any, Any] = {}
         self.new: dict[Any, Any] = {}
         self.done: dict[Any, Found] = {}
@@ -79,6 +82,7 @@ class RecogniseActivations:
         expr = emit(builder, result, hint(var))
         self.env[var] = expr
         self.new[expr] = result
+        self.atoms.add(var, self.defined[var])
         return expr
 
     def convolution(self, builder: Any, var: Any, call: Any) -> Any:
@@ -129,7 +133,9 @@ class RecogniseActivations:
         if op_name(self.defined.get(data)) not in pointwise.TABLE:
             raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
         reason: NotAStep | None = None
-        for root, rest in roots(self.defined, data)[:-1]:
+        for root, rest in roots(self.defined, data):
+            if root is data:
+                break
             found = self.attempt(root, rest, data)
             if isinstance(found, Found):
                 return found
@@ -167,21 +173,12 @@ class RecogniseActivations:
         exact = self.integer(root)
         if exact is not None:
             return self.integer_steps(root, evaluate, channels, exact)
-        plain = find_steps(evaluate, channels, ties=False)
-        if self.is_input(root):
-            kept = find_steps(evaluate, channels, ties=True)
-            return Found(root, kept, len(plain.thresholds))
-        return Found(root, plain, len(plain.thresholds))
+        atoms = self.atoms.of(root)
+        return Found(root, *find_steps_without_ties(evaluate, channels, atoms.at))
 
     def integer_steps(self, root: Any, evaluate: Any, channels: int, exact: Accumulator) -> Found:
-        kept = reachable(find_steps(evaluate, channels, ties=True), exact)
+        kept = reachable(find_steps(evaluate, channels), exact)
         return Found(root, kept, len(kept.thresholds))
-
-    def is_input(self, root: Any) -> bool:
-        """Whether a tensor is a network input, moved at most."""
-        while op_name(self.defined.get(root)) in MOVES:
-            root = self.defined[root].args[0]
-        return root in self.params
 
     def integer(self, root: Any) -> Accumulator | None:
         """The integer form of the convolution that made ``root``, if it has one."""
@@ -300,32 +297,75 @@ def _same_everywhere(array: np.ndarray) -> np.ndarray:
 
 
 def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, Any]], list[Any]]:
-    """Element-wise bindings behind ``data`` in order, and the tensors they start from."""
-    wanted = {data}
+    """Element-wise bindings behind ``data`` in an order of computation, and where they start."""
     chain: list[tuple[Any, Any]] = []
-    for var, value in reversed(list(defined.items())):
-        if var in wanted and op_name(value) in pointwise.TABLE:
-            chain.append((var, value))
-            wanted.update(a for a in value.args if isinstance(a, relax.Var))
-    inner = {var for var, _ in chain}
-    return chain[::-1], [v for v in wanted if v not in inner]
+    leaves: list[Any] = []
+    met, waiting = {data}, [data]
+    while waiting:
+        var = waiting.pop()
+        value = defined.get(var)
+        if op_name(value) not in pointwise.TABLE:
+            leaves.append(var)
+            continue
+        chain.append((var, value))
+        new = [a for a in value.args if isinstance(a, relax.Var) and a not in met]
+        met.update(new)
+        waiting += new
+    return _ordered(chain[::-1]), leaves
 
 
-def roots(defined: dict[Any, Any], data: Any) -> list[tuple[Any, list[tuple[Any, Any]]]]:
+def _ordered(chain: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Bindings so that each comes behind what it reads."""
+    values = dict(chain)
+    readers: dict[Any, list[Any]] = {}
+    open_inputs: dict[Any, int] = {}
+    for var, value in chain:
+        inner = {a for a in value.args if isinstance(a, relax.Var) and a in values}
+        open_inputs[var] = len(inner)
+        for arg in inner:
+            readers.setdefault(arg, []).append(var)
+    ready = deque(var for var, count in open_inputs.items() if count == 0)
+    done = []
+    while ready:
+        var = ready.popleft()
+        done.append((var, values[var]))
+        for reader in readers.get(var, []):
+            open_inputs[reader] -= 1
+            if open_inputs[reader] == 0:
+                ready.append(reader)
+    return done
+
+
+MOST_ROOTS = 64
+"""Of longer chains the deepest and the last tensors are tried: half of these each."""
+
+
+def roots(defined: dict[Any, Any], data: Any) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
     """``(root, bindings after it)`` for every single tensor that determines ``data``.
 
-    The deepest comes first, ``data`` itself last. In binding order a tensor is such a root when
-    nothing else computed up to it is read after it.
+    The deepest comes first, ``data`` itself last. In the order of computation a tensor is such a
+    root when nothing else computed up to it is read after it.
     """
     chain, leaves = chain_behind(defined, data)
-    found: dict[Any, list[tuple[Any, Any]]] = {}
+    born = dict.fromkeys(leaves, -1) | {var: i for i, (var, _) in enumerate(chain)}
+    last_read = {a: i for i, (_, call) in enumerate(chain) for a in call.args if a in born}
+    ends: list[list[Any]] = [[] for _ in chain]
+    for var, position in last_read.items():
+        ends[position].append(var)
+    live = {leaf for leaf in leaves if leaf in last_read}
+    found: dict[Any, int] = {}
     for position in range(-1, len(chain) - 1):
-        rest = chain[position + 1 :]
-        before = set(leaves) | {var for var, _ in chain[: position + 1]}
-        live = {a for _, call in rest for a in call.args if a in before}
+        if position >= 0:
+            live.difference_update(ends[position])
+            live.add(chain[position][0])
         if len(live) == 1:
-            found.setdefault(live.pop(), _needed(rest, data))
-    return [*found.items(), (data, [])]
+            found.setdefault(next(iter(live)), position + 1)
+    tried = list(found.items())
+    if len(tried) > MOST_ROOTS:
+        tried = tried[: MOST_ROOTS // 2] + tried[-MOST_ROOTS // 2 :]
+    for root, start in tried:
+        yield root, _needed(chain[start:], data)
+    yield data, []
 
 
 def _needed(chain: list[tuple[Any, Any]], end: Any) -> list[tuple[Any, Any]]:

@@ -113,40 +113,88 @@ def from_key(key: np.ndarray) -> np.ndarray:
     return bits.astype(np.uint32).view(np.float32)
 
 
+Pieces = list[tuple[np.ndarray, np.ndarray]]
+"""For every channel: the first key of each constant piece, ascending, and its value."""
+
+Atoms = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""bool ``[C]``: whether the input may lie in ``first .. last`` (float32 ``[C]``) with a probability
+above zero."""
+
+
 def find_steps(
     chain: Callable[[Bounds], Bounds],
     channels: int,
     *,
-    ties: bool = True,
     levels: np.ndarray | None = None,
 ) -> StepFunction:
     """The step function that ``chain`` computes.
 
     ``chain`` maps bounds float32 ``[P, C]`` of inputs to bounds ``[P, C]`` of results. Raises
-    :class:`NotAStep` with the reason. ONNX's ``Sign`` has a level of its own at a tie,
-    ``Sign(0) = 0``; ``ties=False`` gives that single point to the side of ``>=``, as the paper
-    defines it, which saves the plane that the level would cost. ``levels`` float32 ``[N + 1]``
-    fixes the levels (some may then never be taken).
+    :class:`NotAStep` with the reason. ``levels`` float32 ``[N + 1]`` fixes the levels (some may
+    then never be taken).
 
     Of a :class:`Chain` each channel that differs is examined once, and few at a time: a layer of
     6,144 inputs behind one 8-bit quantiser took 1.9 GB and 44 s otherwise.
     """
-    if isinstance(chain, Chain):
-        first, same = chain.distinct(channels)
-        blocks = np.split(first, range(_BLOCK, len(first), _BLOCK))
-        pieces = [p for block in blocks for p in _constant_pieces(chain.at(block), len(block))]
-    else:
-        same = np.arange(channels)
-        pieces = _constant_pieces(chain, channels)
-    if not ties:
-        pieces = _without_ties([_joined(*piece) for piece in pieces])
+    pieces, same = _distinct_pieces(chain, channels)
+    return _steps_of(pieces, same, levels)
+
+
+def find_steps_without_ties(
+    chain: Callable[[Bounds], Bounds], channels: int, atoms: Atoms
+) -> tuple[StepFunction, int]:
+    """The step function of ``chain`` without ties that are met by accident only.
+
+    ONNX's ``Sign`` has a level of its own at a tie, ``Sign(0) = 0``. Where the input is spread
+    continuously that point goes to the side of ``>=``, as the paper defines it, which saves the
+    plane that the level would cost; where ``atoms`` says that the input can lie there, it stays.
+    Beside the function: how many thresholds it has without any tie. Raises :class:`NotAStep`.
+    """
+    pieces, same = _distinct_pieces(chain, channels)
+    pieces = [_joined(*piece) for piece in pieces]
+    if not any(_has_tie(start, value) for start, value in pieces):
+        steps = _steps_of(pieces, same, None)
+        return steps, len(steps.thresholds)
+    # Channels of one chain may still have atoms of their own.
+    pieces, same = [pieces[i] for i in same], np.arange(channels)
+    plain, kept = _without_ties(pieces, chain, atoms)
+    if kept is None:
+        steps = _steps_of(plain, same, None)
+        return steps, len(steps.thresholds)
+    steps = _steps_of(kept, same, None)
+    try:
+        return steps, len(_steps_of(plain, same, None).thresholds)
+    except NotAStep:
+        return steps, len(steps.thresholds)
+
+
+def _distinct_pieces(chain: Callable[[Bounds], Bounds], channels: int) -> tuple[Pieces, np.ndarray]:
+    """Pieces of the channels that differ, and which of these each channel is."""
+    if not isinstance(chain, Chain):
+        return _constant_pieces(chain, channels), np.arange(channels)
+    first, same = chain.distinct(channels)
+    blocks = np.split(first, range(_BLOCK, len(first), _BLOCK))
+    return [p for block in blocks for p in _constant_pieces(chain.at(block), len(block))], same
+
+
+def _steps_of(pieces: Pieces, same: np.ndarray, levels: np.ndarray | None) -> StepFunction:
     found = _normal_form([_merge(*piece) for piece in pieces], levels)
-    if len(found.thresholds) * channels > MOST_THRESHOLDS:
+    count, channels = len(found.thresholds), len(same)
+    if count * channels > MOST_THRESHOLDS:
         raise NotAStep(
-            f"{len(found.thresholds)} thresholds for each of {channels:,} channels are more than "
-            f"the {MOST_THRESHOLDS:,} that a step may have"
+            f"{count} thresholds for each of {channels:,} channels are more than the "
+            f"{MOST_THRESHOLDS:,} that a step may have"
         )
     return StepFunction(found.thresholds[:, same], found.sense[same], found.levels)
+
+
+def _has_tie(start: np.ndarray, value: np.ndarray) -> bool:
+    """Whether any of a channel's pieces looks like a tie."""
+    if len(start) < 3:
+        return False
+    ends = np.append(start, to_key(np.asarray(_FLOAT_MAX)))
+    windows = np.lib.stride_tricks.sliding_window_view
+    return bool(_is_tie(windows(ends, 4), windows(value, 3)).any())
 
 
 def _joined(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,45 +203,80 @@ def _joined(start: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _without_ties(
-    pieces: list[tuple[np.ndarray, np.ndarray]],
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Give slivers of intervals, half-way between their neighbours, to the higher one.
+    pieces: Pieces, chain: Callable[[Bounds], Bounds], atoms: Atoms
+) -> tuple[Pieces, Pieces | None]:
+    """Pieces with all ties given to the higher neighbour, and with those kept that atoms meet.
 
-    That is what ``Sign(0) = 0`` leaves: a few float32 steps wide, more where a small scale or an
-    addition comes before the Sign. Channels of as many pieces are looked at together.
+    A tie is a sliver, half-way between its neighbours: what ``Sign(0) = 0`` leaves, a few float32
+    steps wide, more where a small scale or an addition comes before the Sign. ``None`` for the
+    second where no atom meets a tie.
     """
-    alike: dict[int, list[int]] = {}
-    for channel, (start, _) in enumerate(pieces):
-        alike.setdefault(len(start), []).append(channel)
-    result = list(pieces)
-    for channels in alike.values():
-        starts = np.stack([pieces[c][0] for c in channels])
-        values = _ties_given_away(starts, np.stack([pieces[c][1] for c in channels]))
-        for channel, start, value in zip(channels, starts, values, strict=True):
-            result[channel] = (start, value)
-    return result
+    channels = len(pieces)
+    most = max(len(start) for start, _ in pieces)
+    plain, kept = ([value.copy() for _, value in pieces] for _ in range(2))
+    differs = False
+    for i in range(1, most - 1):
+        inner = [c for c in range(channels) if i + 1 < len(pieces[c][0])]
+        first = np.zeros(channels, np.float32)
+        last, ties = first.copy(), np.zeros(channels, bool)
+        start = np.stack([_around(pieces[c][0], i) for c in inner])
+        around = np.stack([plain[c][i - 1 : i + 2] for c in inner])
+        first[inner] = from_key(start[:, 1])
+        last[inner] = from_key(start[:, 2] - 1)
+        ties[inner] = _is_tie(start, around)
+        if not ties.any():
+            continue
+        ties &= ~_is_level(chain, first, last)
+        meets = ties & atoms(np.where(ties, first, 0), np.where(ties, last, 0))
+        differs |= bool(meets.any())
+        for c in np.nonzero(ties)[0]:
+            higher = max(plain[c][i - 1], plain[c][i + 1])
+            plain[c][i] = higher
+            if not meets[c]:
+                kept[c][i] = higher
+    starts = [start for start, _ in pieces]
+    return (
+        list(zip(starts, plain, strict=True)),
+        list(zip(starts, kept, strict=True)) if differs else None,
+    )
 
 
-def _ties_given_away(start: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Keys and values ``[C, K]`` of the pieces of some channels to their values without ties."""
-    end = np.full((len(start), 1), to_key(np.asarray(_FLOAT_MAX)))
-    first = from_key(start).astype(np.float64)
-    last = from_key(np.concatenate([start[:, 1:] - 1, end], axis=1)).astype(np.float64)
-    width = last - first
-    narrow = width <= 2.0**-17 * np.maximum(1, np.abs(first))
+def _around(start: np.ndarray, i: int) -> np.ndarray:
+    """First keys of the pieces ``i - 1`` to ``i + 2``; behind the last one, its end."""
+    end = start[i + 2] if i + 2 < len(start) else to_key(np.asarray(_FLOAT_MAX))
+    return np.array([*start[i - 1 : i + 2], end])
+
+
+def _is_tie(start: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """bool ``[n]``: whether pieces are narrow and half-way between their neighbours.
+
+    ``start`` int64 ``[n, 4]`` keys, ``value`` ``[n, 3]``.
+    """
+    first = from_key(start[:, :3]).astype(np.float64)
+    width = from_key(start[:, 1:] - 1).astype(np.float64) - first
+    narrow = width[:, 1] <= 2.0**-17 * np.maximum(1, np.abs(first[:, 1]))
     # The pieces of a quantiser are all alike; a tie is narrow beside its neighbours.
-    narrow[:, 1:-1] &= width[:, 1:-1] <= 2.0**-10 * np.minimum(width[:, :-2], width[:, 2:])
-    for i in range(1, value.shape[1] - 1):
-        before, after = value[:, i - 1], value[:, i + 1]
-        near = np.abs(value[:, i] - (before + after) / 2) <= 1e-5 * np.abs(after - before)
-        value[:, i] = np.where(narrow[:, i] & near, np.maximum(before, after), value[:, i])
-    return value
+    narrow &= width[:, 1] <= 2.0**-10 * np.minimum(width[:, 0], width[:, 2])
+    before, tie, after = value.T
+    near = np.abs(tie - (before + after) / 2) <= 2.0**-20 * np.abs(after - before)
+    return np.asarray(narrow & near)
 
 
-def _constant_pieces(
-    chain: Callable[[Bounds], Bounds], channels: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For every channel: first key of each constant piece, ascending, and its value."""
+def _is_level(chain: Callable[[Bounds], Bounds], first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Whether narrow pieces are levels that the chain means to have, and no rounding at a tie.
+
+    Evaluated in float64, what rounding alone makes level is no more so in between.
+    """
+    wide = (first.astype(np.float64), last.astype(np.float64))
+    inside = np.stack([wide[0] * 0.75 + wide[1] * 0.25, wide[0] * 0.25 + wide[1] * 0.75])
+    with np.errstate(all="ignore"):
+        value = chain((inside, inside))[0]
+        here = chain((first[None], first[None]))[0]
+    return np.asarray((first != last) & np.all(value == here, axis=0))
+
+
+def _constant_pieces(chain: Callable[[Bounds], Bounds], channels: int) -> Pieces:
+    """The intervals on which ``chain`` is constant."""
     low = np.full((1, channels), to_key(np.asarray(-_FLOAT_MAX)), np.int64)
     high = np.full((1, channels), to_key(np.asarray(_FLOAT_MAX)), np.int64)
     active = np.ones((1, channels), bool)

@@ -7,6 +7,10 @@ Recovered from the values alone, so every export of the same layer gives the sam
 * a uniform grid (k-bit weights): ``alpha_i = 2**i * step / 2``;
 * nested bases (thresholds on one real weight): M planes for ``M + 1`` values;
 * anything else with few values: nested bases and a constant plane.
+
+Two weights are one value only within their own rounding (see :mod:`.rounding`), and the scales that
+are found, as float32, give every weight back so. The scales of a channel are at most
+``MAX_SPREAD`` times its smallest weight: beyond that the rounding of their sums would drown it.
 """
 
 from __future__ import annotations
@@ -19,11 +23,16 @@ import numpy as np
 
 from abc_tvm.errors import UnsupportedError
 
+from .rounding import is_same
+
 MAX_VALUES = 16
 """More values than this in one output channel are not few."""
 
 MAX_BASES = 4
 """Independent bases that are looked for; nested ones may be more."""
+
+MAX_SPREAD = 2.0**12
+"""How much larger than a channel's smallest weight (that is not 0) its scales may be, added up."""
 
 _TOLERANCE = 2.0**-22
 """Relative size of rounding noise that is joined: a few roundings of float32, and no more."""
@@ -55,7 +64,10 @@ def factor(weight: np.ndarray) -> WeightPlanes:
         return single
     values = _distinct(weight)
     if values is not None:
-        alpha, codes = decompose(values)
+        joint = _decompose(values)
+        if joint is None or not _fits(joint[0], weight, values):
+            return _per_channel(weight)
+        alpha, codes = joint
         if len(values) > 4:  # scales of single channels may hide behind many values
             split = _per_channel(weight)
             if len(split.planes) < len(alpha):
@@ -75,6 +87,17 @@ def has_planes(weight: np.ndarray) -> bool:
     if _one_scale(weight) is not None or _distinct(weight) is not None:
         return True
     return all(_distinct(channel) is not None for channel in weight)
+
+
+def _fits(alpha: np.ndarray, weight: np.ndarray, values: np.ndarray) -> bool:
+    """Whether scales are in proportion to the smallest weight of every channel."""
+    total = float(np.abs(alpha).sum())
+    sizes = np.abs(values[values != 0])
+    if len(sizes) == 0 or total <= MAX_SPREAD * sizes.min():
+        return True
+    flat = np.abs(weight.reshape(len(weight), -1))
+    least = np.where(flat > 0, flat, np.inf).min(1)
+    return bool(np.all((total <= MAX_SPREAD * least) | np.isinf(least)))
 
 
 def _one_scale(weight: np.ndarray) -> np.ndarray | None:
@@ -97,9 +120,10 @@ def _distinct(weight: np.ndarray) -> np.ndarray | None:
     values = np.unique(weight + weight.dtype.type(0)).astype(np.float64)
     if len(values) > 64 * MAX_VALUES:
         return None
-    gap = np.diff(values) > _TOLERANCE * max(np.abs(values).max(), 1e-30)
+    size = np.abs(values)
+    gap = np.diff(values) > _TOLERANCE * np.minimum(size[1:], size[:-1])
     groups = np.split(values, np.nonzero(gap)[0] + 1)
-    if len(groups) > MAX_VALUES:
+    if len(groups) > MAX_VALUES or any(g[-1] - g[0] > 2 * _TOLERANCE * abs(g[0]) for g in groups):
         return None
     return np.array([g[len(g) // 2] if len(g) % 2 else g[0] for g in groups])
 
@@ -118,8 +142,14 @@ def _per_channel(weight: np.ndarray) -> WeightPlanes:
                 f"the weights take more than {MAX_VALUES} values in one output channel "
                 "(float weights)"
             )
-        alpha, codes = decompose(values)
-        found.append((alpha, codes[_nearest(channel, values)]))
+        split = _decompose(values)
+        if split is None or not _fits(split[0], channel[None], values):
+            raise NotPlanes(
+                "the weights of one output channel are too different in size for planes "
+                f"({np.abs(values[values != 0]).min():g} beside {np.abs(values).max():g})"
+            )
+        alpha, codes = split
+        found.append((alpha, codes.astype(np.int8)[_nearest(channel, values)]))
     count = max(len(alpha) for alpha, _ in found)
     planes = np.ones((count, *weight.shape), np.int8)
     alphas = np.zeros((count, len(weight)), np.float32)
@@ -130,22 +160,34 @@ def _per_channel(weight: np.ndarray) -> WeightPlanes:
 
 
 def decompose(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``(alpha [M], codes ±1 [K, M])`` with ``values = codes @ alpha``, M as small as found."""
-    scale = max(float(np.abs(values).max()), 1e-30)
-    candidates = [_combinations, _grid, _nested]
-    best: tuple[np.ndarray, np.ndarray] | None = None
-    for candidate in candidates:
+    """``(alpha [M], codes ±1 [K, M])`` with ``values = codes @ alpha``, M as small as found.
+
+    Raises :class:`NotPlanes` where no float32 scales give every value within its rounding.
+    """
+    found = _decompose(values)
+    if found is None:
+        raise NotPlanes("the weights are too different in size for planes")
+    return found
+
+
+def _decompose(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    options = []
+    for candidate in (_combinations, _grid, _nested):
         alpha = candidate(values)
         if alpha is None or len(alpha) > 8:
             continue
         codes = _codes(values, alpha) if candidate is not _nested else _nested_codes(values)
-        if codes is None or np.abs(codes @ alpha - values).max() > 4 * _TOLERANCE * scale:
-            continue
-        if best is None or len(alpha) < len(best[0]):
-            best = (alpha, codes)
-    shifted = [_grid_with_constant(values), _with_constant(values)]
-    found = [option for option in (best, *shifted) if option is not None]
-    return min(found, key=lambda option: len(option[0]))
+        if codes is not None:
+            options.append((alpha, codes))
+    options += [o for o in (_grid_with_constant(values), _with_constant(values)) if o is not None]
+    good = [option for option in options if _gives(*option, values)]
+    return min(good, key=lambda option: len(option[0]), default=None)
+
+
+def _gives(alpha: np.ndarray, codes: np.ndarray, values: np.ndarray) -> bool:
+    """Whether the scales, as float32, give every value within its rounding."""
+    kept = alpha.astype(np.float32).astype(np.float64)
+    return bool(np.all(is_same(codes @ kept, values, np.abs(kept).sum())))
 
 
 def _combinations(values: np.ndarray) -> np.ndarray | None:
@@ -220,6 +262,8 @@ def _grid_with_constant(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | N
     middle = (values[0] + values[-1]) / 2
     step = float(np.diff(values).min())
     index = (values - values[0]) / step
+    if index[-1] >= 2.0**MAX_VALUES:
+        return None
     if np.abs(index - np.rint(index)).max() > 1e-4:
         return None
     bits = int(np.ceil(np.log2(index[-1] + 1) - 1e-6))

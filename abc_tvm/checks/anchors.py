@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,33 +31,19 @@ OPAQUE = {
     "InstanceNormalization": "nn.instance_norm",
 }
 
-MOVING = frozenset(
-    [
-        "AveragePool",
-        "Concat",
-        "DepthToSpace",
-        "Flatten",
-        "Gather",
-        "GlobalAveragePool",
-        "Identity",
-        "MaxPool",
-        "Pad",
-        "ReduceMean",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-        "Upsample",
-    ]
-)
+MOVING = frozenset({
+    "AveragePool", "Concat", "DepthToSpace", "Flatten", "Gather", "GlobalAveragePool", "Identity",
+    "MaxPool", "Pad", "ReduceMean", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split",
+    "Squeeze", "Transpose", "Unsqueeze", "Upsample",
+})  # fmt: skip
 """Operators whose results have atoms where their inputs have."""
 
 KEEPING = MOVING - {"AveragePool", "GlobalAveragePool", "ReduceMean"}
 """Of those, the ones whose results are values of their inputs."""
+
+
+MOST_ELEMENTS = 2**25
+"""Random values at all anchors together: more would take too much time and memory."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +67,7 @@ class Anchors:
 
     def __post_init__(self) -> None:
         self._onnx: dict[str, np.ndarray] | None = None
+        self._shrunk = False
         self._relax: dict[Any, np.ndarray] = {}
         self._atoms: dict[str, Atoms] | None = None
 
@@ -95,8 +83,13 @@ class Anchors:
         On smaller images, or, ``whole``, on those that the graph has.
         """
         shrink = 1 if whole else self._common_factor()
+        self._shrunk = shrink > 1
         given: dict[Any, np.ndarray] = {}
         wanted = self._wanted(roots, tensors)
+        variables = {v for anchor in wanted for v in anchor.variables}
+        if sum(self._elements(v, shrink) for v in variables) > MOST_ELEMENTS:
+            self._onnx, self._relax = {}, {}
+            return
         for anchor in wanted:
             for var in anchor.variables:
                 if var not in given:
@@ -152,11 +145,17 @@ class Anchors:
         ]
         return int(np.gcd.reduce([s for s in sizes if s > 1] or [1]))
 
-    def _random(self, var: Any, shrink: int, rng: np.random.Generator) -> np.ndarray:
+    def _shape(self, var: Any, shrink: int) -> tuple[int, ...]:
         extents = [self.batch if d is None else d for d in dimensions(var)]
         for axis in self._image_axes(var):
             extents[axis] = max(1, extents[axis] // shrink)
-        shape = tuple(extents)
+        return tuple(extents)
+
+    def _elements(self, var: Any, shrink: int) -> int:
+        return prod(self._shape(var, shrink))
+
+    def _random(self, var: Any, shrink: int, rng: np.random.Generator) -> np.ndarray:
+        shape = self._shape(var, shrink)
         dtype = np.dtype(str(var.ty.dtype).rsplit(".", 1)[-1])
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)
@@ -183,14 +182,22 @@ class Anchors:
         known = {a.tensor for a in self.anchors}
         nodes = [self.graph.nodes[i] for i in self.graph.needed(data, known)]
         names = [n for node in nodes for n in (*node.input, *node.output)] + data
+        found = []
         for name in dict.fromkeys(names):
             if name not in self._onnx:
                 continue
             other = self._onnx[name]
             for lying in lyings(other.shape, value.shape):
                 if _alike(lying.from_onnx(other), value) and self._decides(name, data):
-                    return name, lying
-        raise NotChecked("the root of its activation is no tensor of the graph")
+                    found.append((name, lying))
+                    break
+            if found and not self._shrunk:
+                break
+        if not found:
+            raise NotChecked("the root of its activation is no tensor of the graph")
+        if len(found) > 1:  # a pooling of one pixel, say, is none
+            raise NotChecked("the root of its activation may be one of several tensors")
+        return found[0]
 
     def _decides(self, name: str, data: list[str]) -> bool:
         """Whether ``data`` depend on one tensor alone."""

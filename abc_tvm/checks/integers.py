@@ -9,32 +9,24 @@ import numpy as np
 MOST = 256
 """More units than this in a number, and the multiples are an accident."""
 
-ROUNDING = 2.0**-20
+ROUNDING = 2.0**-21
 """Relative to the largest of the numbers."""
 
 
 def unit_of(values: np.ndarray) -> tuple[float, np.ndarray] | None:
     """``(unit, integers)`` with ``values = unit * integers`` up to rounding; else ``None``."""
-    size = np.abs(np.asarray(values, np.float64))
-    most = float(size.max(initial=0))
+    values = np.asarray(values, np.float64)
+    most = float(np.abs(values).max(initial=0))
     if most == 0:
         return None
-    rest = size[size > ROUNDING * most]
-    unit = float(rest.min())
-    for _ in range(12):
-        left = np.abs(rest - np.rint(rest / unit) * unit)
-        left = left[left > ROUNDING * most]
-        if len(left) == 0:
-            break
-        unit = float(left.min())
-        if most > (MOST + 0.5) * unit:
-            return None
-    count = np.rint(most / unit)
-    unit = most / count
-    whole = np.rint(values / unit)
-    if count > MOST or np.abs(whole * unit - values).max() > ROUNDING * most:
+    # The largest is k units, for the smallest k that fits.
+    units = most / np.arange(1, MOST + 1)[:, None]
+    whole = np.rint(values[None] / units)
+    fits = np.abs(whole * units - values[None]).max(1) <= ROUNDING * most
+    if not fits.any():
         return None
-    return unit, whole.astype(np.int64)
+    k = int(fits.argmax())
+    return float(units[k, 0]), whole[k].astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,9 @@ class OnnxGraph:
         for at in self.needed(wanted, given):
             node = self.nodes[at]
             args = [self._value(name, values) for name in node.input]
-            for name, value in zip(node.output, run(node, args, self.opset, images), strict=False):
-                if name and name not in given:
-                    values[name] = value
+            outputs = run(node, args, self.opset, images)
+            for name, value in zip(node.output, outputs, strict=False):
+                values.setdefault(name, value)
         for name in wanted:
             values[name] = self._value(name, values)
         return values

@@ -20,25 +20,10 @@ from abc_tvm.checks.onnx_graph import OnnxGraph
 from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.windows import onnx_pads
 
-LINEAR = frozenset(
-    [
-        "Add",
-        "BatchNormalization",
-        "Concat",
-        "Div",
-        "Identity",
-        "Mul",
-        "Neg",
-        "ReduceMean",
-        "ReduceSum",
-        "Reshape",
-        "Squeeze",
-        "Sub",
-        "Sum",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+LINEAR = frozenset({
+    "Add", "BatchNormalization", "Concat", "Div", "Identity", "Mul", "Neg", "ReduceMean",
+    "ReduceSum", "Reshape", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,7 +100,11 @@ def layer_of(graph: OnnxGraph, name: str, node: onnx.NodeProto) -> OnnxLayer | N
     weight = weight if attributes.get("transB") else weight.T
     scale = np.float32(attributes.get("alpha", 1.0))
     if bias is not None:
-        bias = np.broadcast_to(bias * np.float32(attributes.get("beta", 1.0)), len(weight))
+        # C of a Gemm may have two axes: the first is the batch's, and is 1 where it is a bias.
+        if bias.ndim == 2 and len(bias) != 1:
+            return None
+        bias = np.broadcast_to(bias.reshape(-1), len(weight))
+        bias = bias * np.float32(attributes.get("beta", 1.0))
     return OnnxLayer(name, node, weight if scale == 1 else weight * scale, bias)
 
 
@@ -145,7 +134,9 @@ class Joined:
         return np.asarray(total.transpose(self.axes))
 
 
-def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) -> dict[str, Joined]:
+def joined(
+    graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str], batch: int
+) -> dict[str, Joined]:
     """By the name of the layer that took them in: the layers that were joined.
 
     ``layers`` are all of the graph, ``present`` the names that the compiled module still has.
@@ -155,7 +146,7 @@ def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) ->
         return {}
     behind, first = _behind(graph, layers), {}
     for name in missing:
-        for tensor, found in behind.items():
+        for found in behind.values():
             kept = found & present
             if name in found and kept:
                 if len(kept) == 1:
@@ -167,7 +158,10 @@ def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) ->
         tensor = next((t for t, found in behind.items() if found >= wanted), None)
         if tensor is not None and behind[tensor] & present == {name}:
             members = tuple(layers[n] for n in layers if n in behind[tensor])
-            result[name] = _measured(graph, tensor, members)
+            try:
+                result[name] = _measured(graph, tensor, members, batch)
+            except NotChecked:
+                continue
     return result
 
 
@@ -186,42 +180,44 @@ def _behind(graph: OnnxGraph, layers: dict[str, OnnxLayer]) -> dict[str, set[str
         variable = [n for n in node.input if n and graph.constant(n) is None]
         if any(n not in behind for n in variable):
             continue
-        if node.op_type in ("Mul", "Div") and (len(variable) > 1 or node.input[0] not in behind):
-            if len(variable) > 1 or node.op_type == "Div":
-                continue
+        if node.op_type in ("Mul", "Div") and len(variable) > 1:
+            continue
+        if node.op_type == "Div" and node.input[0] not in behind:
+            continue
         behind[node.output[0]] = set().union(*(behind[n] for n in variable))
     return behind
 
 
-def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...]) -> Joined:
+def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...], batch: int) -> Joined:
     channels = {len(layer.weight) for layer in layers}
     if len(channels) != 1:
         raise NotChecked("layers of different widths were joined")
     count, width = len(layers), channels.pop()
     height, breadth = (2, 3) if width > 3 else (5, 7)
     # One image a unit vector, the last one for the bias alone.
+    total = -(-(count + 1) // batch) * batch
     given = {}
     for i, layer in enumerate(layers):
-        value = np.zeros((count + 1, width))
+        value = np.zeros((total, width))
         value[i] = 1
         if layer.bias is not None:
             value = value + layer.bias
         if not layer.dense:
             value = np.tile(value[:, :, None, None], (1, 1, height, breadth))
         given[layer.output] = value
-    found = graph.evaluate([tensor], given, images=count + 1)[tensor]
+    found = graph.evaluate([tensor], given, images=total // batch)[tensor]
     if layers[0].dense:
-        shape, axes = (count + 1, width), (0, 3)
+        shape, axes = (total, width), (0, 3)
     else:
-        lies = {count + 1: 0, height: 1, breadth: 2, width: 3}
+        lies = {height: 1, breadth: 2, width: 3}
         axes = tuple(lies.get(extent, -1) for extent in found.shape[1:])
         axes = (0, *axes)
-        shape = tuple((count + 1, height, breadth, width)[axis] for axis in axes)
+        shape = tuple((total, height, breadth, width)[axis] for axis in axes)
     if found.dtype != np.float64 or found.shape != shape or len(set(axes)) < len(shape):
         raise NotChecked("a sum of layers that is no linear form")
     if not layers[0].dense:
         found = found.transpose(np.argsort(axes))[:, 0, 0]
-    return Joined(tensor, layers, found[:-1] - found[-1], found[-1], axes)
+    return Joined(tensor, layers, found[:count] - found[count], found[count], axes)
 
 
 def moved_from(graph: OnnxGraph, tensor: str) -> tuple[str, tuple[int, ...] | None]:

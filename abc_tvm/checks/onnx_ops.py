@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 from abc_tvm.checks.windows import average_pool, max_pool, onnx_pads
 
@@ -290,58 +289,18 @@ TABLE: dict[str, Operator] = {
     "Unsqueeze": _unsqueeze,
 }
 
-_LIKEWISE = [
-    "Celu",
-    "Cos",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Gelu",
-    "HardSigmoid",
-    "HardSwish",
-    "Log",
-    "Mish",
-    "Mod",
-    "Pow",
-    "Reciprocal",
-    "Selu",
-    "Sin",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "ThresholdedRelu",
-]
+_LIKEWISE = (
+    "Celu", "Cos", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Log", "Mish", "Mod",
+    "Pow", "Reciprocal", "Selu", "Sin", "Softplus", "Softsign", "Sqrt", "ThresholdedRelu",
+)  # fmt: skip
 
 ELEMENTWISE = frozenset((*_POINTWISE, *_LIKEWISE, "Mean"))
 
-ROUNDED = frozenset(
-    [
-        "AveragePool",
-        "Celu",
-        "Cos",
-        "Elu",
-        "Erf",
-        "Exp",
-        "Gelu",
-        "GlobalAveragePool",
-        "HardSigmoid",
-        "HardSwish",
-        "Log",
-        "Mean",
-        "Mish",
-        "Pow",
-        "ReduceMean",
-        "ReduceSum",
-        "Reciprocal",
-        "Selu",
-        "Sigmoid",
-        "Sin",
-        "Softplus",
-        "Softsign",
-        "Sum",
-        "Tanh",
-    ]
-)
+ROUNDED = frozenset({
+    "AveragePool", "Celu", "Cos", "Elu", "Erf", "Exp", "Gelu", "GlobalAveragePool", "HardSigmoid",
+    "HardSwish", "Log", "Mean", "Mish", "Pow", "ReduceMean", "ReduceSum", "Reciprocal", "Selu",
+    "Sigmoid", "Sin", "Softplus", "Softsign", "Sum", "Tanh",
+})  # fmt: skip
 
 _ERRORS = (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
@@ -371,6 +330,8 @@ def run(node: onnx.NodeProto, args: Arrays, opset: int, images: int) -> tuple[An
 
 
 def _by_reference(node: onnx.NodeProto, args: Arrays, opset: int) -> tuple[Any, ...]:
+    from onnx.reference import ReferenceEvaluator  # takes half a second to import
+
     if any(
         a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute
     ):

@@ -35,6 +35,9 @@ from abc_tvm.without_torch import import_tvm_without_torch
 EXIT_USER = 2
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
+EXIT_STOPPED = -2
+"""Interrupted, and that has been said."""
+
 EXIT_QUIET = -1
 """The reader of stdout has gone: nothing can be said to it, and nobody else need hear."""
 
@@ -86,9 +89,10 @@ def run_command(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     with streams.interrupts() as pressed:
         code = _outcome(arguments)
-        if (
-            pressed or code == EXIT_INTERRUPTED
-        ):  # whatever it was taken for on its way through libraries
+        if code == EXIT_STOPPED:
+            return EXIT_INTERRUPTED
+        # Whatever a Ctrl-C was taken for on its way through libraries.
+        if pressed or code == EXIT_INTERRUPTED:
             streams.say("interrupted")
             return EXIT_INTERRUPTED
     if code != EXIT_QUIET:
@@ -118,6 +122,8 @@ def _outcome(arguments: list[str]) -> int:
         return _complain(error.format_message())
     except UserError as error:
         return _complain(str(error))
+    except streams.Stopped:
+        return EXIT_STOPPED
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:

@@ -27,6 +27,10 @@ from abc_tvm.errors import one_line
 STDOUT, STDERR = 1, 2
 
 
+class Stopped(KeyboardInterrupt):
+    """A Ctrl-C about which the command has said its one line itself."""
+
+
 def say(text: object) -> None:
     """One line on stderr, beside the results. A stderr that nobody can write to is no failure."""
     with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from abc_tvm.cli import options
 from abc_tvm.cli.console import errors, print_json, progress, tables
-from abc_tvm.cli.streams import say
+from abc_tvm.cli.streams import Stopped, say
 from abc_tvm.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def tune(
         print_json(_json(model, target, records, settings, tuner, interrupted))
     if interrupted:
         say(f"interrupted; everything measured is in {records}: go on with --continue")
-        raise KeyboardInterrupt
+        raise Stopped
 
 
 def _given(name: str) -> bool:

@@ -3,7 +3,8 @@
 1. ``Constant`` nodes become initializers.
 2. ``Identity``, and ``Dropout`` in inference, are removed.
 3. ``CastLike`` becomes ``Cast`` (``cast_like``).
-4. Straight-through spellings ``(a − x) + x`` become ``a`` (``straight_through``).
+4. Straight-through spellings ``(a − x) + x`` become ``a`` (``straight_through``). Pools with
+   ``ceil_mode`` get plain pads (``ceil_windows``).
 5. Computed shapes become constants (``shape_values``); constant parts are evaluated (``fold``).
 6. Operators that the importer lacks or gets wrong become explicit, float16 arithmetic too
    (``operators``).
@@ -16,18 +17,23 @@ from __future__ import annotations
 import onnx
 from onnx import numpy_helper
 
+from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.cast_like import settle_casts
+from abc_tvm.frontend.ceil_windows import forget_shapes, has_ceil_mode, is_ceil_pool
 from abc_tvm.frontend.finite import check_finite
 from abc_tvm.frontend.fold import fold_constants
 from abc_tvm.frontend.graph_edit import (
     attributes,
     constant_of,
+    describe,
     drop_unused_initializers,
     graph_outputs,
 )
 from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
 from abc_tvm.frontend.operators import rewrite_operators
 from abc_tvm.frontend.operators.half import widen_halves
+from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.windows import known_image
 from abc_tvm.frontend.pads import fold_pads
 from abc_tvm.frontend.shape_values import resolve_shapes
 from abc_tvm.frontend.straight_through import remove_straight_through
@@ -53,6 +59,7 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     _drop_identities(result)
     settle_casts(result)
     remove_straight_through(result)
+    _settle_ceil_mode(result, label)
     _settle_constants(result)
     _drop_dead_nodes(result)
     drop_unused_initializers(result)
@@ -65,6 +72,26 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     drop_unused_initializers(result)
     _drop_stale_value_info(result)
     return result
+
+
+def _settle_ceil_mode(model: onnx.ModelProto, label: str) -> None:
+    """Give pools with ``ceil_mode`` plain pads before any shape behind them is followed."""
+    if not has_ceil_mode(model):
+        return
+    forget_shapes(model)
+    fold_constants(model)
+    changed = True
+    while changed:
+        edit = Rewriter(model, label)
+        pools = (node for node in model.graph.node if is_ceil_pool(node))
+        known = frozenset(n.output[0] for n in pools if known_image(edit, n.input[0]))
+        changed = bool(known) and rewrite_operators(model, label, only=known)
+    left = next((node for node in model.graph.node if is_ceil_pool(node)), None)
+    if left is not None and any(node.op_type == "Shape" for node in model.graph.node):
+        raise UnsupportedError(
+            f"{label}: {describe(left)} has ceil_mode on an image whose size the network computes; "
+            "export it with fixed shapes"
+        )
 
 
 def _settle_constants(model: onnx.ModelProto) -> None:

@@ -10,6 +10,7 @@ which calls these functions.)
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -69,8 +70,20 @@ class _Registry:
         for session in list(self.sessions):
             session.forked(in_run=id(session) not in ready)
 
+    def at_exit(self) -> None:
+        """Let runs of daemon threads end, and none begin: Python ends threads inside TVM badly.
+
+        (It unwinds them, "terminate called".) This thread may still run sessions.
+        """
+        end = time.monotonic() + WAIT_S
+        with self.lock:
+            sessions = list(self.sessions)
+        for session in sessions:
+            session.lock.acquire(timeout=max(0.0, end - time.monotonic()))
+
 
 _registry = _Registry()
+atexit.register(_registry.at_exit)
 os.register_at_fork(
     before=_registry.before,
     after_in_parent=_registry.in_parent,

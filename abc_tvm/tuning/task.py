@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from abc_tvm.errors import RecordsError
-from abc_tvm.files import write_atomically
+from abc_tvm.errors import RecordsError, one_line
+from abc_tvm.files import read_regular, write_atomically
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.cuda.space import CudaSpace
 from abc_tvm.schedules.space import Space
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from abc_tvm.relay_passes.context import Records, Rivals
     from abc_tvm.relay_passes.workload import Workload
     from abc_tvm.stages import Model, Progress
+
+MOST_BYTES = 1 << 30
+"""Of a fused function's JSON form, its constants included."""
+
+_NO_MODULE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, RecursionError)
+"""What TVM and its readers raise on a text that is no module."""
 
 LAYERS = "layers"
 """Folder with the fused function of each workload, to build and check its records again."""
@@ -82,10 +88,17 @@ def dump_module(module: Any) -> str:
 
 
 def load_module(text: str) -> Any:
-    """The module of :func:`dump_module`."""
+    """The module of :func:`dump_module`. Raises ``RecordsError`` for anything else."""
+    import tvm
     from tvm.s_tir.meta_schedule.database import Workload as Stored
 
-    return Stored.from_json(["", text]).mod
+    try:
+        module = Stored.from_json(["", text]).mod
+    except _NO_MODULE as error:
+        raise RecordsError(f"records: a workload is damaged: {one_line(str(error))}") from error
+    if not isinstance(module, tvm.IRModule):
+        raise RecordsError("records: a workload is damaged: it is no module")
+    return module
 
 
 def make_task(function: Any, device: Device, threads: int) -> Task | None:
@@ -230,19 +243,31 @@ def load_layer(folder: Path, key: str, device: Device, threads: int = 1) -> Task
     ops.register()
 
     path = _layer_file(folder, key)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        text = zlib.decompress(base64.b64decode(value["function"])).decode()
-        names = [str(name) for name in value["names"]]
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, zlib.error) as error:
-        raise RecordsError(f"{path}: damaged ({error}): remove the file") from error
-    task = make_task(tvm.ir.load_json(text), device, threads)
+    try:
+        value = json.loads(read_regular(path, RecordsError))
+        text = _inflated(base64.b64decode(value["function"])).decode()
+        names = [str(name) for name in value["names"]]
+        function = tvm.ir.load_json(text)
+    except (*_NO_MODULE, zlib.error) as error:
+        raise RecordsError(f"{path}: damaged ({one_line(str(error))}): remove the file") from error
+    if not isinstance(function, tvm.relax.Function):
+        raise RecordsError(f"{path}: damaged (it holds no function): remove the file")
+    task = make_task(function, device, threads)
     if task is None or task.key != key:
         raise RecordsError(f"{path}: is not the layer that its name says: remove the file")
     task.names = names
     return task
+
+
+def _inflated(data: bytes) -> bytes:
+    """Raises ``ValueError`` where it would be far more than a network's constants are."""
+    stream = zlib.decompressobj()
+    text = stream.decompress(data, MOST_BYTES)
+    if stream.unconsumed_tail:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+    return text + stream.flush()
 
 
 def _layer_file(folder: Path, key: str) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 import abc_tvm
+from abc_tvm.errors import UserError
 from abc_tvm.runtime.container import Port, read_info
 from abc_tvm.zoo import build
 
@@ -66,7 +67,7 @@ def _try(path: Path, rng: np.random.Generator) -> Outcome:
         got = abc_tvm.load(library, threads=1).run(inputs)
     except Judged as judged:
         return judged.outcome
-    except abc_tvm.UserError as error:
+    except UserError as error:
         return Outcome("refused", "when run", str(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001  every other exception is a finding
         return Outcome("error", f"run: {type(error).__name__}", " ".join(str(error).split())[:300])

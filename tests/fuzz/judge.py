@@ -17,7 +17,12 @@ import numpy as np
 import onnx
 
 import abc_tvm
-from abc_tvm.errors import UserError
+from abc_tvm.errors import (
+    CompilerFault,
+    MissingDependencyError,
+    SecondOpinionError,
+    UserError,
+)
 from abc_tvm.targets import Device
 from abc_tvm.targets import load as load_target
 
@@ -35,7 +40,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Outcome:
-    """``kind``: right, refused, wrong, error (an internal one), or invalid (no case at all).
+    """``kind``: right, refused, wrong, error (an internal one, be it told as a refusal), opinion
+    (the second opinion disagrees), crash, hang, or invalid (no case at all).
 
     ``cause`` groups like with like; ``detail`` is for people.
     """
@@ -158,6 +164,12 @@ def difference(array: Array, right: Array, exact: bool) -> str:
 def refusal(error: UserError) -> Outcome:
     """A refusal, or a finding where its message is not one line."""
     message = str(error)
+    if isinstance(error, CompilerFault) and error.__cause__ is not None:
+        return internal(error.__cause__)
+    if isinstance(error, SecondOpinionError):
+        return Outcome("opinion", reason(message), message)
+    if isinstance(error, MissingDependencyError):
+        return Outcome("error", reason(message), message)
     if not message or not message.isprintable():
         return Outcome("error", f"message of {type(error).__name__} is not one line", repr(message))
     return Outcome("refused", reason(message), message)

@@ -126,6 +126,7 @@ def _stop(worker: _Worker) -> None:
 def _work(pipe: Connection, make: Make, arguments: tuple[Any, ...]) -> None:
     """In the child: quiet, without torch, one thread."""
     os.environ["TVM_NUM_THREADS"] = "1"
+    os.environ["ABC_TVM_SECOND_OPINION"] = "error"
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)

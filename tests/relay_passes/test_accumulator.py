@@ -57,7 +57,7 @@ def test_every_accumulator_gives_the_chains_bit(
         y = TABLE["multiply"].bounds(x, (gamma, gamma))
         return TABLE["sign"].bounds(TABLE["add"].bounds(y, (beta, beta)))
 
-    steps = find_steps(chain, channels, ties=True)
+    steps = find_steps(chain, channels)
     whole = np.stack([found.threshold(t) for t in steps.thresholds])
     count = every_count(found, channels)
     value = count.astype(np.float32) * alpha

@@ -47,6 +47,9 @@ def planes(M: int, seed: int = 0) -> np.ndarray:
 )
 def test_random_sums_of_bases(alpha: list[float], seed: int) -> None:
     weight = np.tensordot(np.float64(alpha), planes(len(alpha), seed), 1).astype(np.float32)
+    sizes = np.abs(weight[weight != 0])
+    if sizes.size and sizes.min() * 2.0**11 < sum(alpha):  # sums that cancel but for their rounding
+        return
     found = factor(weight)
     scale = np.abs(weight).max()
     np.testing.assert_allclose(rebuilt(found), weight, atol=2.0**-17 * scale)
@@ -142,4 +145,45 @@ def test_refuses_float_weights_in_one_channel() -> None:
     weight[2] = np.random.default_rng(0).normal(size=SHAPE[1:])
     assert not has_planes(weight)
     with pytest.raises(NotPlanes, match="more than 16 values in one output channel"):
+        factor(weight)
+
+
+def worst(found: WeightPlanes, weight: np.ndarray) -> float:
+    """Largest error of a weight, relative to itself."""
+    there = weight != 0
+    return float((np.abs(rebuilt(found) - weight)[there] / np.abs(weight[there])).max())
+
+
+@pytest.mark.parametrize("large", [1e3, 1e5, 1e8, 1e30])
+def test_weights_of_different_size_in_channels_keep_their_values(large: float) -> None:
+    """1e8 in one channel, 0.45 and 0.4500001 in others: a rounding of the first is no value."""
+    weight = planes(1)[0].astype(np.float32) * np.float32(0.45)
+    weight[0] *= np.float32(large)
+    weight[1] *= np.float32(1.0000005)
+    weight[2] = np.where(weight[2] > 0, weight[2], 0)
+    found = factor(weight)
+    assert worst(found, weight) < 2.0**-21
+    assert np.all(rebuilt(found)[weight == 0] == 0)
+
+
+@pytest.mark.parametrize("values", [(1e8, 0.45), (1e8, 0.45, -0.45), (1e5, 0.5, -1e5), (65536, 1)])
+def test_weights_of_different_size_in_one_channel_are_refused(values: tuple[float, ...]) -> None:
+    """Sums of scales of 1e8 hold no 0.45, and the layer keeps its floats."""
+    weight = planes(1)[0].astype(np.float32)
+    weight[3] = np.random.default_rng(0).choice(np.float32(values), SHAPE[1:])
+    with pytest.raises(NotPlanes, match="too different in size"):
+        factor(weight)
+
+
+@pytest.mark.parametrize("off", [2.0**-12, -(2.0**-15)])
+def test_a_grid_is_one_only_within_rounding(off: float) -> None:
+    """A weight that is a little off the grid keeps its own value."""
+    grid = np.float32([-1.5, -0.5, 0.5, 1.5]) * np.float32([1, 1, 1 + off, 1])
+    weight = np.random.default_rng(0).choice(grid, SHAPE)
+    assert worst(factor(weight), weight) < 2.0**-21
+
+
+def test_what_is_almost_zero_is_not_zero() -> None:
+    weight = np.random.default_rng(0).choice(np.float32([-1, 1e-9, 1]), SHAPE)
+    with pytest.raises(NotPlanes, match="too different in size"):
         factor(weight)

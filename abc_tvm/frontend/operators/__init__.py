@@ -57,6 +57,7 @@ def rewrite_operators(
     model: onnx.ModelProto,
     label: str = "model",
     settle: Callable[[onnx.ModelProto], None] = lambda model: None,
+    only: frozenset[str] | None = None,
 ) -> bool:
     """Rewrite, in place, the nodes that a rule of ``REWRITES`` takes; returns whether any was.
 
@@ -64,39 +65,49 @@ def rewrite_operators(
         model: In standard operators, with constants folded.
         label: What messages call the model.
         settle: Folds constants; called after a round, because a rule may ask what it can fold.
+        only: Outputs of nodes to look at; by default of all.
 
     Raises:
         UnsupportedError: A form of an operator that is not supported.
         ModelError: A node that breaks its operator's rules.
     """
     graph = model.graph
-    todo = {n.output[0] for n in graph.node if _has_rule(n)}
+    todo = {_key(node) for node in graph.node if _has_rule(node)}
+    todo &= todo if only is None else only
     changed = False
-    for _ in range(_ROUNDS):
-        if not todo:
-            break
+    rounds = 0
+    while todo and rounds < _ROUNDS:
         edit = Rewriter(model, label)
         made: set[str] = set()
+        replaced = False
         for node in graph.node:
-            if not (_has_rule(node) and node.output[0] in todo):
+            if edit.stale or not (_has_rule(node) and _key(node) in todo):
                 edit.nodes.append(node)
                 continue
+            todo.remove(_key(node))
             before = len(edit.nodes)
             if REWRITES[node.op_type](edit, node):
-                made.update(name for new in edit.nodes[before:] for name in new.output[:1])
+                replaced = True
+                made.update(_key(new) for new in edit.nodes[before:] if _has_rule(new))
             else:
                 del edit.nodes[before:]
                 edit.nodes.append(node)
-        nodes = list(edit.nodes)
-        if made or len(nodes) != len(graph.node):
+        if replaced:
+            nodes = list(edit.nodes)
             changed = True
             del graph.node[:]
             graph.node.extend(nodes)
             settle(model)
-        made -= edit.settled
-        todo = {n.output[0] for n in graph.node if _has_rule(n) and n.output[0] in made}
+        rounds += not edit.stale
+        todo |= made - edit.settled
+        todo &= {_key(node) for node in graph.node if _has_rule(node)}
     return changed
 
 
+def _key(node: onnx.NodeProto) -> str:
+    """The first output that has a name: outputs may be left out, names are of one node alone."""
+    return next((name for name in node.output if name), "")
+
+
 def _has_rule(node: onnx.NodeProto) -> bool:
-    return not node.domain and node.op_type in REWRITES and bool(node.output)
+    return not node.domain and node.op_type in REWRITES and any(node.output)

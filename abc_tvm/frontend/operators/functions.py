@@ -20,7 +20,6 @@ from abc_tvm.frontend.operators.control import rename_inside
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 EXPANDED = (
-    "AffineGrid",
     "Attention",
     "BlackmanWindow",
     "CausalConvWithState",

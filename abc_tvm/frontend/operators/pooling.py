@@ -65,6 +65,7 @@ def average_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
     counts = _counts(at, bool(attrs.get("count_include_pad")))
     divisor = spell.like(edit, counts, dtype, f"{node.output[0]}/taps")
     edit.op(node, "Div", total, divisor, out=node.output[0])
+    _tell(edit, node, at)
     return True
 
 
@@ -78,6 +79,7 @@ def lp_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
     p = float(attributes(node).get("p", 2))
     total = _sums(edit, node, _powers(edit, node, x, p, dtype), at, dtype)
     _root(edit, node, total, p, dtype, out)
+    _tell(edit, node, at)
     return True
 
 
@@ -93,11 +95,6 @@ def global_lp_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
     total = edit.axes_op(node, "ReduceSum", powers, axes, keepdims=1)
     _root(edit, node, total, p, dtype, out)
     return True
-
-
-def global_average_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Case 2."""
-    return _is_half(edit, node)
 
 
 def max_unpool(edit: Rewriter, node: onnx.NodeProto) -> bool:
@@ -180,6 +177,14 @@ def _with_pads(edit: Rewriter, node: onnx.NodeProto, at: Windows) -> None:
     after = at.reach if attributes(node).get("ceil_mode") else [max(n, 0) for n in at.after]
     drop = ("auto_pad", "ceil_mode", "storage_order")
     spell.keep(edit, plain, drop, pads=[*before, *after])
+    _tell(edit, node, at)
+
+
+def _tell(edit: Rewriter, node: onnx.NodeProto, at: Windows) -> None:
+    """Note where the pool's image has another size than ONNX inferred: see ``ceil_windows``."""
+    inferred = edit.shapes.get(node.output[0])
+    if inferred is not None and inferred[2:] != at.count:
+        edit.stale = True
 
 
 def _cropped(edit: Rewriter, node: onnx.NodeProto, x: str, at: Windows) -> str:
@@ -283,6 +288,7 @@ def _with_indices(edit: Rewriter, node: onnx.NodeProto) -> bool:
     else:
         edit.op(node, "Identity", best, out=node.output[0])
     edit.op(node, "Identity", place, out=node.output[1])
+    _tell(edit, node, at)
     return True
 
 
@@ -307,7 +313,6 @@ REWRITES = {
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     "LpPool": lp_pool,
-    "GlobalAveragePool": global_average_pool,
     "GlobalLpPool": global_lp_pool,
     "MaxUnpool": max_unpool,
 }

@@ -5,7 +5,7 @@
 3. SpaceToDepth with ``mode`` CRD, which the importer does not know.
 4. RoiAlign in ``half_pixel`` mode: the importer subtracts half a pixel before it scales, ONNX
    after. Its maximum is taken over other values than onnxruntime's, and refused.
-5. GridSample in the forms that TVM's operator lacks is refused.
+5. GridSample and AffineGrid in the forms that TVM's operators lack are refused.
 """
 
 from __future__ import annotations
@@ -136,7 +136,16 @@ def grid_sample(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return False
 
 
+def affine_grid(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """Case 5."""
+    size = spell.numbers(edit, node, 1, "size") or []
+    if attributes(node).get("align_corners") and 1 in size[2:]:
+        raise edit.refuse(node, "aligns the corners of an axis of one pixel; use align_corners=0")
+    return False
+
+
 REWRITES = {
+    "AffineGrid": affine_grid,
     "Dropout": dropout,
     "Col2Im": col2im,
     "SpaceToDepth": space_to_depth,

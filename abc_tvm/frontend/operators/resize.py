@@ -213,6 +213,8 @@ def _resample(
     rank = spell.rank_of(edit, node, x)
     outside = np.zeros((1,) * rank, bool)
     for a in axes:
+        if a.scale == 1 and coordinates != _CROP:
+            continue
         places = _places(edit, node, a, coordinates)
         taps = _taps(a, places, mode, rounding, attrs, coordinates == _CROP)
         shape = [-1 if axis == a.axis else 1 for axis in range(rank)]

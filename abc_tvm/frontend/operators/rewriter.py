@@ -27,6 +27,8 @@ class Rewriter(GraphEditor):
         shapes: Per tensor name, where the rank is known: numbers, dimension names, or None.
         dtypes: Per tensor name, where known: ONNX's number of the element type.
         settled: Outputs of added nodes that need no other look (:meth:`last`).
+        stale: Set by a rewrite whose result has another shape than ONNX infers: all that is known
+            of what follows is wrong until shapes are inferred again.
     """
 
     def __init__(self, model: onnx.ModelProto, label: str) -> None:
@@ -34,6 +36,7 @@ class Rewriter(GraphEditor):
         self.shapes: dict[str, tuple[Dim, ...]] = {}
         self.dtypes: dict[str, int] = {}
         self.settled: set[str] = set()
+        self.stale = False
         graph = inferred(model).graph
         for value in (*graph.input, *graph.value_info, *graph.output):
             kind = value.type.tensor_type

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, checker, helper, numpy_helper
 
+from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend import simplify
 
 Dims = list[int | str]
@@ -153,10 +154,11 @@ def test_renamed_output_reaches_its_other_readers() -> None:
     same(model, result, (3,))
 
 
-def test_training_dropout_stays() -> None:
+def test_training_dropout_is_refused() -> None:
     nodes = [helper.make_node("Dropout", ["x", "r", "t"], ["y"])]
     model = build(nodes, [3], [3], {"r": np.float32(0.5), "t": np.array(True)})
-    simplified(model, "Dropout")
+    with pytest.raises(UnsupportedError, match="node 'y': operator Dropout is in training mode"):
+        simplify(model)
 
 
 def test_stored_parts_are_evaluated_exactly() -> None:

@@ -250,6 +250,14 @@ def test_processes_are_idle_and_end(saved: Path) -> None:
         began = time.process_time()
         time.sleep(0.5)
         print(time.process_time() - began)
+
+        def go_on():  # Python ends such a thread in the middle, and the process with it
+            while True:
+                run()
+
+        for _ in range(2):
+            threading.Thread(target=go_on, daemon=True).start()
+        time.sleep(0.1)
         print(time.time())
     """
     done = subprocess.run(

@@ -1,0 +1,36 @@
+"""When two numbers are one up to float32 rounding.
+
+A number is known to its *own* rounding. One that the graph has summed up from larger terms
+(``alpha_1 - alpha_2``, ``2 * k / 15 - 1``) carries the rounding of these as well, however small it
+came out: that much is granted too, as long as it stays a small part of the number itself. So a
+weight of 0.45 stays one beside 1e8, and 0 is never joined with a number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+OWN = 2.0**-21
+"""Relative to the number: a few roundings of float32."""
+
+TERMS = 2.0**-22
+"""Relative to the terms that it is the sum of."""
+
+PART = 2.0**-14
+"""The most that the rounding of terms may be of the number itself."""
+
+
+def is_same(found: np.ndarray, wanted: np.ndarray, terms: Any) -> np.ndarray:
+    """Whether ``found`` is ``wanted`` up to rounding; bool, element by element.
+
+    ``terms``: size of the terms that ``wanted`` may be the sum of (broadcasts). A ``wanted`` of 0
+    may be found as what is small beside the least other one along the first axis.
+    """
+    size = np.abs(wanted)
+    least = np.min(np.where(size > 0, size, np.inf), axis=0, initial=np.inf)
+    part = PART * np.where(size > 0, size, np.where(np.isfinite(least), least, 0.0))
+    allowed = np.maximum(OWN * size, np.minimum(TERMS * np.asarray(terms), part))
+    nothing = (size > 0) & (found == 0)
+    return np.asarray((np.abs(found - wanted) <= allowed) & ~nothing)

@@ -1,0 +1,78 @@
+"""Small networks that the fuzzer (``tests/fuzz``) found to be wrong, one for each cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import abc_tvm
+from abc_tvm.errors import UnsupportedError
+from tests.fuzz.judge import reference
+
+Nodes = Sequence[onnx.NodeProto]
+node = helper.make_node
+
+
+def model_of(
+    nodes: Nodes, shapes: dict[str, Sequence[Any]], constants: dict[str, Any], ranks: dict[str, int]
+) -> onnx.ModelProto:
+    """float32 inputs of these shapes; outputs of these ranks."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()],
+        [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, [f"{n}{i}" for i in range(rank)])
+            for n, rank in ranks.items()
+        ],
+        [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def check_equal(
+    model: onnx.ModelProto, inputs: dict[str, np.ndarray], folder: Path, **options: Any
+) -> None:
+    """Bit for bit what onnxruntime computes, graph optimisations off."""
+    path = folder / "network.so"
+    abc_tvm.compile(model, **options).save(path)
+    got = abc_tvm.load(path, threads=1).run(inputs)
+    for name, right in reference(model, inputs).items():
+        np.testing.assert_array_equal(got[name], right)
+        assert got[name].dtype == right.dtype and got[name].shape == right.shape
+
+
+def test_a_reshape_of_one_more_axis_is_a_reshape(tmp_path: Path, rng: np.random.Generator) -> None:
+    """It was taken for the Squeeze that undoes an Unsqueeze; and nothing is left to compile."""
+    nodes = [node("Unsqueeze", ["x", "one"], ["u"]), node("Reshape", ["u", "shape"], ["y"])]
+    constants = {"one": np.array([1]), "shape": np.array([1, 64, 1, 2])}
+    model = model_of(nodes, {"x": (1, 8, 4, 4)}, constants, {"y": 4})
+    check_equal(model, {"x": rng.random((1, 8, 4, 4), np.float32)}, tmp_path)
+
+
+def test_a_batch_that_becomes_a_height_is_refused_by_name() -> None:
+    nodes = [node("Add", ["x", "z"], ["a"]), node("Conv", ["a", "w"], ["y"])]
+    constants = {"w": np.ones((2, 16, 1, 1), np.float32)}
+    model = model_of(nodes, {"x": ("N", 16, 1, 1), "z": ("N", 1)}, constants, {"y": 4})
+    with pytest.raises(UnsupportedError, match=r"only the first extent may be open"):
+        abc_tvm.compile(model)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4,), (), (1, 1), (2, 4), (2, 1)])
+def test_the_bias_of_a_gemm_has_any_shape_that_broadcasts(
+    shape: tuple[int, ...], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    nodes = [node("Sign", ["x"], ["s"]), node("Gemm", ["s", "w", "c"], ["y"], beta=0.5)]
+    constants = {
+        "w": rng.choice([-1, 1], (6, 4)).astype(np.float32),
+        "c": rng.integers(-3, 4, shape).astype(np.float32),
+    }
+    model = model_of(nodes, {"x": (2, 6)}, constants, {"y": 2})
+    inputs = {"x": rng.integers(-2, 3, (2, 6)).astype(np.float32)}
+    check_equal(model, inputs, tmp_path, lowering="bitserial")
