@@ -9,6 +9,10 @@ from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.onnx_file import MIN_OPSET, STANDARD_DOMAINS, all_nodes, opset_of, too_old
 
 
+_PRELU = 7
+"""The opset from which a slope is broadcast from the last axis, not from the channels."""
+
+
 def raise_old_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     """``model`` itself from opset 9 on, else the same network in opset 9.
 
@@ -24,6 +28,8 @@ def raise_old_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     version = opset_of(model)
     if version >= MIN_OPSET:
         return model
+    if version < _PRELU and any(node.op_type == "PRelu" for node in all_nodes(model.graph)):
+        raise UnsupportedError(too_old(label, version))  # the converter leaves its slope as it is
     if all(_same(node.op_type, version) for node in all_nodes(model.graph)):
         result = onnx.ModelProto()
         result.CopyFrom(model)
