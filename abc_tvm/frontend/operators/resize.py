@@ -216,6 +216,8 @@ def _resample(
         if a.scale == 1 and coordinates != _CROP:
             continue
         places = _places(edit, node, a, coordinates)
+        if mode == "nearest" and coordinates == _SYMMETRIC:
+            _check_halves(edit, node, a, places, rounding)
         taps = _taps(a, places, mode, rounding, attrs, coordinates == _CROP)
         shape = [-1 if axis == a.axis else 1 for axis in range(rank)]
         outside = outside | taps.outside.reshape(shape)
@@ -257,6 +259,19 @@ def _places(edit: Rewriter, node: onnx.NodeProto, a: Axis, coordinates: str) -> 
     raise edit.invalid(node, f"has the unknown coordinate_transformation_mode {coordinates!r}")
 
 
+def _check_halves(
+    edit: Rewriter, node: onnx.NodeProto, a: Axis, places: Floats, rounding: str
+) -> None:
+    """Refuse a place so near to where rounding turns that runtimes differ on it."""
+    count, size, scale = a.count, a.size, float(a.scale)
+    offset = size / 2 * (1 - count / (scale * size))
+    exact = offset + (np.arange(count) + 0.5) / scale - 0.5
+    if (_rounded(places, rounding, a.scale) != _rounded(exact, rounding, a.scale)).any():
+        raise edit.refuse(
+            node, f"has {_SYMMETRIC} with places halfway between pixels; use half_pixel"
+        )
+
+
 def _taps(
     a: Axis, places: Floats, mode: str, rounding: str, attrs: dict[str, Any], crop: bool
 ) -> Taps:
@@ -280,7 +295,7 @@ def _taps(
     return Taps(np.clip(rows, 0, last), weights, outside)
 
 
-def _rounded(places: Floats, rounding: str, scale: np.float32) -> NDArray[np.int64]:
+def _rounded(places: NDArray[Any], rounding: str, scale: np.float32) -> NDArray[np.int64]:
     """``nearest_mode``; "simple" is what opsets before 11 do."""
     match rounding:
         case "simple":
