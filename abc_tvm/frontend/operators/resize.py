@@ -215,7 +215,7 @@ def _resample(
     if moved and all(a.count == a.size for a in axes):
         raise edit.refuse(
             node,
-            "keeps the size but not the scale, on which onnx and onnxruntime differ; remove it",
+            "keeps the size but not the scale, on which runtimes differ; remove it",
         )
     outside = np.zeros((1,) * rank, bool)
     for a in axes:
