@@ -62,9 +62,7 @@ def _as_imported(simple: onnx.ModelProto) -> list[tuple[str, onnx.NodeProto]]:
     layers = {node.output[0]: (name, node) for name, node in layer_nodes(simple)}
     found: list[tuple[str, onnx.NodeProto]] = []
     for node in simple.graph.node:
-        for name in node.input:
-            if name in layers:
-                found.append(layers.pop(name))
+        found += [layers.pop(name) for name in node.input if name in layers]
         if node.output[0] in layers and len(node.input) > 2 and node.input[2]:
             found.append(layers.pop(node.output[0]))
     return [*found, *layers.values()]

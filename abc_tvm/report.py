@@ -41,7 +41,7 @@ class Report:
     target: str
     lowering: str
     second_opinion: dict[str, Any] | None = None
-    """``checked``: how many layers; ``unknown`` and ``wrong``: by layer, why. ``None``: not asked."""
+    """``checked``: how many layers; ``unknown``, ``wrong``: by layer, why; ``None``: not asked."""
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)

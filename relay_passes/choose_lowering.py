@@ -105,7 +105,9 @@ class ChooseLowering:
         pairs = planes * int(shape_of(call.args[1])[0])
         fill = window.group_in / (words(window.group_in) * WORD)
         thresholds = len(steps.thresholds)
-        compared = thresholds * window.height * window.width * window.in_channels / window.macs
+        compared = (
+            thresholds * window.height * window.width * window.in_channels / max(window.macs, 1)
+        )
         bits = pairs * self.context.device.cost.pair / fill + compared
         found = self.bytes_of(call, window, compared, min(bits, 1.0))
         refused = "" if found is None else self.refusal(found)

@@ -17,6 +17,7 @@ that differ over positions, or whose channels do not share their levels. Such a 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,12 +48,6 @@ from .rewrite import (
 from .step_function import Chain, NotAStep, StepFunction, find_steps, find_steps_without_ties
 
 MOVES = ("permute_dims", "reshape")
-
-MOST_CHAIN = 256
-"""Bindings of one chain; networks have a few dozen."""
-
-MOST_TRIED = 8192
-"""Bindings of all chains that are tried for one activation."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +134,7 @@ class RecogniseActivations:
             raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
         reason: NotAStep | None = None
         for root, rest in roots(self.defined, data):
-            if not rest:
+            if root is data:
                 break
             found = self.attempt(root, rest, data)
             if isinstance(found, Found):
@@ -302,42 +297,74 @@ def _same_everywhere(array: np.ndarray) -> np.ndarray:
 
 
 def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, Any]], list[Any]]:
-    """Element-wise bindings behind ``data`` in order, and the tensors they start from."""
-    wanted = {data}
+    """Element-wise bindings behind ``data`` in an order of computation, and where they start."""
     chain: list[tuple[Any, Any]] = []
-    for var, value in reversed(list(defined.items())):
-        if var in wanted and op_name(value) in pointwise.TABLE:
-            chain.append((var, value))
-            wanted.update(a for a in value.args if isinstance(a, relax.Var))
-    inner = {var for var, _ in chain}
-    return chain[::-1], [v for v in wanted if v not in inner]
+    leaves: list[Any] = []
+    met, waiting = {data}, [data]
+    while waiting:
+        var = waiting.pop()
+        value = defined.get(var)
+        if op_name(value) not in pointwise.TABLE:
+            leaves.append(var)
+            continue
+        chain.append((var, value))
+        new = [a for a in value.args if isinstance(a, relax.Var) and a not in met]
+        met.update(new)
+        waiting += new
+    return _ordered(chain[::-1]), leaves
+
+
+def _ordered(chain: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Bindings so that each comes behind what it reads."""
+    values = dict(chain)
+    readers: dict[Any, list[Any]] = {}
+    open_inputs: dict[Any, int] = {}
+    for var, value in chain:
+        inner = {a for a in value.args if isinstance(a, relax.Var) and a in values}
+        open_inputs[var] = len(inner)
+        for arg in inner:
+            readers.setdefault(arg, []).append(var)
+    ready = deque(var for var, count in open_inputs.items() if count == 0)
+    done = []
+    while ready:
+        var = ready.popleft()
+        done.append((var, values[var]))
+        for reader in readers.get(var, []):
+            open_inputs[reader] -= 1
+            if open_inputs[reader] == 0:
+                ready.append(reader)
+    return done
+
+
+MOST_ROOTS = 64
+"""Of longer chains the deepest and the last tensors are tried: half of these each."""
 
 
 def roots(defined: dict[Any, Any], data: Any) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
     """``(root, bindings after it)`` for every single tensor that determines ``data``.
 
-    The deepest comes first, ``data`` itself last, without bindings. In binding order a tensor is
-    such a root when nothing else computed up to it is read after it. Chains longer than
-    :data:`MOST_CHAIN` are left out, and so are roots when :data:`MOST_TRIED` bindings have been
-    tried: the result is the same, with more of it in float.
+    The deepest comes first, ``data`` itself last. In the order of computation a tensor is such a
+    root when nothing else computed up to it is read after it.
     """
-    chain, _ = chain_behind(defined, data)
-    start = max(0, len(chain) - MOST_CHAIN)
-    live, singles = {data}, []
-    for position in range(len(chain) - 1, start - 1, -1):
-        var, call = chain[position]
-        live.discard(var)
-        live.update(a for a in call.args if isinstance(a, relax.Var))
+    chain, leaves = chain_behind(defined, data)
+    born = dict.fromkeys(leaves, -1) | {var: i for i, (var, _) in enumerate(chain)}
+    last_read = {a: i for i, (_, call) in enumerate(chain) for a in call.args if a in born}
+    ends: list[list[Any]] = [[] for _ in chain]
+    for var, position in last_read.items():
+        ends[position].append(var)
+    live = {leaf for leaf in leaves if leaf in last_read}
+    found: dict[Any, int] = {}
+    for position in range(-1, len(chain) - 1):
+        if position >= 0:
+            live.difference_update(ends[position])
+            live.add(chain[position][0])
         if len(live) == 1:
-            singles.append((next(iter(live)), position))
-    seen, tried = set(), 0
-    for root, position in reversed(singles):
-        if root in seen or tried > MOST_TRIED:
-            continue
-        seen.add(root)
-        rest = _needed(chain[position:], data)
-        tried += len(rest)
-        yield root, rest
+            found.setdefault(next(iter(live)), position + 1)
+    tried = list(found.items())
+    if len(tried) > MOST_ROOTS:
+        tried = tried[: MOST_ROOTS // 2] + tried[-MOST_ROOTS // 2 :]
+    for root, start in tried:
+        yield root, _needed(chain[start:], data)
     yield data, []
 
 

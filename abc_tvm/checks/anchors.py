@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,10 @@ MOVING = frozenset({
 
 KEEPING = MOVING - {"AveragePool", "GlobalAveragePool", "ReduceMean"}
 """Of those, the ones whose results are values of their inputs."""
+
+
+MOST_ELEMENTS = 2**25
+"""Random values at all anchors together: more would take too much time and memory."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,10 @@ class Anchors:
         self._shrunk = shrink > 1
         given: dict[Any, np.ndarray] = {}
         wanted = self._wanted(roots, tensors)
+        variables = {v for anchor in wanted for v in anchor.variables}
+        if sum(self._elements(v, shrink) for v in variables) > MOST_ELEMENTS:
+            self._onnx, self._relax = {}, {}
+            return
         for anchor in wanted:
             for var in anchor.variables:
                 if var not in given:
@@ -136,11 +145,17 @@ class Anchors:
         ]
         return int(np.gcd.reduce([s for s in sizes if s > 1] or [1]))
 
-    def _random(self, var: Any, shrink: int, rng: np.random.Generator) -> np.ndarray:
+    def _shape(self, var: Any, shrink: int) -> tuple[int, ...]:
         extents = [self.batch if d is None else d for d in dimensions(var)]
         for axis in self._image_axes(var):
             extents[axis] = max(1, extents[axis] // shrink)
-        shape = tuple(extents)
+        return tuple(extents)
+
+    def _elements(self, var: Any, shrink: int) -> int:
+        return prod(self._shape(var, shrink))
+
+    def _random(self, var: Any, shrink: int, rng: np.random.Generator) -> np.ndarray:
+        shape = self._shape(var, shrink)
         dtype = np.dtype(str(var.ty.dtype).rsplit(".", 1)[-1])
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)

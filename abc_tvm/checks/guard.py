@@ -43,7 +43,8 @@ class Guarded:
         """The encoded module, all of whose layers on bits or bytes hold or are unknown.
 
         Raises:
-            SecondOpinionError: A layer fails, and :data:`STRICT` asks for an error.
+            SecondOpinionError: A layer fails, and :data:`STRICT` asks for an error; or it does not
+                stay in float.
         """
         encoded = self.passes[-1](mod)
         wrong: dict[str, str] = {}
@@ -52,8 +53,9 @@ class Guarded:
             if not opinion.wrong:
                 self.context.opinion = replace(opinion, wrong=wrong)
                 return encoded
+            again = wrong.keys() & opinion.wrong.keys()
             wrong |= opinion.wrong
-            if os.environ.get(STRICT) == "error":
+            if os.environ.get(STRICT) == "error" or again:
                 self.context.opinion = opinion
                 raise SecondOpinionError(_line(opinion))
             encoded = self._again(opinion)

@@ -134,7 +134,9 @@ class Joined:
         return np.asarray(total.transpose(self.axes))
 
 
-def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) -> dict[str, Joined]:
+def joined(
+    graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str], batch: int
+) -> dict[str, Joined]:
     """By the name of the layer that took them in: the layers that were joined.
 
     ``layers`` are all of the graph, ``present`` the names that the compiled module still has.
@@ -156,7 +158,10 @@ def joined(graph: OnnxGraph, layers: dict[str, OnnxLayer], present: set[str]) ->
         tensor = next((t for t, found in behind.items() if found >= wanted), None)
         if tensor is not None and behind[tensor] & present == {name}:
             members = tuple(layers[n] for n in layers if n in behind[tensor])
-            result[name] = _measured(graph, tensor, members)
+            try:
+                result[name] = _measured(graph, tensor, members, batch)
+            except NotChecked:
+                continue
     return result
 
 
@@ -183,35 +188,36 @@ def _behind(graph: OnnxGraph, layers: dict[str, OnnxLayer]) -> dict[str, set[str
     return behind
 
 
-def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...]) -> Joined:
+def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...], batch: int) -> Joined:
     channels = {len(layer.weight) for layer in layers}
     if len(channels) != 1:
         raise NotChecked("layers of different widths were joined")
     count, width = len(layers), channels.pop()
     height, breadth = (2, 3) if width > 3 else (5, 7)
     # One image a unit vector, the last one for the bias alone.
+    total = -(-(count + 1) // batch) * batch
     given = {}
     for i, layer in enumerate(layers):
-        value = np.zeros((count + 1, width))
+        value = np.zeros((total, width))
         value[i] = 1
         if layer.bias is not None:
             value = value + layer.bias
         if not layer.dense:
             value = np.tile(value[:, :, None, None], (1, 1, height, breadth))
         given[layer.output] = value
-    found = graph.evaluate([tensor], given, images=count + 1)[tensor]
+    found = graph.evaluate([tensor], given, images=total // batch)[tensor]
     if layers[0].dense:
-        shape, axes = (count + 1, width), (0, 3)
+        shape, axes = (total, width), (0, 3)
     else:
-        lies = {count + 1: 0, height: 1, breadth: 2, width: 3}
+        lies = {height: 1, breadth: 2, width: 3}
         axes = tuple(lies.get(extent, -1) for extent in found.shape[1:])
         axes = (0, *axes)
-        shape = tuple((count + 1, height, breadth, width)[axis] for axis in axes)
+        shape = tuple((total, height, breadth, width)[axis] for axis in axes)
     if found.dtype != np.float64 or found.shape != shape or len(set(axes)) < len(shape):
         raise NotChecked("a sum of layers that is no linear form")
     if not layers[0].dense:
         found = found.transpose(np.argsort(axes))[:, 0, 0]
-    return Joined(tensor, layers, found[:-1] - found[-1], found[-1], axes)
+    return Joined(tensor, layers, found[:count] - found[count], found[count], axes)
 
 
 def moved_from(graph: OnnxGraph, tensor: str) -> tuple[str, tuple[int, ...] | None]:

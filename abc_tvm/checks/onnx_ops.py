@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 from abc_tvm.checks.windows import average_pool, max_pool, onnx_pads
 
@@ -331,6 +330,8 @@ def run(node: onnx.NodeProto, args: Arrays, opset: int, images: int) -> tuple[An
 
 
 def _by_reference(node: onnx.NodeProto, args: Arrays, opset: int) -> tuple[Any, ...]:
+    from onnx.reference import ReferenceEvaluator  # takes half a second to import
+
     if any(
         a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute
     ):

@@ -70,7 +70,6 @@ def second_opinion(
     simple: onnx.ModelProto,
     module: Any,
     allowed_error: float | None = None,
-    batch: int = 1,
 ) -> Opinion:
     """Check every layer on bits or bytes of ``module``, as the pass ``encode`` leaves it.
 
@@ -78,23 +77,38 @@ def second_opinion(
         simple: The model as the frontend hands it to the importer.
         module: The Relax module.
         allowed_error: What rounding to bytes may change a sum by; ``None``: nothing is rounded.
-        batch: Images that the model takes at once, where that is fixed.
     """
-    return _Checker(simple, module, allowed_error, batch).run()
+    try:
+        return _Checker(simple, module, allowed_error).run()
+    except (NotChecked, *_FAULTS) as error:
+        names = [layer.name for layer in RelaxGraph(module).layers if layer.kind != FLOAT]
+        return Opinion(unknown=dict.fromkeys(names, _fault(error)))
+
+
+_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+"""What a fault of the checker's own may be: no opinion, but no end of the compilation either."""
+
+
+def _fault(error: Exception) -> str:
+    text = " ".join(str(error).split())[:80]
+    return f"the checker fails on it ({type(error).__name__}: {text})"
 
 
 class _Checker:
-    def __init__(
-        self, simple: onnx.ModelProto, module: Any, allowed_error: float | None, batch: int
-    ) -> None:
+    def __init__(self, simple: onnx.ModelProto, module: Any, allowed_error: float | None) -> None:
         self.graph, self.relax = OnnxGraph(simple), RelaxGraph(module)
         self.allowed = allowed_error
-        self.batch = batch
+        self.batch = self._batch()
         self.rng = np.random.default_rng(2026)
         self.unknown: dict[str, str] = {}
         self.wrong: dict[str, str] = {}
         self.terms: dict[str, list[Term]] = {}
         self.layers = self._onnx_layers(simple)
+
+    def _batch(self) -> int:
+        """Images that the model takes at once, where that is fixed."""
+        extents = {dimensions(p)[0] for p in self.relax.params if dimensions(p)}
+        return next(iter(extents)) or 1 if len(extents) == 1 else 1
 
     def _onnx_layers(self, simple: onnx.ModelProto) -> dict[str, OnnxLayer]:
         found = {}
@@ -111,7 +125,10 @@ class _Checker:
             return Opinion()
         if len(set(names)) < len(names):
             return Opinion(unknown={layer.name: "layers share a name" for layer in binary})
-        self.sums = self._joined(set(names))
+        present = set(names)
+        self.sums = joined(self.graph, self.layers, present, self.batch)
+        followed = {one.name for form in self.sums.values() for one in form.layers}
+        self.lost = [one for name, one in self.layers.items() if name not in present | followed]
         found = [item for item in map(self._read, binary) if item is not None]
         self.anchors = make_anchors(self.graph, self.relax, self.layers, self.sums, self.batch)
         for item in found:
@@ -127,12 +144,6 @@ class _Checker:
                     checked.append(item.layer.name)
         return Opinion(tuple(checked), self.unknown, self.wrong)
 
-    def _joined(self, present: set[str]) -> dict[str, Joined]:
-        try:
-            return joined(self.graph, self.layers, present)
-        except NotChecked:
-            return {}
-
     def _read(self, layer: RelaxLayer) -> _Layer | None:
         try:
             return _Layer(layer, reading_of(self.relax, layer), coded_weight(layer))
@@ -140,6 +151,8 @@ class _Checker:
             self.unknown[layer.name] = str(reason)
         except Disagrees as reason:
             self.wrong[layer.name] = str(reason)
+        except _FAULTS as error:
+            self.unknown[layer.name] = _fault(error)
         return None
 
     def _integer_form(self, item: _Layer) -> None:
@@ -172,6 +185,8 @@ class _Checker:
             self.unknown[name] = str(reason)
         except Disagrees as reason:
             self.wrong[name] = str(reason)
+        except _FAULTS as error:
+            self.unknown[name] = _fault(error)
         return name not in self.unknown and name not in self.wrong
 
     # ---- one layer ---------------------------------------------------------------------
@@ -204,9 +219,9 @@ class _Checker:
         owner = self.layers[self._owner(layer)]
         self._check_geometry(item, owner)
         terms = self._terms(layer)
-        if len(terms) != len(members(self.relax, owner.name, self.layers)):
-            if owner.name in self.sums or len(terms) != 1:
-                raise Disagrees("it joins layers whose weights are no multiples of one another")
+        count = len(members(self.relax, owner.name, self.layers))
+        if owner.name in self.sums and len(terms) != count:
+            raise Disagrees("it joins layers whose weights are no multiples of one another")
         reasons: list[str] = []
         kernel = (int(layer.call.attrs["kernel"][0]), int(layer.call.attrs["kernel"][1]))
         for weight, parts in terms:
@@ -224,7 +239,9 @@ class _Checker:
                     continue
                 self._check_activation(item, owner, parts, way, ratio, error)
                 return
-        raise Disagrees(reasons[0] if reasons else "no weights of the graph are its weights")
+        if any(one.weight.shape == owner.weight.shape for one in self.lost):
+            raise NotChecked("it may have taken in layers that the checker cannot follow")
+        raise Disagrees(reasons[0])
 
     def _check_geometry(self, item: _Layer, owner: OnnxLayer) -> None:
         attrs = item.layer.call.attrs

@@ -94,7 +94,7 @@ def images(
     Probes are ``spacing`` pixels apart, with neutral values around them, so that no window of
     that size sees two.
     """
-    count, channels = probes.values.shape
+    count = len(probes.values)
     rows, columns = -(-height // spacing), -(-width // spacing)
     lone = -(-count // (rows * columns))
     index = np.full((lone + dense, height, width), -1)

@@ -81,6 +81,9 @@ def summary(report: Report) -> str:
     if report.rounded:
         worst = max(layer.error_bound or 0.0 for layer in report.rounded)
         parts.append(f"{len(report.rounded)} of them rounded, by at most {worst:.2%} of a sum")
+    opinion = report.second_opinion
+    if opinion is not None and opinion["unknown"]:
+        parts.append(f"no second opinion on {len(opinion['unknown'])} of them (why: --json)")
     weights = (size(facts[name]) for name in ("weight_bytes", "float_weight_bytes"))
     return "{}; weights {}, in float32 {}".format(", ".join(parts), *weights)
 

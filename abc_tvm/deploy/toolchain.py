@@ -120,9 +120,9 @@ def _is_host(triple: str) -> bool:
 def _system(triple: str) -> Toolchain | None:
     if _is_host(triple):
         named = _named("CXX")
-        c = named or _named("CC") or _usual("g++", "gcc", "clang++", "clang", "c++", "cc")
-        cxx = named or _usual("c++", "g++", "clang++") or c
-        return None if c is None or cxx is None else Toolchain(c, cxx, c[0])
+        found = named or _named("CC") or _usual("g++", "gcc", "clang++", "clang", "c++", "cc")
+        both = named or _usual("c++", "g++", "clang++") or found
+        return None if found is None or both is None else Toolchain(found, both, found[0])
     for c, cxx in ((f"{triple}-gcc", f"{triple}-g++"), (f"{triple}-g++",) * 2):
         if shutil.which(c):
             return Toolchain((c,), (cxx,), c)

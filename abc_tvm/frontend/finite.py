@@ -137,7 +137,7 @@ def _check_tensor(tensor: TensorProto, what: str, bound: bool) -> None:
 
 def _check_attribute(attribute: AttributeProto, what: str, bound: bool) -> None:
     if attribute.type == AttributeProto.FLOAT:
-        _check_values(np.float32([attribute.f]), what, bound)
+        _check_values(np.asarray([attribute.f], np.float32), what, bound)
     elif attribute.type == AttributeProto.FLOATS:
         _check_values(np.asarray(attribute.floats, np.float32), what, bound)
     elif attribute.type == AttributeProto.TENSOR:

@@ -31,7 +31,9 @@ def most_constant_bytes(model: onnx.ModelProto) -> int:
 
 def bytes_of(tensor: TensorProto) -> int:
     """Bytes of a stored tensor, as an array."""
-    return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    item: int = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    count: int = math.prod(tensor.dims)
+    return count * item
 
 
 def check_sizes(model: onnx.ModelProto, dims: Dims, label: str) -> None:

@@ -168,6 +168,58 @@ def binary_weights(d: Draft, shape: tuple[int, ...]) -> Float32:
     return np.asarray(drawn, dtype=np.float32)
 
 
+def stored_weights(d: Draft, array: Float32) -> tuple[Value, Float32]:
+    """A tensor of weights, stored or computed from stored ones, and its values."""
+    known = [c for c in d.constants if c.shape == array.shape and c.dtype == "float32"]
+    if known and d.chance(0.15):
+        value = d.choose(known)  # two layers share their weights
+    elif d.chance(0.75):
+        value = d.constant(array)
+    else:
+        value = d.choose(_COMPUTED)(d, array)
+        d.values.remove(value)
+    return value, np.asarray(value.array, dtype=np.float32)
+
+
+def _scaled_signs(d: Draft, array: Float32) -> Value:
+    real = d.constant(array)
+    signs = d.op("Sign", real)
+    axes = list(range(1, array.ndim))
+    if d.opset >= 18:
+        mean = d.op("ReduceMean", d.op("Abs", real), d.ints(*axes), keepdims=1)
+    else:
+        mean = d.op("ReduceMean", d.op("Abs", real), axes=axes, keepdims=1)
+    return d.op("Mul", signs, mean)
+
+
+def _from_bytes(d: Draft, array: Float32) -> Value:
+    stored = d.constant(np.sign(array) * d.choose((1, 1, 3)), np.int8)
+    scales = d.constant(np.asarray(d.choose((0.5, 0.25, 1.0)), np.float32))
+    return d.op("DequantizeLinear", stored, scales, d.constant(0, np.int8))
+
+
+def _from_comparison(d: Draft, array: Float32) -> Value:
+    positive = d.op("Greater", d.constant(array), d.constant(0.0))
+    return d.op("Where", positive, d.constant(0.5), d.constant(-0.5))
+
+
+def _transposed(d: Draft, array: Float32) -> Value:
+    order = [1, 0, *range(2, array.ndim)]
+    return d.op("Transpose", d.constant(array.transpose(order)), perm=order)
+
+
+def _normalised(d: Draft, array: Float32) -> Value:
+    return batch_norm_of(d, d.constant(array))
+
+
+def _reshaped(d: Draft, array: Float32) -> Value:
+    flat = d.constant(array.reshape(-1))
+    return d.op("Reshape", flat, d.ints(*array.shape))
+
+
+_COMPUTED = (_scaled_signs, _from_bytes, _from_comparison, _transposed, _normalised, _reshaped)
+
+
 def _scales(d: Draft, shape: tuple[int, ...]) -> Any:
     if d.dyadic:
         return d.rng.choice([0.25, 0.5, 1.0, 1.5, 2.0, -0.5], shape)
@@ -196,20 +248,18 @@ def layer_of(d: Draft, a: Value) -> Value:
     bias = d.constant(d.numbers((out,))) if d.chance(0.3) else None
     if d.chance(0.15):
         return _spelled_bases(d, a, shape, groups, attributes)
-    w = binary_weights(d, shape)
-    return d.op(
-        "Conv", a, d.constant(w), bias, group=groups, discrete=_discrete(w, a), **attributes
-    )
+    weight, w = stored_weights(d, binary_weights(d, shape))
+    return d.op("Conv", a, weight, bias, group=groups, discrete=_discrete(w, a), **attributes)
 
 
 def _dense(d: Draft, a: Value) -> Value:
     out = d.choose(CHANNELS)
-    w = binary_weights(d, (out, a.shape[1]))
+    weight, w = stored_weights(d, binary_weights(d, (out, a.shape[1])))
     discrete = _discrete(w, a)
     if d.chance(0.4):
         return d.op("MatMul", a, d.constant(w.T), discrete=discrete)
     bias = d.constant(d.numbers((out,))) if d.chance(0.5) else None
-    return d.op("Gemm", a, d.constant(w), bias, transB=1, discrete=discrete)
+    return d.op("Gemm", a, weight, bias, transB=1, discrete=discrete)
 
 
 def _discrete(w: Float32, a: Value) -> bool:

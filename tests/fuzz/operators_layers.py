@@ -217,6 +217,43 @@ def quantise(d: Draft) -> None:
 
 
 def integer_layer(d: Draft) -> None:
-    x = d.pick(lambda v: v.dtype in ("int8", "uint8") and v.rank == 2)
-    w = d.constant(d.rng.integers(-8, 8, (x.shape[1], 5)), np.int8)
-    d.op("MatMulInteger", x, w)
+    """Layers of bytes: MatMulInteger, QLinearMatMul, ConvInteger, QLinearConv."""
+    x = d.floats(2, 4)
+    scale, point = d.constant(d.choose((0.5, 0.25))), d.constant(d.choose((0, 3, 128)), np.uint8)
+    q = d.op("QuantizeLinear", x, scale, point)
+    kind = d.choose((np.int8, np.uint8))
+    zero = d.constant(0 if kind is np.int8 else 100, kind)
+    scales = (d.constant(0.5), d.constant(2.0))
+    signed = kind is np.int8
+    shape = (x.shape[1], 5) if x.rank == 2 else (5, x.shape[1], 1, 1)
+    w = d.constant(d.rng.integers(-9 if signed else 80, 9 if signed else 120, shape), kind)
+    if d.chance(0.5):
+        op_type = "MatMulInteger" if x.rank == 2 else "ConvInteger"
+        y = d.op(op_type, q, w, point, zero)
+        d.op("Cast", y, to=1)
+    else:
+        op_type = "QLinearMatMul" if x.rank == 2 else "QLinearConv"
+        y = d.op(op_type, q, scale, point, w, scales[0], zero, scales[1], d.constant(90, np.uint8))
+        d.op("DequantizeLinear", y, scales[1], d.constant(90, np.uint8))
+
+
+def other_width(d: Draft) -> None:
+    """A layer of float16 or float64, between casts."""
+    x = d.floats(2, 4)
+    kind = d.choose((np.float16, np.float64))
+    narrow = d.op("Cast", x, to=10 if kind is np.float16 else 11)
+    if x.rank == 2:
+        w = d.constant(d.numbers((x.shape[1], 3), 0.3), kind)
+        y = d.op("MatMul", narrow, w)
+    else:
+        w = d.constant(d.numbers((3, x.shape[1], 1, 1), 0.3), kind)
+        y = d.op("Conv", narrow, w, d.constant(d.numbers((3,)), kind))
+    d.op("Cast", y, to=1)
+
+
+def lp_pool(d: Draft) -> None:
+    x = d.floats(4)
+    if d.chance(0.5):
+        d.op("GlobalLpPool", x, p=d.choose((1, 2)))
+    else:
+        d.op("LpPool", x, kernel_shape=[min(2, n) for n in x.shape[2:]], p=d.choose((1, 2)))
