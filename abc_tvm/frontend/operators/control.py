@@ -52,7 +52,7 @@ def rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
 
 
 def rename_inside(node: onnx.NodeProto, names: dict[str, str], edit: Rewriter) -> None:
-    """Give what the graphs of a node make fresh names, and all that they read those of ``names``."""
+    """Give what a node's graphs make fresh names, and what they read those of ``names``."""
     for attribute in node.attribute:
         for graph in [attribute.g] if attribute.HasField("g") else list(attribute.graphs):
             known = dict(names)

@@ -114,8 +114,12 @@ def _selu(edit: Rewriter, node: onnx.NodeProto) -> bool:
     x, attrs = node.input[0], attributes(node)
     if is_float32(edit, x):
         return False
-    alpha = scalar(edit, x, attrs.get("alpha", 1.67326319217681884765625), "alpha")
-    gamma = scalar(edit, x, attrs.get("gamma", 1.05070102214813232421875), "gamma")
+    alpha = scalar(
+        edit, x, attrs.get("alpha", 1.67326319217681884765625), f"{node.output[0]}/alpha"
+    )
+    gamma = scalar(
+        edit, x, attrs.get("gamma", 1.05070102214813232421875), f"{node.output[0]}/gamma"
+    )
     _exponential(edit, node, alpha, gamma)
     return True
 

@@ -30,7 +30,12 @@ def _reduce(edit: Rewriter, node: onnx.NodeProto) -> bool:
         if value is not None and not value.size:
             raise edit.refuse(node, "gives a tensor without elements, which is not supported")
         if value is not None:
-            edit.op(node, "Identity", edit.constant(value, "empty"), out=node.output[0])
+            edit.op(
+                node,
+                "Identity",
+                edit.constant(value, f"{node.output[0]}/empty"),
+                out=node.output[0],
+            )
             return True
     if edit.dtypes.get(x) == TensorProto.BOOL:  # of bools, any and all
         whole = edit.op(node, "Cast", x, to=TensorProto.INT32)
@@ -82,14 +87,13 @@ def _dft(edit: Rewriter, node: onnx.NodeProto) -> bool:
     place = attrs.get("axis", 1) if edit.opset < 20 else int(axis) if axis is not None else -2
     place %= rank
     inverse, half = attrs.get("inverse", 0), attrs.get("onesided", 0)
-    if inverse and half:
-        raise edit.refuse(node, "is the inverse of a one-sided transform, which is not supported")
+    if inverse:
+        raise edit.refuse(node, "is the inverse transform, which is not supported")
     size = int(length) if length is not None else shape[place]
     taken = min(size, shape[place])
     k = np.arange(size // 2 + 1 if half else size).reshape(-1, 1)
-    angle = 2 * np.pi * (k * np.arange(taken) % size) / size * (1 if inverse else -1)
-    scale = 1 / size if inverse else 1.0
-    roots = [edit.constant(m * scale, f"{out}/roots") for m in (np.cos(angle), np.sin(angle))]
+    angle = 2 * np.pi * (k * np.arange(taken) % size) / size
+    roots = [edit.constant(m, f"{out}/roots") for m in (np.cos(angle), -np.sin(angle))]
     order = [i for i in range(rank - 1) if i != place] + [place, rank - 1]
     back = [order.index(i) for i in range(rank)]
     data = edit.op(node, "Cast", edit.op(node, "Transpose", x, perm=order), to=TensorProto.DOUBLE)
