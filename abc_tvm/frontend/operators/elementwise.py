@@ -64,6 +64,15 @@ def _cosh(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _sinh(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    # As above; the product with tanh keeps small values, which e^x − e^−x cancels.
+    x, half = node.input[0], scalar(edit, node.input[0], 0.5, f"{node.output[0]}/half")
+    grow, shrink = edit.op(node, "Exp", x), edit.op(node, "Exp", edit.op(node, "Neg", x))
+    cosh = edit.op(node, "Mul", edit.op(node, "Add", grow, shrink), half)
+    edit.op(node, "Mul", edit.op(node, "Tanh", x), cosh, out=node.output[0])
+    return True
+
+
 def _hard_sigmoid(edit: Rewriter, node: onnx.NodeProto) -> bool:
     # Its bounds arrive as numbers that are no tensors.
     x, attrs = node.input[0], attributes(node)
@@ -192,6 +201,7 @@ REWRITES: dict[str, Any] = {
     "Mean": _variadic,
     "Min": _variadic,
     "Selu": _selu,
+    "Sinh": _sinh,
     "Softmax": _softmax,
     "Sum": _variadic,
     "ThresholdedRelu": _thresholded_relu,
