@@ -108,7 +108,9 @@ def _groups(func: Any) -> list[Group]:
 
 def _is_anchor(call: Any) -> bool:
     name = op_name(call)
-    if name in ("nn.conv2d", "nn.max_pool2d") and dtype_of(call.args[0]) != "float32":
+    if name in ("nn.conv2d", "nn.max_pool2d") and (
+        dtype_of(call.args[0]) != "float32" or not _is_image(shape_of(call.args[0]))
+    ):
         return False
     if name == "nn.conv2d":
         return str(call.attrs.data_layout) == "NHWC" and constant(call.args[1]) is not None
@@ -127,9 +129,14 @@ def _joins(name: str | None, var: Any, value: Any) -> bool:
         return False
     tensors = [var, *list(value.args)]
     images = [t for t in tensors if constant(t) is None]
-    return all(len(shape_of(t)) == 4 for t in images) and all(
+    return all(_is_image(shape_of(t)) for t in images) and all(
         dtype_of(t) == "float32" for t in tensors
     )
+
+
+def _is_image(shape: tuple[Any, ...]) -> bool:
+    """Four extents, of which the first may be open."""
+    return len(shape) == 4 and all(isinstance(extent, int) for extent in shape[1:])
 
 
 def _image(var: Any, value: Any) -> tuple[Any, ...]:

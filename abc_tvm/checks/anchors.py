@@ -23,6 +23,7 @@ from abc_tvm.checks.relax_graph import RelaxGraph, RelaxLayer, dimensions, opera
 from abc_tvm.checks.steps import Atoms
 
 OPAQUE = {
+    "Pad": "call_tir pad",
     "Resize": "image.resize2d",
     "Upsample": "image.resize2d",
     "ConvTranspose": "nn.conv2d_transpose",
@@ -130,8 +131,13 @@ class Anchors:
         if len(dimensions(var)) != 4:
             return ()
         if var in self.relax.params:
+            order = self.relax.order
+            turned = (v for _, v in order if operator(v) == "permute_dims")
+            return (2, 3) if any(v.args[0].same_as(var) for v in turned) else (1, 2)
+        value = self.relax.value[var]
+        if operator(value) == "call_tir":
             return (2, 3)
-        attrs = self.relax.value[var].attrs
+        attrs = value.attrs
         layout = str(getattr(attrs, "data_layout", getattr(attrs, "layout", "NHWC")))
         return (2, 3) if layout == "NCHW" else (1, 2)
 
@@ -283,11 +289,19 @@ def make_anchors(
             found.append(Anchor((layer.var,), one.output, one.from_relax))
     for op_type, name in OPAQUE.items():
         theirs = [n for n in graph.nodes if n.op_type == op_type]
-        ours = [var for var, value in relax.order if operator(value) == name]
+        ours = [var for var, value in relax.order if _kind(value) == name]
         if len(theirs) == len(ours):
             for node, var in zip(theirs, ours, strict=True):
                 found.append(Anchor((var,), node.output[0], lambda x: x))
     return Anchors(graph, relax, found, {}, batch)
+
+
+def _kind(value: Any) -> str:
+    """The operator; of a function of TVM's own with the beginning of its name."""
+    name = operator(value)
+    if name != "call_tir":
+        return name
+    return f"call_tir {str(value.args[0].name_hint).rstrip('0123456789')}"
 
 
 def _plain(layer: RelaxLayer) -> bool:

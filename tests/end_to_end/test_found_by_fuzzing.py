@@ -76,3 +76,17 @@ def test_the_bias_of_a_gemm_has_any_shape_that_broadcasts(
     model = model_of(nodes, {"x": (2, 6)}, constants, {"y": 2})
     inputs = {"x": rng.integers(-2, 3, (2, 6)).astype(np.float32)}
     check_equal(model, inputs, tmp_path, lowering="bitserial")
+
+
+def test_an_open_batch_may_become_another_axis(tmp_path: Path, rng: np.random.Generator) -> None:
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0]),
+        node("Add", ["t", "c"], ["y"]),
+        node("Transpose", ["i"], ["u"], perm=[1, 2, 3, 0]),
+        node("Add", ["u", "c"], ["v"]),
+        node("MaxPool", ["u"], ["z"], kernel_shape=[2, 1], strides=[2, 1]),
+    ]
+    shapes = {"x": ("N", 3), "i": ("N", 2, 4, 5)}
+    model = model_of(nodes, shapes, {"c": np.float32(0.5)}, {"y": 2, "v": 4, "z": 4})
+    inputs = {"x": rng.random((2, 3), np.float32), "i": rng.random((2, 2, 4, 5), np.float32)}
+    check_equal(model, inputs, tmp_path)

@@ -222,13 +222,6 @@ def _compress(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _max_unpool(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    # The importer takes indices of the one size for indices of the other.
-    if len(node.input) > 2 and node.input[2]:
-        raise edit.refuse(node, "has an output_shape, which is not supported; leave it out")
-    return False
-
-
 def _of_unknown_size(edit: Rewriter, node: onnx.NodeProto) -> bool:
     raise edit.refuse(node, "has a result whose size only its run decides; that is unsupported")
 
@@ -276,7 +269,6 @@ REWRITES: dict[str, Any] = {
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
-    "MaxUnpool": _max_unpool,
     "NonMaxSuppression": _of_unknown_size,
     "NonZero": _of_unknown_size,
     "OneHot": _one_hot,

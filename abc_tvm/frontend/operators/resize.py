@@ -211,11 +211,19 @@ def _resample(
     if mode != "nearest":
         dtype = spell.real(edit, node, x)
     rank = spell.rank_of(edit, node, x)
+    moved = [a for a in axes if a.scale != 1 or (a.start, a.end) != (0, 1)]
+    if moved and all(a.count == a.size for a in axes):
+        raise edit.refuse(
+            node,
+            "keeps the size but not the scale, on which runtimes differ; remove it",
+        )
     outside = np.zeros((1,) * rank, bool)
     for a in axes:
         if a.scale == 1 and coordinates != _CROP:
             continue
         places = _places(edit, node, a, coordinates)
+        if mode == "nearest":
+            _check_halves(edit, node, a, places, coordinates, rounding)
         taps = _taps(a, places, mode, rounding, attrs, coordinates == _CROP)
         shape = [-1 if axis == a.axis else 1 for axis in range(rank)]
         outside = outside | taps.outside.reshape(shape)
@@ -240,9 +248,7 @@ def _places(edit: Rewriter, node: onnx.NodeProto, a: Axis, coordinates: str) -> 
         case "tf_half_pixel_for_nn":
             return (x + half) / a.scale
         case "half_pixel_symmetric":
-            adjustment = count / (a.scale * size)
-            offset = size / 2 * (1 - adjustment)
-            return offset + ((x + half) / a.scale) - half
+            return _offset(a) + ((x + half) / a.scale) - half
     if not a.exact:
         raise edit.refuse(
             node, f"has {coordinates} with a scale that gives a fractional size; give sizes"
@@ -255,6 +261,34 @@ def _places(edit: Rewriter, node: onnx.NodeProto, a: Axis, coordinates: str) -> 
             return start * (size - 1) + (x * (end - start) * (size - 1)) / (count - 1)
         return half * (start + end) * (size - 1) + x * 0
     raise edit.invalid(node, f"has the unknown coordinate_transformation_mode {coordinates!r}")
+
+
+def _offset(a: Axis) -> np.float32:
+    """What ``half_pixel_symmetric`` moves the image by, where its size was rounded."""
+    size = F32(a.size)
+    return size / F32(2) * (F32(1) - F32(a.count) / (a.scale * size))
+
+
+def _check_halves(
+    edit: Rewriter,
+    node: onnx.NodeProto,
+    a: Axis,
+    places: Floats,
+    coordinates: str,
+    rounding: str,
+) -> None:
+    """Refuse a place so near to where rounding turns that onnxruntime's own is not known."""
+    x = np.arange(a.count)
+    if coordinates == _SYMMETRIC:
+        exact = float(_offset(a)) + (x + 0.5) / float(a.scale) - 0.5
+    elif (coordinates, rounding) == ("asymmetric", "round_prefer_ceil"):
+        exact = x / float(a.scale)
+    else:
+        return
+    if (_rounded(places, rounding, a.scale) != _rounded(exact, rounding, a.scale)).any():
+        raise edit.refuse(
+            node, f"has {coordinates} with places halfway between pixels; use half_pixel"
+        )
 
 
 def _taps(
@@ -280,7 +314,7 @@ def _taps(
     return Taps(np.clip(rows, 0, last), weights, outside)
 
 
-def _rounded(places: Floats, rounding: str, scale: np.float32) -> NDArray[np.int64]:
+def _rounded(places: NDArray[Any], rounding: str, scale: np.float32) -> NDArray[np.int64]:
     """``nearest_mode``; "simple" is what opsets before 11 do."""
     match rounding:
         case "simple":

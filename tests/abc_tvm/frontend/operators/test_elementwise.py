@@ -36,6 +36,7 @@ def test_is_inf_asks_for_the_sign(signs: tuple[int, int]) -> None:
     [
         ("Celu", {"alpha": 0.7}),
         ("Cosh", {}),
+        ("Sinh", {}),
         ("Elu", {"alpha": 0.7}),
         ("HardSigmoid", {"alpha": 0.3, "beta": 0.4}),
         ("HardSwish", {}),

@@ -40,6 +40,8 @@ def draw(rng: np.random.Generator, opset: int) -> Case:
     attrs["coordinate_transformation_mode"] = str(rng.choice(coordinates))
     if mode == "nearest":
         attrs["nearest_mode"] = str(rng.choice(ROUNDINGS))
+        if attrs["coordinate_transformation_mode"] == "half_pixel_symmetric":
+            attrs["coordinate_transformation_mode"] = "half_pixel"  # see test_refusals
     if mode == "cubic":
         attrs["exclude_outside"] = int(rng.integers(0, 2))
         attrs["cubic_coeff_a"] = float(rng.choice([-0.5, -0.75]))
@@ -150,7 +152,9 @@ def test_refusals(rng: np.random.Generator) -> None:
     corners = {"coordinate_transformation_mode": "align_corners"}
     assert "gives a fractional size; give sizes" in line(corners)
     assert "leaves nothing of an axis" in line({}, scale=0.2)
-    old = {"mode": "linear", "coordinate_transformation_mode": "tf_half_pixel_for_nn"}
-    assert "node 'node': operator Resize has tf_half_pixel_for_nn" in line(old, opset=11)
+    halves = {"coordinate_transformation_mode": "half_pixel_symmetric", "nearest_mode": "floor"}
+    sizes = {"z": np.array([1, 2, 4, 1])}
+    near = Case("Resize", {"x": x[..., :3]}, sizes, halves, ["x", "", "", "z"])
+    assert "node 'node': operator Resize has half_pixel_symmetric with places" in refusal(near, 19)
     computed = Case("Resize", {"x": x, "s": np.ones(4, np.float32)}, {}, {}, ["x", "", "s"])
     assert "computes its scales at run time" in refusal(computed, 18)
