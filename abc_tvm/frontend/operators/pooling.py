@@ -115,27 +115,19 @@ def max_unpool(edit: Rewriter, node: onnx.NodeProto) -> bool:
         for i, n in enumerate(shape[2:])
     ]
     inferred = [*shape[:2], *image]
-    full = inferred if target is None else target
-    if len(full) != len(inferred) or full[:2] != inferred[:2]:
-        raise edit.invalid(node, f"cannot fill output_shape {target}")
-    more = [wanted - n for wanted, n in zip(full, inferred, strict=True)]
-    if min(more) < 0:
-        raise edit.refuse(node, f"has output_shape {target}, smaller than its image {inferred}")
+    if target not in (None, inferred):
+        raise edit.refuse(
+            node,
+            f"has output_shape {target} for an image of {inferred}, which onnx and onnxruntime "
+            "fill in two ways; leave it out, and pad the result",
+        )
     dtype = spell.real(edit, node, x)
     zeros = edit.constant(np.zeros(math.prod(inferred), dtype), f"{out}/zeros")
     flat = spell.reshape(edit, node, x, [-1])
     rows = spell.reshape(edit, node, indices, [-1])
     op_type = "ScatterElements" if edit.opset >= 11 else "Scatter"
     filled = edit.op(node, op_type, zeros, rows, flat, axis=0)
-    if not any(more):
-        spell.reshape(edit, node, filled, inferred, out=out)
-        return True
-    widths = [0] * len(more) + more
-    image_of = spell.reshape(edit, node, filled, inferred)
-    if edit.opset < 11:
-        edit.op(node, "Pad", image_of, out=out, pads=widths)
-    else:
-        edit.op(node, "Pad", image_of, edit.integers(widths, f"{out}/pads"), out=out)
+    spell.reshape(edit, node, filled, inferred, out=out)
     return True
 
 
