@@ -90,3 +90,20 @@ def test_an_open_batch_may_become_another_axis(tmp_path: Path, rng: np.random.Ge
     model = model_of(nodes, shapes, {"c": np.float32(0.5)}, {"y": 2, "v": 4, "z": 4})
     inputs = {"x": rng.random((2, 3), np.float32), "i": rng.random((2, 2, 4, 5), np.float32)}
     check_equal(model, inputs, tmp_path)
+
+
+@pytest.mark.parametrize("batch", ["N", 2])
+@pytest.mark.parametrize("after", [(), ("Relu", "Neg")])
+@pytest.mark.parametrize("op_type", ["Sub", "Mul"])
+def test_a_result_that_is_simplified_to_a_number_is_computed_where_all_is(
+    op_type: str, after: tuple[str, ...], batch: Any, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Loops over the whole tensor were unrolled: too many, or with an open batch impossible."""
+    other = "s" if op_type == "Sub" else "zero"
+    nodes = [node("Sign", ["x"], ["s"]), node(op_type, ["s", other], ["a0"])]
+    nodes += [node(op, [f"a{n}"], [f"a{n + 1}"]) for n, op in enumerate(after)]
+    nodes += [node("Add", [f"a{len(after)}", "s"], ["y"])]
+    constants = {"zero": np.float32(0)}
+    model = model_of(nodes, {"x": (batch, 3, 20, 20)}, constants, {"y": 4, "a0": 4})
+    inputs = {"x": rng.integers(-2, 3, (2, 3, 20, 20)).astype(np.float32)}
+    check_equal(model, inputs, tmp_path)
