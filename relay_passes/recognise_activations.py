@@ -308,7 +308,8 @@ def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, An
             leaves.append(var)
             continue
         chain.append((var, value))
-        new = [a for a in value.args if isinstance(a, relax.Var) and a not in met]
+        inputs = dict.fromkeys(a for a in value.args if isinstance(a, relax.Var))
+        new = [a for a in inputs if a not in met]
         met.update(new)
         waiting += new
     return _ordered(chain[::-1]), leaves

@@ -131,7 +131,9 @@ class Anchors:
         if len(dimensions(var)) != 4:
             return ()
         if var in self.relax.params:
-            return (2, 3)
+            order = self.relax.order
+            turned = (v for _, v in order if operator(v) == "permute_dims")
+            return (2, 3) if any(v.args[0].same_as(var) for v in turned) else (1, 2)
         value = self.relax.value[var]
         if operator(value) == "call_tir":
             return (2, 3)

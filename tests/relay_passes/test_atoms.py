@@ -41,6 +41,15 @@ def padded(net: Net, x: str) -> str:
     return net.op("Pad", x, net.ints(0, 0, 1, 1, 0, 0, 1, 1), net.constant(0.0))
 
 
+def twice(net: Net, x: str) -> str:
+    """Nothing, by an operator that reads one tensor twice."""
+    return net.op("Neg", net.op("Sub", x, x))
+
+
+def slope(net: Net) -> str:
+    return net.channels([0.25] * 8)
+
+
 TIES: dict[str, Chain] = {
     "maxpool": lambda net, x: pooled(net, sums_of_signs(net, x)),
     "concat": lambda net, x: net.op(
@@ -59,6 +68,7 @@ TIES: dict[str, Chain] = {
     "input and pool": pooled,
     "input and short weights": lambda net, x: net.conv(x, net.signs(8, 8, 3, 3)),
     "difference of itself": lambda net, x: net.op("Sub", x, x),
+    "twice in a chain": lambda net, x: net.op("Add", x, twice(net, net.op("PRelu", x, slope(net)))),
     "leaky": lambda net, x: net.op("LeakyRelu", pooled(net, x), alpha=0.25),
 }
 
