@@ -107,3 +107,42 @@ def test_a_result_that_is_simplified_to_a_number_is_computed_where_all_is(
     model = model_of(nodes, {"x": (batch, 3, 20, 20)}, constants, {"y": 4, "a0": 4})
     inputs = {"x": rng.integers(-2, 3, (2, 3, 20, 20)).astype(np.float32)}
     check_equal(model, inputs, tmp_path)
+
+
+def test_the_second_opinion_has_nothing_against_weights_of_zero(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    nodes = [
+        node("Less", ["x", "zero"], ["l"]),
+        node("Where", ["l", "half", "minus"], ["s"]),
+        node("Conv", ["s", "w"], ["y"]),
+    ]
+    constants = {
+        "zero": np.float32(0),
+        "half": np.float32(0.5),
+        "minus": np.float32(-0.5),
+        "w": np.zeros((3, 4, 1, 1), np.float32),
+    }
+    model = model_of(nodes, {"x": (1, 4, 3, 3)}, constants, {"y": 4})
+    inputs = {"x": rng.integers(-2, 3, (1, 4, 3, 3)).astype(np.float32)}
+    check_equal(model, inputs, tmp_path, lowering="bitserial")
+
+
+def test_the_second_opinion_knows_that_joined_channels_have_atoms_of_their_own(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    nodes = [
+        node("Less", ["x", "half"], ["l"]),
+        node("Where", ["l", "half", "minus"], ["b"]),
+        node("Concat", ["x", "b"], ["c"], axis=1),
+        node("Sign", ["c"], ["s"]),
+        node("Conv", ["s", "w"], ["y"]),
+    ]
+    constants = {
+        "half": np.float32(0.5),
+        "minus": np.float32(-0.5),
+        "w": rng.choice([-1, 1], (3, 8, 1, 1)).astype(np.float32),
+    }
+    model = model_of(nodes, {"x": (1, 4, 3, 3)}, constants, {"y": 4})
+    inputs = {"x": rng.integers(-2, 3, (1, 4, 3, 3)).astype(np.float32)}
+    check_equal(model, inputs, tmp_path, lowering="bitserial")
