@@ -146,3 +146,11 @@ def test_the_second_opinion_knows_that_joined_channels_have_atoms_of_their_own(
     model = model_of(nodes, {"x": (1, 4, 3, 3)}, constants, {"y": 4})
     inputs = {"x": rng.integers(-2, 3, (1, 4, 3, 3)).astype(np.float32)}
     check_equal(model, inputs, tmp_path, lowering="bitserial")
+
+
+def test_an_open_batch_that_meets_another_extent_is_refused_by_name() -> None:
+    model = model_of(
+        [node("Add", ["x", "z"], ["y"])], {"x": ("N", 2, 1), "z": ("N", 1)}, {}, {"y": 3}
+    )
+    with pytest.raises(UnsupportedError, match=r"shape of .* is not known .* fix the batch"):
+        abc_tvm.compile(model)
