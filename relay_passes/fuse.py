@@ -10,6 +10,7 @@ becomes a private function ``fused_<layer>``; operators with a kernel of their o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ from .rewrite import bindings, constant, dtype_of, hint, op_name, operands, shap
 
 GROUP = "abc_group"
 ANCHORS = ("abc.bitconv2d", "abc.dotconv2d", "nn.conv2d", "nn.max_pool2d")
+MOST_WINDOW = 256
+"""Elements of a pool's window that a kernel writes out one by one; TVM nests the expression."""
+
 ENCODINGS = ("abc.encode", "abc.encode_bytes")
 MOST_TERMS = 256
 """Operators in the expression of one element. A tensor that is read twice is written out twice:
@@ -111,7 +115,9 @@ def _is_anchor(call: Any) -> bool:
     if name == "nn.conv2d":
         return str(call.attrs.data_layout) == "NHWC" and constant(call.args[1]) is not None
     if name == "nn.max_pool2d":
-        return str(call.attrs.layout) == "NHWC" and not call.attrs.ceil_mode
+        window = math.prod(int(n) for n in call.attrs.pool_size)
+        plain = str(call.attrs.layout) == "NHWC" and not call.attrs.ceil_mode
+        return plain and window <= MOST_WINDOW
     return True
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import onnx
 from onnx import defs, shape_inference, version_converter
 
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.onnx_file import MIN_OPSET, STANDARD_DOMAINS, all_nodes, opset_of, too_old
+
+_PRELU = 7
+"""The opset from which a slope is broadcast from the last axis, not from the channels."""
 
 
 def raise_old_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
@@ -24,6 +29,8 @@ def raise_old_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     version = opset_of(model)
     if version >= MIN_OPSET:
         return model
+    if version < _PRELU and _has_slopes(model):
+        raise UnsupportedError(too_old(label, version))  # the converter leaves its slope as it is
     if all(_same(node.op_type, version) for node in all_nodes(model.graph)):
         result = onnx.ModelProto()
         result.CopyFrom(model)
@@ -35,6 +42,13 @@ def raise_old_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
         return version_converter.convert_version(model, MIN_OPSET)
     except (version_converter.ConvertError, shape_inference.InferenceError, RuntimeError) as error:
         raise UnsupportedError(too_old(label, version)) from error
+
+
+def _has_slopes(model: onnx.ModelProto) -> bool:
+    """Whether a PRelu has a slope for each channel."""
+    one = {t.name for t in model.graph.initializer if math.prod(t.dims) == 1}
+    nodes = [node for node in all_nodes(model.graph) if node.op_type == "PRelu"]
+    return any(node.input[1] not in one for node in nodes)
 
 
 def _same(op_type: str, version: int) -> bool:

@@ -73,6 +73,64 @@ def _sinh(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _softplus(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """``max(x, 0) + log(1 + e)`` of ``e = exp(-|x|)``; of a small ``e`` by the series of log."""
+    x, out = node.input[0], node.output[0]
+
+    def number(value: float) -> str:
+        return scalar(edit, x, value, f"{out}/number")
+
+    e = edit.op(node, "Exp", edit.op(node, "Neg", edit.op(node, "Abs", x)))
+    series = number(1 / 5)
+    for divisor in (4, 3, 2, 1):
+        part = edit.op(node, "Mul", e, series)
+        series = edit.op(node, "Sub", number(1 / divisor), part)
+    close = edit.op(node, "Mul", e, series)
+    far = edit.op(node, "Log", edit.op(node, "Add", number(1), e))
+    rest = edit.op(node, "Where", edit.op(node, "Less", e, number(0.01)), close, far)
+    edit.op(node, "Add", edit.op(node, "Relu", x), rest, out=out)
+    return True
+
+
+def _mish(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """``x tanh(log(1 + e))`` is ``x n / (n + 2)`` with ``n = e (e + 2)``: nothing cancels."""
+    x, out = node.input[0], node.output[0]
+    most, two = (scalar(edit, x, v, f"{out}/number") for v in (20, 2))
+    low = edit.op(node, "Where", edit.op(node, "Less", x, most), x, most)
+    e = edit.op(node, "Exp", low)
+    n = edit.op(node, "Mul", e, edit.op(node, "Add", e, two))
+    ratio = edit.op(node, "Div", n, edit.op(node, "Add", n, two))
+    edit.op(node, "Mul", x, ratio, out=out)
+    return True
+
+
+def _mod(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    kind = edit.dtype(node.input[0])
+    if kind is not None and kind.kind == "f" and not attributes(node).get("fmod", 0):
+        raise edit.refuse(node, "has floats and fmod = 0, which is not supported; use fmod = 1")
+    return False
+
+
+def _pow(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """Of integers: TVM has powers of floats only."""
+    base, exponent = node.input
+    kind = edit.dtype(base)
+    if kind is None:
+        return False
+    if kind.kind == "f":
+        if edit.dtypes.get(exponent) in (None, edit.dtypes[base]):
+            return False
+        same = edit.op(node, "Cast", exponent, to=edit.dtypes[base])
+        edit.last(node, "Pow", base, same, out=node.output[0])
+        return True
+    if kind.itemsize > 4:
+        raise edit.refuse(node, f"is a power of {kind}, which is not supported; cast it to int32")
+    wide = [edit.op(node, "Cast", name, to=TensorProto.DOUBLE) for name in (base, exponent)]
+    whole = edit.op(node, "Round", edit.op(node, "Pow", *wide))
+    edit.op(node, "Cast", whole, out=node.output[0], to=edit.dtypes[base])
+    return True
+
+
 def _hard_sigmoid(edit: Rewriter, node: onnx.NodeProto) -> bool:
     # Its bounds arrive as numbers that are no tensors.
     x, attrs = node.input[0], attributes(node)
@@ -200,9 +258,13 @@ REWRITES: dict[str, Any] = {
     "Max": _variadic,
     "Mean": _variadic,
     "Min": _variadic,
+    "Mish": _mish,
+    "Mod": _mod,
+    "Pow": _pow,
     "Selu": _selu,
     "Sinh": _sinh,
     "Softmax": _softmax,
+    "Softplus": _softplus,
     "Sum": _variadic,
     "ThresholdedRelu": _thresholded_relu,
 }

@@ -195,6 +195,8 @@ def _top_k(edit: Rewriter, node: onnx.NodeProto) -> bool:
         return False
     if edit.value(node.input[1]) is None:
         raise edit.refuse(node, "has a k that the model computes; store it and export again")
+    if edit.dtypes.get(node.input[0]) == TensorProto.UINT64:
+        raise edit.refuse(node, "sorts uint64, which is not supported; cast it to int64")
     if edit.opset == 10:
         raise edit.refuse(node, "is imported from opset 11 on; export the model again")
     if attrs.get("sorted", 1) == 1:

@@ -115,16 +115,19 @@ def max_unpool(edit: Rewriter, node: onnx.NodeProto) -> bool:
         for i, n in enumerate(shape[2:])
     ]
     inferred = [*shape[:2], *image]
-    if target is not None and target[:2] != inferred[:2]:
-        raise edit.invalid(node, f"cannot fill output_shape {target}")
-    full = inferred if target is None else target
+    if target not in (None, inferred):
+        raise edit.refuse(
+            node,
+            f"has output_shape {target} for an image of {inferred}, which onnx and onnxruntime "
+            "fill in two ways; leave it out, and pad the result",
+        )
     dtype = spell.real(edit, node, x)
-    zeros = edit.constant(np.zeros(math.prod(full), dtype), f"{out}/zeros")
+    zeros = edit.constant(np.zeros(math.prod(inferred), dtype), f"{out}/zeros")
     flat = spell.reshape(edit, node, x, [-1])
     rows = spell.reshape(edit, node, indices, [-1])
     op_type = "ScatterElements" if edit.opset >= 11 else "Scatter"
     filled = edit.op(node, op_type, zeros, rows, flat, axis=0)
-    spell.reshape(edit, node, filled, full, out=out)
+    spell.reshape(edit, node, filled, inferred, out=out)
     return True
 
 

@@ -48,7 +48,7 @@ def test_activations_keep_their_type(op_type: str, attrs: dict[str, float], kind
     if op_type in ("Celu",) and kind is not np.float32:
         pytest.skip("ONNX has Celu of float32 only, before opset 28")
     x = EDGES[1:8].astype(kind)
-    rtol = {np.float32: 1e-5, np.float64: 1e-6, np.float16: 1e-3}[kind]
+    rtol = {np.float32: 1e-5, np.float64: 1e-6, np.float16: 4e-3}[kind]
     agrees(model_of(op_type, {"x": x}, **attrs), {"x": x}, rtol=rtol)
 
 
@@ -72,7 +72,7 @@ def test_dropout_in_inference_is_the_input_and_a_true_mask() -> None:
     agrees(model, {"x": EDGES}, [EDGES, np.ones(EDGES.shape, bool)])
     stored = {"ratio": np.float32(0.5), "training": np.asarray(True)}
     training = model_of("Dropout", {"x": EDGES}, {n: np.asarray(v) for n, v in stored.items()})
-    with pytest.raises(UnsupportedError, match="drops elements at random"):
+    with pytest.raises(UnsupportedError, match="in training mode"):
         frontend.simple_onnx(training)
 
 
@@ -84,8 +84,8 @@ def test_half_precision_is_onnxruntimes(op_type: str, rng: np.random.Generator) 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     wanted = ort.InferenceSession(model.SerializeToString(), options).run(None, given)
-    # A unit in the last place of float16, where exponentials are rounded before their sum.
-    agrees(model, given, wanted, rtol=2**-10 if op_type in ("Softmax", "Tanh") else 0)
+    # Two units in the last place of float16, where exponentials are rounded before their sum.
+    agrees(model, given, wanted, rtol=2**-9 if op_type in ("Softmax", "Tanh") else 0)
 
 
 def test_types_that_nobody_holds_are_refused_by_name() -> None:

@@ -69,7 +69,7 @@ def test_ties_of_arg_extremes(op_type: str, last: int, keep: int) -> None:
 @pytest.mark.parametrize("kind", [np.float32, np.int32, np.float64, np.int8])
 def test_one_hot_keeps_the_type_of_its_values(axis: int, kind: type) -> None:
     i, values = np.array([[1, -1, 9, -9]], np.int64), np.array([2, 5], kind)
-    stored = {"depth": np.array([4], np.int64), "values": values}
+    stored = {"depth": np.asarray(4, np.int64), "values": values}
     agrees(model_of("OneHot", {"i": i}, stored, axis=axis), {"i": i})
 
 

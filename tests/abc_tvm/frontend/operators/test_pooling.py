@@ -151,8 +151,10 @@ def test_unpooling(rng: np.random.Generator) -> None:
     places = rng.permutation(2 * 3 * 4 * 6)[:36].reshape(2, 3, 2, 3)
     attrs = {"kernel_shape": [2, 2], "strides": [2, 2]}
     feeds = {"x": image(rng, 2, 3, 2, 3), "i": places}
-    stored = {"shape": np.array([2, 3, 5, 6])}
+    stored = {"shape": np.array([2, 3, 4, 6])}
     agree([Case("MaxUnpool", feeds, attrs=attrs), Case("MaxUnpool", feeds, stored, attrs)], 11)
+    larger = {"shape": np.array([2, 3, 5, 6])}
+    assert "in two ways" in refusal(Case("MaxUnpool", feeds, larger, attrs), 11)
 
 
 def test_refusals(rng: np.random.Generator) -> None:
