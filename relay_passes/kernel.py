@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
+from tvm.sym import Analyzer
 
 from abc_tvm.compute import outputs
 from abc_tvm.compute.geometry import WORD, Window
@@ -55,6 +56,7 @@ class KernelBuilder:
         self.tables: list[te.Tensor] = []
         self.inputs: dict[Any, te.Tensor] = {}
         self.values: dict[Any, Scalar] = {}
+        self.first: Scalar | None = None
         self.stages = 0
         self.sums: dict[Any, Sums | ByteSums] = {}
 
@@ -74,6 +76,9 @@ class KernelBuilder:
             tile = self.max_pool(first_var, first)
         else:
             tile = self.nothing()
+        # What the kernel computes first: every later stage is placed in the loops that read it.
+        known = [v for v in (first_var, *self.params) if v in self.values]
+        self.first = self.values[known[0]] if known else None
         rest = self.members[1:] if name in ANCHORS else self.members
         steps = StepEpilogue(self)
         produced: dict[Any, tuple[te.Tensor, tuple[Any, ...]]] = {}
@@ -96,7 +101,7 @@ class KernelBuilder:
                     self.height,
                     self.width,
                     self.blocking,
-                    self.values[var],
+                    self.reading(self.values[var]),
                 )
                 shape = (self.batch, self.height, self.width, self.blocking.channels)
                 types.append((tuple(tensor.shape), "float32"))
@@ -175,7 +180,23 @@ class KernelBuilder:
         """One more stage of the kernel, in the blocked order of its results."""
         self.stages += 1
         shape = self.blocking.shape(self.batch, self.height, self.width)
-        return stage(f"stage_{self.stages}", shape, value)
+        return stage(f"stage_{self.stages}", shape, self.reading(value))
+
+    def reading(self, value: Scalar) -> Scalar:
+        """``value``, which must read what the kernel computed first, or no loop can be shared.
+
+        TVM simplifies ``x - x`` and its like to a number; a selection that never selects keeps it.
+        """
+        index = tuple(tirx.Var(f"i{n}", "int32") for n in range(6))
+        simple = Analyzer().simplify(value(index))
+        alone = te.compute((1,), lambda _: simple)
+        first = self.first
+        if first is None or not all(
+            isinstance(t.op, te.PlaceholderOp) for t in alone.op.input_tensors
+        ):
+            return value
+        most = tirx.const(float("inf"), "float32")
+        return lambda i: tirx.Select(first(i) > most, first(i).astype(alone.dtype), value(i))
 
     def lanes_for(self, channels: int, groups: int) -> Blocking:
         return Blocking(channels, groups, WORD)

@@ -57,8 +57,18 @@ def array_of(value: Any) -> np.ndarray:
 
 
 def shape_of(expr: Any) -> tuple[Any, ...]:
-    """Static dimensions as ``int``, symbolic ones as TVM expressions."""
+    """Static dimensions as ``int``, symbolic ones as TVM expressions.
+
+    Raises:
+        UnsupportedError: Nothing is known of them, as where an open batch meets another extent.
+    """
     dims = expr.ty.shape
+    if dims is None:
+        name = getattr(expr, "name_hint", "a tensor")
+        raise UnsupportedError(
+            f"the shape of {name} is not known before the network runs; fix the batch (--batch), "
+            "or export the network with fixed shapes"
+        )
     return tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else d for d in dims)
 
 

@@ -241,9 +241,13 @@ class Anchors:
             inputs = [found[n] for n in node.input if n in found]
             if node.op_type not in KEEPING or not inputs:
                 continue
+            # Of several tensors put together, each has channels of its own, which are not told
+            # apart here: what holds in all of them.
+            whole = len(inputs) == len(node.input) or node.op_type != "Concat"
+            scales = [set(a.scales) for a in inputs]
             joined = Atoms(
-                any(a.everywhere for a in inputs),
-                tuple(sorted({s for a in inputs for s in a.scales}))[:16],
+                whole and all(a.everywhere for a in inputs),
+                tuple(sorted(set.intersection(*scales)))[:16] if whole else (),
             )
             for name in node.output:
                 found.setdefault(name, joined)

@@ -237,7 +237,9 @@ class _Checker:
                 if reason:
                     reasons.append(reason)
                     continue
-                self._check_activation(item, owner, parts, way, ratio, error)
+                # Of weights that are all zero, levels of any scale are right.
+                if wanted.any() or item.coded.weight.any():
+                    self._check_activation(item, owner, parts, way, ratio, error)
                 return
         if any(one.weight.shape == owner.weight.shape for one in self.lost):
             raise NotChecked("it may have taken in layers that the checker cannot follow")

@@ -90,3 +90,67 @@ def test_an_open_batch_may_become_another_axis(tmp_path: Path, rng: np.random.Ge
     model = model_of(nodes, shapes, {"c": np.float32(0.5)}, {"y": 2, "v": 4, "z": 4})
     inputs = {"x": rng.random((2, 3), np.float32), "i": rng.random((2, 2, 4, 5), np.float32)}
     check_equal(model, inputs, tmp_path)
+
+
+@pytest.mark.parametrize("batch", ["N", 2])
+@pytest.mark.parametrize("after", [(), ("Relu", "Neg")])
+@pytest.mark.parametrize("op_type", ["Sub", "Mul"])
+def test_a_result_that_is_simplified_to_a_number_is_computed_where_all_is(
+    op_type: str, after: tuple[str, ...], batch: Any, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Loops over the whole tensor were unrolled: too many, or with an open batch impossible."""
+    other = "s" if op_type == "Sub" else "zero"
+    nodes = [node("Sign", ["x"], ["s"]), node(op_type, ["s", other], ["a0"])]
+    nodes += [node(op, [f"a{n}"], [f"a{n + 1}"]) for n, op in enumerate(after)]
+    nodes += [node("Add", [f"a{len(after)}", "s"], ["y"])]
+    constants = {"zero": np.float32(0)}
+    model = model_of(nodes, {"x": (batch, 3, 20, 20)}, constants, {"y": 4, "a0": 4})
+    inputs = {"x": rng.integers(-2, 3, (2, 3, 20, 20)).astype(np.float32)}
+    check_equal(model, inputs, tmp_path)
+
+
+def test_the_second_opinion_has_nothing_against_weights_of_zero(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    nodes = [
+        node("Less", ["x", "zero"], ["l"]),
+        node("Where", ["l", "half", "minus"], ["s"]),
+        node("Conv", ["s", "w"], ["y"]),
+    ]
+    constants = {
+        "zero": np.float32(0),
+        "half": np.float32(0.5),
+        "minus": np.float32(-0.5),
+        "w": np.zeros((3, 4, 1, 1), np.float32),
+    }
+    model = model_of(nodes, {"x": (1, 4, 3, 3)}, constants, {"y": 4})
+    inputs = {"x": rng.integers(-2, 3, (1, 4, 3, 3)).astype(np.float32)}
+    check_equal(model, inputs, tmp_path, lowering="bitserial")
+
+
+def test_the_second_opinion_knows_that_joined_channels_have_atoms_of_their_own(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    nodes = [
+        node("Less", ["x", "half"], ["l"]),
+        node("Where", ["l", "half", "minus"], ["b"]),
+        node("Concat", ["x", "b"], ["c"], axis=1),
+        node("Sign", ["c"], ["s"]),
+        node("Conv", ["s", "w"], ["y"]),
+    ]
+    constants = {
+        "half": np.float32(0.5),
+        "minus": np.float32(-0.5),
+        "w": rng.choice([-1, 1], (3, 8, 1, 1)).astype(np.float32),
+    }
+    model = model_of(nodes, {"x": (1, 4, 3, 3)}, constants, {"y": 4})
+    inputs = {"x": rng.integers(-2, 3, (1, 4, 3, 3)).astype(np.float32)}
+    check_equal(model, inputs, tmp_path, lowering="bitserial")
+
+
+def test_an_open_batch_that_meets_another_extent_is_refused_by_name() -> None:
+    model = model_of(
+        [node("Add", ["x", "z"], ["y"])], {"x": ("N", 2, 1), "z": ("N", 1)}, {}, {"y": 3}
+    )
+    with pytest.raises(UnsupportedError, match=r"shape of .* is not known .* fix the batch"):
+        abc_tvm.compile(model)

@@ -158,7 +158,8 @@ def reduce(d: Draft) -> None:
             else ()
         )
     )
-    axes = sorted({_axis(d, x) for _ in range(d.choose((1, 1, 2)))})
+    drawn = [_axis(d, x) for _ in range(d.choose((1, 1, 2)))]
+    axes = sorted({axis % x.rank: axis for axis in drawn}.values())
     keep = {"keepdims": int(d.rng.integers(2))}
     as_input = d.opset >= 18 or op_type == "ReduceSum"
     if d.chance(0.1) and not d.open_batch:
