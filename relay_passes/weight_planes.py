@@ -31,7 +31,7 @@ MAX_VALUES = 16
 MAX_BASES = 4
 """Independent bases that are looked for; nested ones may be more."""
 
-MAX_SPREAD = 2.0**12
+MAX_SPREAD = 2.0**13
 """How much larger than a channel's smallest weight (that is not 0) its scales may be, added up."""
 
 _TOLERANCE = 2.0**-22
