@@ -180,8 +180,8 @@ def _decompose(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if codes is not None:
             options.append((alpha, codes))
     options += [o for o in (_grid_with_constant(values), _with_constant(values)) if o is not None]
-    good = [option for option in options if _gives(*option, values)]
-    return min(good, key=lambda option: len(option[0]), default=None)
+    fewest_first = sorted(options, key=lambda option: len(option[0]))
+    return next((option for option in fewest_first if _gives(*option, values)), None)
 
 
 def _gives(alpha: np.ndarray, codes: np.ndarray, values: np.ndarray) -> bool:
