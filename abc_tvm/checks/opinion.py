@@ -21,7 +21,14 @@ from abc_tvm.checks.layouts import NCHW, SAME, Lying, flat, kernel_of
 from abc_tvm.checks.onnx_graph import OnnxGraph
 from abc_tvm.checks.onnx_layers import Joined, OnnxLayer, joined, layer_of, moved_from
 from abc_tvm.checks.onnx_ops import NotChecked
-from abc_tvm.checks.relax_graph import FLOAT, ON_BYTES, RelaxGraph, RelaxLayer, dimensions
+from abc_tvm.checks.relax_graph import (
+    FLOAT,
+    ON_BYTES,
+    RelaxGraph,
+    RelaxLayer,
+    dimensions,
+    operator,
+)
 from abc_tvm.checks.steps import Atoms, Case, check_steps
 from abc_tvm.checks.weights import Coded, coded_weight, proportion, same_weights
 from abc_tvm.layer_names import layer_nodes
@@ -320,10 +327,23 @@ class _Checker:
             atoms,
             rounded,
             error,
+            sums is None and self._was_exact(reading.root),
         )
         if reading.counts is not None:
             case = self._in_their_unit(case)
         check_steps(case, self.rng)
+
+    def _was_exact(self, var: Any) -> bool:
+        """Whether a float layer reads a step: its sums are integers, as far as floats can hold."""
+        layer = next((one for one in self.relax.layers if one.var.same_as(var)), None)
+        source = None if layer is None else self.relax.value.get(layer.data)
+        if operator(source) == "nn.max_pool2d":
+            source = self.relax.value.get(source.args[0])
+        return (
+            layer is not None
+            and layer.kind == FLOAT
+            and operator(source) in ("abc.step", "abc.count_step")
+        )
 
     def _layer_name(self, var: Any) -> str:
         return next((layer.name for layer in self.relax.layers if layer.var.same_as(var)), "")
