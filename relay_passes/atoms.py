@@ -193,12 +193,22 @@ class AtomAnalysis:
                 return first
             return ANYWHERE if first.grids or first.anywhere.any() else NOWHERE
         if name in _SMOOTH:
-            return _zero() if self.of(value.args[0]).zero() else NOWHERE
+            return self.smooth(name, value)
         if name in _SPREADING:
             return NOWHERE
         if name == "matmul":
             return self.product(*(self.of(a) for a in value.args))
         return ANYWHERE
+
+    def smooth(self, name: str, call: Any) -> Atoms:
+        """Where an argument stands still the result does; all but powers keep 0 where it is."""
+        parts = [self.of(a) for a in call.args if isinstance(a, relax.Var)]
+        if not any(a.anywhere.any() or a.grids for a in parts):
+            return NOWHERE
+        at_zero = all(not np.any(g.unit) and not np.any(g.shift) for a in parts for g in a.grids)
+        if name != "power" and at_zero and not any(a.anywhere.any() for a in parts):
+            return _zero()
+        return replace(ANYWHERE, loose=any(a.loose for a in parts))
 
     def element_wise(self, var: Any, name: str, call: Any) -> Atoms:
         if name in _TRUTH:

@@ -18,8 +18,12 @@ OWN = 2.0**-21
 TERMS = 2.0**-22
 """Relative to the terms that it is the sum of."""
 
-PART = 2.0**-14
-"""The most that the rounding of terms may be of the number itself."""
+PART = 2.0**-9
+"""The most that the rounding of terms may be of the number itself; else none of it is granted.
+
+Two scales of a trained layer may be nearly equal: of 19 layers of M = 2 with random weights seven
+had a smallest weight 1,800 to 5,800 times below the largest.
+"""
 
 
 def is_same(found: np.ndarray, wanted: np.ndarray, terms: Any) -> np.ndarray:
@@ -31,6 +35,7 @@ def is_same(found: np.ndarray, wanted: np.ndarray, terms: Any) -> np.ndarray:
     size = np.abs(wanted)
     least = np.min(np.where(size > 0, size, np.inf), axis=0, initial=np.inf)
     part = PART * np.where(size > 0, size, np.where(np.isfinite(least), least, 0.0))
-    allowed = np.maximum(OWN * size, np.minimum(TERMS * np.asarray(terms), part))
+    granted = TERMS * np.asarray(terms)
+    allowed = np.maximum(OWN * size, np.where(granted <= part, granted, 0.0))
     nothing = (size > 0) & (found == 0)
     return np.asarray((np.abs(found - wanted) <= allowed) & ~nothing)

@@ -15,7 +15,7 @@ from tvm import te, tirx
 from abc_tvm.compute import outputs
 from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import words
-from abc_tvm.compute.lanes import Index, Scalar
+from abc_tvm.compute.lanes import Blocking, Index, Scalar
 
 from .bit_layout import pack_channels
 from .fold_thresholds import steps_of
@@ -31,6 +31,15 @@ Produced = tuple[te.Tensor, tuple[Any, ...]]
 """A result of the kernel and the shape that readers know it by: the same memory."""
 
 
+def _limits(thresholds: np.ndarray, blocking: Blocking) -> np.ndarray:
+    """Thresholds ``[N, C]`` by slot: NaN, which nothing reaches, where there are none.
+
+    In slots without a channel an operator may make infinity of the padding (``1 / x`` does).
+    """
+    never = np.where(thresholds == np.inf, np.nan, thresholds)
+    return blocking.spread(never.astype(np.float32), np.nan)
+
+
 class StepEpilogue:
     """Emits the results of steps into the kernel of ``builder``."""
 
@@ -42,7 +51,7 @@ class StepEpilogue:
         builder, blocking = self.builder, self.builder.blocking
         steps = steps_of(call)
         data = builder.operand(call.args[0])
-        thresholds = builder.table(blocking.spread(steps.thresholds, np.inf), "t")
+        thresholds = builder.table(_limits(steps.thresholds, blocking), "t")
         turned = steps.sense < 0
         both = np.where(turned[None], steps.levels[::-1, None], steps.levels[:, None])
         levels = builder.table(blocking.spread(both.astype(np.float32)), "level")
@@ -121,7 +130,7 @@ class StepEpilogue:
             compare: Passes = builder.sums[call.args[0]].passes(thresholds)
             return compare
         data, blocking = builder.operand(call.args[0]), builder.blocking
-        table = builder.table(blocking.spread(thresholds.astype(np.float32), np.inf), "t")
+        table = builder.table(_limits(thresholds, blocking), "t")
         return lambda p, index: data(index) >= table[p, blocking.slot(index)]
 
     def _index_bits(self, passes: Passes, n: int, turned: np.ndarray) -> Passes:

@@ -31,7 +31,7 @@ MAX_VALUES = 16
 MAX_BASES = 4
 """Independent bases that are looked for; nested ones may be more."""
 
-MAX_SPREAD = 2.0**12
+MAX_SPREAD = 2.0**13
 """How much larger than a channel's smallest weight (that is not 0) its scales may be, added up."""
 
 _TOLERANCE = 2.0**-22
@@ -180,8 +180,8 @@ def _decompose(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if codes is not None:
             options.append((alpha, codes))
     options += [o for o in (_grid_with_constant(values), _with_constant(values)) if o is not None]
-    good = [option for option in options if _gives(*option, values)]
-    return min(good, key=lambda option: len(option[0]), default=None)
+    fewest_first = sorted(options, key=lambda option: len(option[0]))
+    return next((option for option in fewest_first if _gives(*option, values)), None)
 
 
 def _gives(alpha: np.ndarray, codes: np.ndarray, values: np.ndarray) -> bool:

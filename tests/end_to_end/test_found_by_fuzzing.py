@@ -154,3 +154,69 @@ def test_an_open_batch_that_meets_another_extent_is_refused_by_name() -> None:
     )
     with pytest.raises(UnsupportedError, match=r"shape of .* is not known .* fix the batch"):
         abc_tvm.compile(model)
+
+
+@pytest.mark.parametrize("lowering", ["bitserial", "int8"])
+@pytest.mark.parametrize("channels", [8, 33])
+@pytest.mark.parametrize("spread", ["Reciprocal", "Div", "Sqrt"])
+def test_slots_without_a_channel_stay_empty(
+    spread: str, channels: int, lowering: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Behind 1/x the padding of a word was infinite, reached every threshold, and was counted."""
+    behind = {
+        "Reciprocal": [node("Reciprocal", ["m"], ["r"])],
+        "Div": [node("Div", ["sixteen", "m"], ["r"])],
+        "Sqrt": [node("Sqrt", ["m"], ["q"]), node("Reciprocal", ["q"], ["r"])],
+    }[spread]
+    nodes = [
+        node("Sign", ["x"], ["s"]),
+        node("Conv", ["s", "w"], ["c"], pads=[1, 1, 1, 1]),
+        node("Max", ["c", "one"], ["m"]),
+        *behind,
+        node("GreaterOrEqual", ["r", "limit"], ["g"]),
+        node("Where", ["g", "one", "minus"], ["b"]),
+        node("Conv", ["b", "v"], ["y"]),
+    ]
+    constants = {
+        "w": rng.choice([-1, 1], (channels, 4, 3, 3)).astype(np.float32),
+        "v": rng.choice([-1, 1], (5, channels, 3, 3)).astype(np.float32),
+        "one": np.float32(1),
+        "minus": np.float32(-1),
+        "sixteen": np.float32(16),
+        "limit": np.float32(0.3),
+    }
+    x = rng.choice([-1, 1], (2, 4, 6, 6)).astype(np.float32)
+    model = model_of(nodes, {"x": x.shape}, constants, {"y": 4})
+    check_equal(model, {"x": x}, tmp_path, lowering=lowering)
+
+
+@pytest.mark.parametrize("integers", ["sums", "input"])
+@pytest.mark.parametrize("operator", ["Pow", "Sqrt", "PowOfTwo"])
+def test_integers_meet_ties_behind_powers_and_roots(
+    operator: str, integers: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Images of atoms are atoms: x² − 4 is 0 wherever x is 2."""
+    first = {
+        "sums": [node("Sign", ["x"], ["s"]), node("Conv", ["s", "w"], ["i"])],
+        "input": [node("Floor", ["x"], ["i"])],
+    }[integers]
+    # Values at integers that are exact in every library.
+    behind = {
+        "Pow": [node("Pow", ["i", "two"], ["p"]), node("Sub", ["p", "four"], ["d"])],
+        "Sqrt": [
+            node("Abs", ["i"], ["a"]),
+            node("Sqrt", ["a"], ["p"]),
+            node("Sub", ["p", "two"], ["d"]),
+        ],
+        "PowOfTwo": [node("Pow", ["two", "i"], ["p"]), node("Sub", ["p", "four"], ["d"])],
+    }[operator]
+    nodes = [*first, *behind, node("Sign", ["d"], ["b"]), node("Conv", ["b", "v"], ["y"])]
+    constants = {
+        "w": rng.choice([-1, 1], (6, 6, 1, 1)).astype(np.float32),
+        "v": rng.choice([-1, 1], (5, 6, 1, 1)).astype(np.float32),
+        "two": np.float32(2),
+        "four": np.float32(4),
+    }
+    x = rng.integers(-5, 6, (4, 6, 5, 5)).astype(np.float32)
+    model = model_of(nodes, {"x": x.shape}, constants, {"y": 4})
+    check_equal(model, {"x": x}, tmp_path, lowering="bitserial")
