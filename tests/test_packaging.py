@@ -83,7 +83,7 @@ def test_the_wheels_description(wheel: zipfile.ZipFile) -> None:
     assert re.search(r"^License-Expression: Apache-2\.0$", text, re.M)
     assert re.search(r"^Requires-Dist: apache-tvm==0\.27\.0\.post1$", text, re.M)
     assert re.search(r"^Requires-Dist: apache-tvm-ffi==0\.1\.14\.post1$", text, re.M)
-    assert "abc-tvm = abc_tvm.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "abc-tvm = abc_tvm.__main__:main" in wheel.read(f"{info}/entry_points.txt").decode()
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 
