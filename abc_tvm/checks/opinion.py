@@ -336,7 +336,7 @@ class _Checker:
     def _was_exact(self, var: Any) -> bool:
         """Whether a float layer reads a step: its sums are integers, as far as floats can hold."""
         layer = next((one for one in self.relax.layers if one.var.same_as(var)), None)
-        source = None if layer is None else self.relax.value.get(layer.data)
+        source: Any = None if layer is None else self.relax.value.get(layer.data)
         if operator(source) == "nn.max_pool2d":
             source = self.relax.value.get(source.args[0])
         return (
