@@ -49,9 +49,10 @@ class Accumulator:
         low, high = low.copy(), high.copy()
         while np.any(high - low > 1):
             middle = (low + high) // 2
+            open_ = high - low > 1
             holds = self.value(middle) >= t
-            high = np.where(holds, middle, high)
-            low = np.where(holds, low, middle)
+            high = np.where(open_ & holds, middle, high)
+            low = np.where(open_ & ~holds, middle, low)
         return high
 
 

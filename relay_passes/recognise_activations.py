@@ -230,6 +230,9 @@ def reachable(steps: StepFunction, exact: Accumulator) -> StepFunction:
     used = np.any((size > 0) & forward, axis=1) | np.any((size > 0) & ~forward, axis=1)[::-1]
     if keep.all() or not used.any() or np.any((size[:, ~forward] > 0) & ~used[::-1, None]):
         return steps
+    if used.sum() == 1:  # a step has a threshold, be it one that is never passed
+        only = int(np.argmax(used))
+        used[only + 1 if only == 0 else only - 1] = True
     return _keep_levels(steps, used)
 
 
@@ -289,9 +292,10 @@ def evaluator(chain: list[tuple[Any, Any]], root: Any, data: Any) -> Chain:
 
 
 def _same_everywhere(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 4 and (array.shape[1] > 1 or array.shape[2] > 1):
+    *images, height, width, _ = (1, 1, 1, 1, *array.shape)  # as it broadcasts: from its last axis
+    if height > 1 or width > 1:
         raise NotAStep("the activation differs from pixel to pixel")
-    if array.ndim == 4 and array.shape[0] > 1:
+    if any(size > 1 for size in images):
         raise NotAStep("the activation differs from image to image")
     return array
 

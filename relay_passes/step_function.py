@@ -339,7 +339,9 @@ def _normal_form(
     if levels is None:
         levels = _common_levels([values for _, values in per_channel])
     if len(levels) == 1:  # constant in every channel: one threshold that is never passed
-        levels = np.array([levels[0], levels[0] + 1], np.float32)
+        levels = np.array([levels[0], levels[0] + max(1, abs(float(levels[0])))], np.float32)
+        if not np.isfinite(levels).all():
+            raise NotAStep(f"the activation is constant, and as large as {levels[0]:g}")
     count = len(levels) - 1
     if count > MAX_STEPS:
         raise NotAStep(f"the activation has {count + 1} levels, more than {MAX_STEPS + 1}")

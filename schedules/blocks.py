@@ -26,9 +26,14 @@ def extent(sch: s_tir.Schedule, loop: Any) -> int | None:
 
 
 def unroll(sch: s_tir.Schedule, loops: list[Any]) -> None:
-    """Unroll each of ``loops``."""
+    """Unroll each of ``loops`` whose extent is known.
+
+    One is not, over an open batch, in the epilogue of a value that TVM finds to be the same for
+    every input (``x - x``): that block reads no sum, and is computed whole wherever it is wanted.
+    """
     for loop in loops:
-        sch.unroll(loop)
+        if extent(sch, loop) is not None:
+            sch.unroll(loop)
 
 
 def parallel(

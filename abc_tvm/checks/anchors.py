@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import onnx
 
 from abc_tvm.checks.integers import Sums
 from abc_tvm.checks.layouts import Lying, lyings
@@ -45,6 +46,9 @@ KEEPING = MOVING - {"AveragePool", "GlobalAveragePool", "ReduceMean"}
 
 MOST_ELEMENTS = 2**25
 """Random values at all anchors together: more would take too much time and memory."""
+
+MOST_ROOTS = 12
+"""Tensors of equal values that are tried for a root."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +180,10 @@ class Anchors:
             return form.value(whole).reshape(shape)
         return (rng.standard_normal(shape, np.float32) * np.float32(4)).astype(dtype)
 
-    def find(self, root: Any, data: list[str]) -> tuple[str, Lying]:
-        """The tensor that ``root`` is, on which alone the tensors ``data`` depend.
+    def find(self, root: Any, data: list[str]) -> list[tuple[str, Lying]]:
+        """Tensors that ``root`` may be, on each of which alone the tensors ``data`` depend.
+
+        One, as a rule; several where some have the same values (``Mish(x)`` of large ``x``).
 
         Raises:
             NotChecked: There is none.
@@ -193,17 +199,17 @@ class Anchors:
             if name not in self._onnx:
                 continue
             other = self._onnx[name]
-            for lying in lyings(other.shape, value.shape):
-                if _alike(lying.from_onnx(other), value) and self._decides(name, data):
-                    found.append((name, lying))
-                    break
-            if found and not self._shrunk:
-                break
+            found += [
+                (name, lying)
+                for lying in lyings(other.shape, value.shape)
+                if _alike(lying.from_onnx(other), value) and self._decides(name, data)
+            ]
         if not found:
             raise NotChecked("the root of its activation is no tensor of the graph")
-        if len(found) > 1:  # a pooling of one pixel, say, is none
+        if self._shrunk and len({name for name, _ in found}) > 1:
+            # A pooling of one pixel, say, is none.
             raise NotChecked("the root of its activation may be one of several tensors")
-        return found[0]
+        return found[:1] if self._shrunk else found[:MOST_ROOTS]
 
     def _decides(self, name: str, data: list[str]) -> bool:
         """Whether ``data`` depend on one tensor alone."""
@@ -296,8 +302,23 @@ def make_anchors(
         ours = [var for var, value in relax.order if _kind(value) == name]
         if len(theirs) == len(ours):
             for node, var in zip(theirs, ours, strict=True):
-                found.append(Anchor((var,), node.output[0], lambda x: x))
+                convert = _with_bias(graph, node)
+                if convert is not None:
+                    found.append(Anchor((var,), node.output[0], convert))
     return Anchors(graph, relax, found, {}, batch)
+
+
+def _with_bias(graph: OnnxGraph, node: onnx.NodeProto) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What the node's output is of the compiled module's, to which no bias is added yet.
+
+    ``None`` where its bias is no constant.
+    """
+    if node.op_type != "ConvTranspose" or len(node.input) < 3 or not node.input[2]:
+        return lambda x: x
+    bias = graph.constant(node.input[2])
+    if bias is None:
+        return None
+    return lambda x: np.asarray(x + bias.reshape((-1,) + (1,) * (x.ndim - 2)))
 
 
 def _kind(value: Any) -> str:

@@ -18,6 +18,7 @@ class OnnxGraph:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes = list(model.graph.node)
         self.inputs = [value.name for value in model.graph.input]
+        self.types = {v.name: v.type.tensor_type.elem_type for v in model.graph.input}
         self.opset = max((o.version for o in model.opset_import if not o.domain), default=1)
         self.maker = {n: i for i, node in enumerate(self.nodes) for n in node.output if n}
         self._stored = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -26,11 +26,12 @@ from abc_tvm.checks.relax_graph import (
     ON_BYTES,
     RelaxGraph,
     RelaxLayer,
+    array,
     dimensions,
     operator,
 )
 from abc_tvm.checks.steps import Atoms, Case, check_steps
-from abc_tvm.checks.weights import Coded, coded_weight, proportion, same_weights
+from abc_tvm.checks.weights import Coded, coded_weight, proportion, same_weights, whole_weights
 from abc_tvm.layer_names import layer_nodes
 
 
@@ -101,6 +102,10 @@ def _fault(error: Exception) -> str:
     return f"the checker fails on it ({type(error).__name__}: {text})"
 
 
+_Weights = tuple[np.ndarray, np.ndarray]
+"""Integers ``[M, OC, taps]`` and their scales ``[M, OC]``."""
+
+
 class _Checker:
     def __init__(self, simple: onnx.ModelProto, module: Any, allowed_error: float | None) -> None:
         self.graph, self.relax = OnnxGraph(simple), RelaxGraph(module)
@@ -138,8 +143,7 @@ class _Checker:
         self.lost = [one for name, one in self.layers.items() if name not in present | followed]
         found = [item for item in map(self._read, binary) if item is not None]
         self.anchors = make_anchors(self.graph, self.relax, self.layers, self.sums, self.batch)
-        for item in found:
-            self._integer_form(item)
+        self._integer_forms(found)
         self._prepare(found)
         checked = [item.layer.name for item in found if self._holds(item)]
         again = [item for item in found if item.layer.name in self.unknown]
@@ -162,16 +166,32 @@ class _Checker:
             self.unknown[layer.name] = _fault(error)
         return None
 
-    def _integer_form(self, item: _Layer) -> None:
-        call = item.layer.call
-        padded = any(int(p) for p in call.attrs["padding"])
-        try:
-            levels = item.reading.every_level()
-            form = sums_of(item.coded.planes, item.coded.alpha, levels, padded)
-        except Disagrees:
-            return
+    def _integer_form(self, layer: RelaxLayer, weights: _Weights, levels: np.ndarray) -> None:
+        padded = any(int(p) for p in layer.call.attrs["padding"])
+        form = sums_of(*weights, levels, padded)
         if form is not None:
-            self.anchors.sums[item.layer.var] = form
+            self.anchors.sums[layer.var] = form
+
+    def _integer_forms(self, found: Iterable[_Layer]) -> None:
+        """What sums the layers can reach: those in float, too, that read a step."""
+        for item in found:
+            try:
+                levels = item.reading.every_level()
+            except Disagrees:
+                continue
+            self._integer_form(item.layer, (item.coded.planes, item.coded.alpha), levels)
+        for layer in self.relax.layers:
+            step = self._step_behind(layer) if layer.kind == FLOAT else None
+            weights = None if step is None else whole_weights(layer)
+            if weights is not None:
+                self._integer_form(layer, weights, array(step.args[3]).ravel())
+
+    def _step_behind(self, layer: RelaxLayer) -> Any:
+        """The step that a float layer reads, if it reads one."""
+        source: Any = self.relax.value.get(layer.data)
+        if operator(source) == "nn.max_pool2d":
+            source = self.relax.value.get(source.args[0])
+        return source if operator(source) in ("abc.step", "abc.count_step") else None
 
     def _prepare(self, found: Iterable[_Layer], whole: bool = False) -> None:
         """Both graphs from random anchors, where a root is no anchor itself."""
@@ -305,45 +325,38 @@ class _Checker:
                 root_lying = SAME
             else:
                 root_lying = Lying("anchor", anchor.convert, lambda x: x)
-            root = anchor.tensor
+            roots = [(anchor.tensor, root_lying)]
             sums = self.anchors.sums.get(reading.root)
-            atoms = Atoms(True) if sums is not None else self.anchors.atoms(root)
             form = self.sums.get(self._layer_name(reading.root))
             if form is not None and np.any(form.bias):
                 rounded = float(np.abs(form.bias).max())
         else:
-            root, root_lying = self.anchors.find(reading.root, names)
-            atoms = self.anchors.atoms(root)
-        case = Case(
-            self.graph,
-            reading,
-            root,
-            root_lying,
-            root_size,
-            self.batch,
-            tuple((p.factor, p.tensor, lying, p.channels) for p in parts),
-            1 / ratio,
-            sums,
-            atoms,
-            rounded,
-            error,
-            sums is None and self._was_exact(reading.root),
-        )
-        if reading.counts is not None:
-            case = self._in_their_unit(case)
-        check_steps(case, self.rng)
-
-    def _was_exact(self, var: Any) -> bool:
-        """Whether a float layer reads a step: its sums are integers, as far as floats can hold."""
-        layer = next((one for one in self.relax.layers if one.var.same_as(var)), None)
-        source: Any = None if layer is None else self.relax.value.get(layer.data)
-        if operator(source) == "nn.max_pool2d":
-            source = self.relax.value.get(source.args[0])
-        return (
-            layer is not None
-            and layer.kind == FLOAT
-            and operator(source) in ("abc.step", "abc.count_step")
-        )
+            roots = self.anchors.find(reading.root, names)
+        refused: Disagrees | None = None
+        for root, root_lying in roots:
+            case = Case(
+                self.graph,
+                reading,
+                root,
+                root_lying,
+                root_size,
+                self.batch,
+                tuple((p.factor, p.tensor, lying, p.channels) for p in parts),
+                1 / ratio,
+                sums,
+                Atoms(True) if sums is not None else self.anchors.atoms(root),
+                rounded,
+                error,
+            )
+            if reading.counts is not None:
+                case = self._in_their_unit(case)
+            try:
+                check_steps(case, self.rng)
+                return
+            except Disagrees as reason:
+                refused = refused or reason
+        if refused is not None:
+            raise refused
 
     def _layer_name(self, var: Any) -> str:
         return next((layer.name for layer in self.relax.layers if layer.var.same_as(var)), "")

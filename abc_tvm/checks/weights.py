@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abc_tvm.checks.codes import Disagrees
+from abc_tvm.checks.integers import unit_of
 from abc_tvm.checks.relax_graph import ON_BYTES, RelaxLayer, array
 
 ROUNDING = 2.0**-20
@@ -14,6 +15,9 @@ ROUNDING = 2.0**-20
 
 SAMPLE = 256
 """Weights of a channel that tell a common factor."""
+
+MOST_SIZES = 32
+"""Sizes of weights in a channel whose sums are integer multiples of one number."""
 
 OWN = 2.0**-21
 """Of a weight itself: stored values further apart than this are two values."""
@@ -44,6 +48,23 @@ def coded_weight(layer: RelaxLayer) -> Coded:
     for plane, scale in zip(planes[1:], alpha[1:], strict=True):
         weight += plane * scale[:, None, None, None]
     return Coded(weight, planes.reshape(*planes.shape[:2], -1), alpha)
+
+
+def whole_weights(layer: RelaxLayer) -> tuple[np.ndarray, np.ndarray] | None:
+    """Integers ``[1, OC, taps]`` and scales ``[1, OC]`` of a float layer, where it has such."""
+    weight = array(layer.call.args[1])
+    weight = weight.reshape(len(weight), -1)
+    whole, scales = np.zeros(weight.shape, np.int64), np.ones((1, len(weight)))
+    for channel, row in enumerate(weight):
+        sizes = np.unique(np.abs(row))
+        if not sizes.any():
+            continue
+        found = unit_of(sizes) if len(sizes) <= MOST_SIZES else None
+        if found is None:
+            return None
+        scales[0, channel] = found[0]
+        whole[channel] = np.rint(row / found[0])
+    return whole[None], scales
 
 
 def proportion(a: np.ndarray, b: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -96,6 +97,7 @@ def run(
 
 def _again(folder: Path) -> int:
     failed = 0
+    os.environ["ABC_TVM_SECOND_OPINION"] = "error"  # as in the workers
     for name, outcome in graph_task.again(folder):
         failed += outcome.is_finding
         print(f"{outcome.kind:8} {name}: {outcome.cause} {outcome.detail[:200]}")

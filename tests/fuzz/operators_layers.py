@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,8 @@ def normalisation(d: Draft) -> None:
         case 0:
             x = d.floats(4, 3)
             c = x.shape[1]
+            if prod(x.shape[2:]) == 1:
+                raise RejectedError("the spread of one number is rounding alone")
             d.op(
                 "InstanceNormalization", x, d.constant(d.numbers((c,))), d.constant(d.numbers((c,)))
             )
