@@ -23,8 +23,9 @@ DEFAULT_TIMEOUT = 20.0
 _START_S = 120.0
 """Seconds that this machine may take to start the helper process (it imports TVM)."""
 
-# What TVM's client says of a server whose end of the connection was closed.
-_HANG_UP = ("(code == RPCCode::kReturn) is false", "Connection reset", "Broken pipe")
+_HANG_UP = ("RPCCode::k", "Connection reset", "Broken pipe")
+"""What TVM's client says of a server whose end of the connection was closed: it checks the code of
+every message that it waits for."""
 
 
 class RemoteDevice:
