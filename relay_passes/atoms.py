@@ -569,10 +569,14 @@ def _prelu_source(a: Any, b: Any, calls: dict[Any, Any]) -> tuple[Any, np.ndarra
     """``(x, slope)`` of ``max(x, 0) + slope * min(x, 0)``, in either order."""
     for above, below in ((a, b), (b, a)):
         top, scaled = calls.get(above), calls.get(below)
+        if top is None or scaled is None:
+            continue
         if op_name(top) not in ("maximum", "nn.relu") or op_name(scaled) != "multiply":
             continue
         low, slope = calls.get(scaled.args[0]), constant(scaled.args[1])
-        if op_name(low) != "minimum" or slope is None or not top.args[0].same_as(low.args[0]):
+        if low is None or op_name(low) != "minimum" or slope is None:
+            continue
+        if not top.args[0].same_as(low.args[0]):
             continue
         bounds = [constant(call.args[1]) for call in (top, low) if len(call.args) > 1]
         if all(bound is not None and not np.any(bound) for bound in bounds):

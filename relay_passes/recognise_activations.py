@@ -304,7 +304,7 @@ def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, An
     while waiting:
         var = waiting.pop()
         value = defined.get(var)
-        if op_name(value) not in pointwise.TABLE:
+        if value is None or op_name(value) not in pointwise.TABLE:
             leaves.append(var)
             continue
         chain.append((var, value))

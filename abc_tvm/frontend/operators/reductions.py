@@ -19,13 +19,14 @@ def _reduce(edit: Rewriter, node: onnx.NodeProto) -> bool:
     """Of nothing it is a constant; axes that the model computes are refused."""
     x = node.input[0]
     axes = node.input[1] if len(node.input) > 1 else ""
-    if axes and edit.value(axes) is None:
+    held = edit.value(axes) if axes else None
+    if axes and held is None:
         raise edit.refuse(node, "has axes that the model computes; store them and export again")
     shape = edit.static_shape(x)
     if shape is not None and 0 in shape:
         given = {x: np.zeros(shape, edit.dtype(x))}
-        if axes:
-            given[axes] = edit.value(axes)
+        if held is not None:
+            given[axes] = held
         value = evaluate(node, given, edit.opset)
         if value is not None and not value.size:
             raise edit.refuse(node, "gives a tensor without elements, which is not supported")
