@@ -28,7 +28,7 @@ from tvm import relax
 
 from . import pointwise
 from .accumulator import Accumulator, accumulator
-from .atoms import AtomAnalysis
+from .atom_analysis import AtomAnalysis
 from .context import Context
 from .ops import conv_window, make
 from .rewrite import (
