@@ -24,7 +24,6 @@ EXPANDED = (
     "BlackmanWindow",
     "CausalConvWithState",
     "Celu",
-    "DynamicQuantizeLinear",
     "HammingWindow",
     "HannWindow",
     "HardSwish",
