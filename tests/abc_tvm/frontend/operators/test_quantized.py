@@ -189,5 +189,5 @@ def test_blocks_are_refused() -> None:
     stored = {"scale": np.full((2, 3), 0.1, np.float32), "zero": np.zeros((2, 3), np.uint8)}
     x, attrs = np.ones((2, 6), np.float32), {"axis": 1, "block_size": 2}
     model = one_node("QuantizeLinear", {"x": x}, stored, opset=21, **attrs)
-    with pytest.raises(UnsupportedError, match="operator QuantizeLinear .node 'node'."):
+    with pytest.raises(UnsupportedError, match="operator QuantizeLinear"):
         stages.import_model(model)
