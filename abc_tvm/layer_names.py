@@ -90,8 +90,8 @@ def _array(weight: Any, defined: dict[Any, Any]) -> np.ndarray | None:
     source = defined.get(weight) if not hasattr(weight, "value") else weight
     if source is not None and not hasattr(source, "value"):
         source = next(iter(getattr(source, "args", [])), None)
-    array = getattr(source, "value", None)
-    return np.asarray(array.numpy()) if hasattr(array, "numpy") else None
+    read = getattr(getattr(source, "value", None), "numpy", None)
+    return None if read is None else np.asarray(read())
 
 
 def _key(array: np.ndarray) -> Key:

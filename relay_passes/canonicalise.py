@@ -27,6 +27,7 @@ from .rewrite import (
     Builder,
     array_of,
     bindings,
+    completed,
     const,
     constant,
     drop_dead,
@@ -53,11 +54,7 @@ class Canonicalise:
                 walk = _Walk(builder, func, self.conv_names, self.dense_names)
                 result = builder.emit_output(walk.run())
             builder.emit_func_output(result)
-        out = builder.get()
-        for gvar, other in mod.functions_items():
-            if gvar.name_hint != "main":
-                out.update_func(gvar, other)
-        return drop_dead(out)
+        return drop_dead(completed(builder, mod))
 
 
 class _Walk(LayoutOps):

@@ -20,7 +20,17 @@ from tvm import relax
 from abc_tvm.compute.geometry import WORD
 
 from . import pointwise
-from .rewrite import bindings, constant, dtype_of, hint, op_name, operands, shape_of, substitute
+from .rewrite import (
+    bindings,
+    completed,
+    constant,
+    dtype_of,
+    hint,
+    op_name,
+    operands,
+    shape_of,
+    substitute,
+)
 
 GROUP = "abc_group"
 ANCHORS = ("abc.bitconv2d", "abc.dotconv2d", "nn.conv2d", "nn.max_pool2d")
@@ -64,11 +74,7 @@ class Fuse:
                         env[var] = builder.emit(substitute(value, env), hint(var))
                 result = builder.emit_output(substitute(func.body.body, env))
             builder.emit_func_output(result)
-        out = builder.get()
-        for gvar, other in mod.functions_items():
-            if gvar.name_hint != "main":
-                out.update_func(gvar, other)
-        return out
+        return completed(builder, mod)
 
 
 def _groups(func: Any) -> list[Group]:

@@ -143,11 +143,10 @@ def mapped(
     wide = max(len(scale), len(offset))
     inner = grid.value
     if wide == 1 or grid.count == 1 or grid.aligned:
-        shape = np.broadcast_shapes(grid.unit.shape, (wide,))
         unit, shift = grid.unit * scale, grid.shift * scale + offset
-        ends = (np.broadcast_to(v, shape) for v in (unit, shift, grid.low, grid.high))
+        unit, shift, low, high = np.broadcast_arrays(unit, shift, grid.low, grid.high)
         aligned = grid.aligned or wide > 1
-        return Grid(*ends, lambda k: _f32(function(inner(k))), aligned)
+        return Grid(unit, shift, low, high, lambda k: _f32(function(inner(k))), aligned)
     if channels is None or grid.count * wide > MOST_VARIANTS:
         return None
     count = grid.count
@@ -226,8 +225,8 @@ def _outer(grid: Grid, times: int, tiled: bool) -> Grid:
         there = inner(np.moveaxis(split, -1, -2))
         return np.asarray(np.moveaxis(there, -1, -2).reshape(k.shape))
 
-    parts = (v[index] for v in (grid.unit, grid.shift, grid.low, grid.high))
-    return Grid(*parts, value, False)
+    unit, shift, low, high = (v[index] for v in (grid.unit, grid.shift, grid.low, grid.high))
+    return Grid(unit, shift, low, high, value, False)
 
 
 def common_unit(values: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from tvm import relax
 
 from . import pointwise
 from .accumulator import Accumulator, accumulator
-from .atoms import AtomAnalysis
+from .atom_analysis import AtomAnalysis
 from .context import Context
 from .ops import conv_window, make
 from .rewrite import (
@@ -308,7 +308,7 @@ def chain_behind(defined: dict[Any, Any], data: Any) -> tuple[list[tuple[Any, An
     while waiting:
         var = waiting.pop()
         value = defined.get(var)
-        if op_name(value) not in pointwise.TABLE:
+        if value is None or op_name(value) not in pointwise.TABLE:
             leaves.append(var)
             continue
         chain.append((var, value))

@@ -192,11 +192,16 @@ def rebuild(mod: tvm.IRModule, visit: Visit) -> tvm.IRModule:
                 env[var] = emit(builder, expr, hint(var))
             result = builder.emit_output(substitute(func.body.body, env))
         builder.emit_func_output(result)
+    return drop_dead(completed(builder, mod))
+
+
+def completed(builder: relax.BlockBuilder, mod: tvm.IRModule) -> tvm.IRModule:
+    """What ``builder`` made of ``main``, with the other functions of ``mod``."""
     out = builder.get()
     for gvar, other in mod.functions_items():
         if gvar.name_hint != "main":
             out.update_func(gvar, other)
-    return drop_dead(out)
+    return out
 
 
 def emit(builder: relax.BlockBuilder, expr: Any, name: str = "") -> Any:

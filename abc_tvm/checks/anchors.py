@@ -250,10 +250,10 @@ class Anchors:
             # Of several tensors put together, each has channels of its own, which are not told
             # apart here: what holds in all of them.
             whole = len(inputs) == len(node.input) or node.op_type != "Concat"
-            scales = [set(a.scales) for a in inputs]
+            shared = set.intersection(*(set(a.scales) for a in inputs))
             joined = Atoms(
                 whole and all(a.everywhere for a in inputs),
-                tuple(sorted(set.intersection(*scales)))[:16] if whole else (),
+                tuple(sorted(shared))[:16] if whole else (),
             )
             for name in node.output:
                 found.setdefault(name, joined)

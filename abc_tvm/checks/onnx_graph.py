@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from abc_tvm.checks.needed import needed
 from abc_tvm.checks.onnx_ops import NotChecked, run
 
 
@@ -55,17 +56,7 @@ class OnnxGraph:
 
     def needed(self, wanted: Iterable[str], stop: Iterable[str]) -> list[int]:
         """Positions of the nodes that compute ``wanted`` from ``stop``, in order."""
-        known = set(stop)
-        todo = [n for n in wanted if n not in known]
-        found: set[int] = set()
-        while todo:
-            name = todo.pop()
-            at = self.maker.get(name)
-            if at is None or at in found:
-                continue
-            found.add(at)
-            todo.extend(n for n in self.reads[at] if n not in known)
-        return sorted(found)
+        return needed(wanted, stop, self.maker, self.reads.__getitem__)
 
     def evaluate(
         self, wanted: Iterable[str], given: Mapping[str, Any], images: int = 1

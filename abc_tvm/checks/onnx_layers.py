@@ -144,7 +144,8 @@ def joined(
     missing = [name for name in layers if name not in present]
     if not missing:
         return {}
-    behind, first = _behind(graph, layers), {}
+    behind = _behind(graph, layers)
+    first: dict[str, list[str]] = {}
     for name in missing:
         for found in behind.values():
             kept = found & present
@@ -207,12 +208,11 @@ def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...], batc
         given[layer.output] = value
     found = graph.evaluate([tensor], given, images=total // batch)[tensor]
     if layers[0].dense:
-        shape, axes = (total, width), (0, 3)
+        axes: tuple[int, ...] = (0, 3)
     else:
         lies = {height: 1, breadth: 2, width: 3}
-        axes = tuple(lies.get(extent, -1) for extent in found.shape[1:])
-        axes = (0, *axes)
-        shape = tuple((total, height, breadth, width)[axis] for axis in axes)
+        axes = (0, *(lies.get(extent, -1) for extent in found.shape[1:]))
+    shape = tuple((total, height, breadth, width)[axis] for axis in axes)
     if found.dtype != np.float64 or found.shape != shape or len(set(axes)) < len(shape):
         raise NotChecked("a sum of layers that is no linear form")
     if not layers[0].dense:

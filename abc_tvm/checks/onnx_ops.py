@@ -164,25 +164,27 @@ def _pad(args: Arrays, attributes: Attributes) -> Any:
     return np.pad(x, width, constant_values=np.asarray(value, x.dtype).reshape(()))
 
 
-def _max_pool(args: Arrays, attributes: Attributes) -> Any:
-    x = args[0]
+def _windows(x: Array, attributes: Attributes) -> tuple[list[int], ...]:
+    """Kernel, strides, dilations and pads of a pooling."""
     kernel = [int(k) for k in attributes["kernel_shape"]]
     ones = [1] * len(kernel)
     strides, dilations = attributes.get("strides", ones), attributes.get("dilations", ones)
     pads = onnx_pads(x.shape[2:], kernel, strides, dilations, attributes)
+    return kernel, strides, dilations, pads
+
+
+def _max_pool(args: Arrays, attributes: Attributes) -> Any:
+    kernel, strides, dilations, pads = _windows(args[0], attributes)
     ceil = bool(attributes.get("ceil_mode"))
-    return max_pool(x, kernel, strides, dilations, pads, ceil, first=2)
+    return max_pool(args[0], kernel, strides, dilations, pads, ceil, first=2)
 
 
 def _average_pool(args: Arrays, attributes: Attributes) -> Any:
-    x = args[0]
-    kernel = [int(k) for k in attributes["kernel_shape"]]
-    ones = [1] * len(kernel)
-    strides, dilations = attributes.get("strides", ones), attributes.get("dilations", ones)
-    pads = onnx_pads(x.shape[2:], kernel, strides, dilations, attributes)
-    if attributes.get("ceil_mode") or dilations != ones:
+    kernel, strides, dilations, pads = _windows(args[0], attributes)
+    if attributes.get("ceil_mode") or any(d != 1 for d in dilations):
         raise NotChecked("AveragePool with ceil_mode or dilations")
-    return average_pool(x, kernel, strides, pads, bool(attributes.get("count_include_pad")), 2)
+    include = bool(attributes.get("count_include_pad"))
+    return average_pool(args[0], kernel, strides, pads, include, 2)
 
 
 def _global_average(args: Arrays, attributes: Attributes) -> Any:

@@ -15,6 +15,7 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
+from abc_tvm.checks.needed import needed
 from abc_tvm.checks.onnx_ops import NotChecked
 from abc_tvm.checks.relax_ops import TABLE, Shape
 
@@ -85,17 +86,7 @@ class RelaxGraph:
 
     def needed(self, wanted: Iterable[Any], stop: Iterable[Any]) -> list[int]:
         """Positions of the bindings that compute ``wanted`` from ``stop``, in order."""
-        known = set(stop)
-        todo = [v for v in wanted if v not in known]
-        found: set[int] = set()
-        while todo:
-            var = todo.pop()
-            at = self.at.get(var)
-            if at is None or at in found:
-                continue
-            found.add(at)
-            todo.extend(v for v in self.reads(self.order[at][1]) if v not in known)
-        return sorted(found)
+        return needed(wanted, stop, self.at, lambda at: self.reads(self.order[at][1]))
 
     def evaluate(
         self, wanted: Iterable[Any], given: Mapping[Any, Any], lenient: bool = False

@@ -67,8 +67,8 @@ def collect(
         return _from_wheels(wheels, architecture, tvm)
     if download:
         with scratch() as folder:
-            _fetch([*download_command(architecture, tvm), folder])
-            return _from_wheels(Path(folder), architecture, tvm)
+            _fetch([*download_command(architecture, tvm), str(folder)])
+            return _from_wheels(folder, architecture, tvm)
     if architecture == platform.machine():
         return _installed()
     return {}

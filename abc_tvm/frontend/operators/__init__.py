@@ -12,7 +12,7 @@ known where ONNX infers them, and does one of three things:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 
@@ -34,20 +34,37 @@ from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
 
-REWRITES: dict[str, Rewrite] = {
-    **control.REWRITES,
-    **elementwise.REWRITES,
-    **functions.REWRITES,
-    **indexing.REWRITES,
-    **quantized.REWRITES,
-    **reductions.REWRITES,
-    **convolution.REWRITES,
-    **normalisation.REWRITES,
-    **padding.REWRITES,
-    **pooling.REWRITES,
-    **rearrange.REWRITES,
-    **resize.REWRITES,
-}
+
+def one_table(tables: Sequence[Mapping[str, Rewrite]]) -> dict[str, Rewrite]:
+    """All rewrites of all families.
+
+    Raises:
+        ValueError: Two families have an operator, and which rewrite counts would be their order's.
+    """
+    found: dict[str, Rewrite] = {}
+    for table in tables:
+        twice = sorted(found.keys() & table.keys())
+        if twice:
+            raise ValueError(f"two families of operators rewrite {', '.join(twice)}")
+        found.update(table)
+    return found
+
+
+_FAMILIES = (
+    control,
+    convolution,
+    elementwise,
+    functions,
+    indexing,
+    normalisation,
+    padding,
+    pooling,
+    quantized,
+    rearrange,
+    reductions,
+    resize,
+)
+REWRITES = one_table([family.REWRITES for family in _FAMILIES])
 
 _ROUNDS = 8
 """More than any operator needs: a rewrite that makes another operator's node is one round."""

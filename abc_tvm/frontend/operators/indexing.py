@@ -21,23 +21,18 @@ from abc_tvm.frontend.operators.rewriter import Rewriter
 def _gather(edit: Rewriter, node: onnx.NodeProto) -> bool:
     x, index = node.input
     axis, extent = _axis(edit, node, x)
-    known = edit.value(index)
-    if known is None:
+    held = edit.value(index)
+    if held is None:
         safe = _inside(edit, node, index, [extent])
         edit.last(node, "Gather", x, safe, out=node.output[0], axis=axis)
         return True
-    known = _checked(edit, node, known, np.asarray(extent, np.int64))
-    if edit.opset < 13 and known.ndim == 0:
-        name = edit.integers([int(known)], f"{node.output[0]}/index")
-        rows = edit.last(node, "Gather", x, name, axis=axis)
-        edit.axes_op(node, "Squeeze", rows, [axis], out=node.output[0])
-        return True
+    known = _checked(edit, node, held, np.asarray(extent, np.int64))
     if known.ndim == 0:
         name = edit.integers([int(known)], f"{node.output[0]}/index")
         rows = edit.last(node, "Gather", x, name, axis=axis)
         edit.axes_op(node, "Squeeze", rows, [axis], out=node.output[0])
         return True
-    if np.array_equal(known, edit.value(index)):
+    if np.array_equal(known, held):
         return False
     name = edit.constant(known, f"{node.output[0]}/index")
     edit.last(node, "Gather", x, name, out=node.output[0], axis=axis)

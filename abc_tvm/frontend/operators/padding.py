@@ -69,8 +69,8 @@ def center_crop_pad(edit: Rewriter, node: onnx.NodeProto) -> bool:
             start = (n - target) // 2
             before[axis], after[axis] = -start, start + target - n
     x = _cut(edit, node, x, before, after)
-    wide = [[max(n, 0) for n in side] for side in (before, after)]
-    spell.widen(edit, node, x, *wide, out=out)
+    head, tail = ([max(n, 0) for n in side] for side in (before, after))
+    spell.widen(edit, node, x, head, tail, out=out)
     return True
 
 
@@ -92,7 +92,7 @@ def _constant(edit: Rewriter, node: onnx.NodeProto, before: list[int], after: li
     x, out = node.input[0], node.output[0]
     fill = spell.given(node, 2)
     computed = bool(fill) and edit.value(fill) is None
-    if min(*before, *after) >= 0 and not computed and _is_float(edit, x):
+    if min([*before, *after], default=0) >= 0 and not computed and _is_float(edit, x):
         return False
     x = _cut(edit, node, x, before, after)
     before, after = [max(n, 0) for n in before], [max(n, 0) for n in after]

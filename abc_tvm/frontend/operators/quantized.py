@@ -61,6 +61,28 @@ def _conv_integer(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _dynamic_quantize_linear(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """To uint8, over a range that has 0 in it. Of zeros alone the scale is 1, as in onnxruntime."""
+    x = node.input[0]
+    _, y_scale, y_zero = node.output
+    nothing, steps, unit = (edit.constant(v, f"{x}/number") for v in (0.0, 255.0, 1.0))
+    low, high = (
+        edit.op(node, end, edit.op(node, f"Reduce{end}", x, keepdims=0), nothing)
+        for end in ("Min", "Max")
+    )
+    width = edit.op(node, "Sub", high, low)
+    # The body that ONNX gives for the operator divides 0 by 0 there.
+    empty = edit.op(node, "Equal", width, nothing)
+    ratio = edit.op(node, "Div", width, steps)
+    scale = edit.op(node, "Where", empty, unit, ratio, out=y_scale)
+    start = edit.op(node, "Div", edit.op(node, "Sub", nothing, low), scale)
+    edit.dtypes[start] = TensorProto.FLOAT
+    whole = edit.op(node, "Round", clipped(edit, node, start, 0, 255))
+    zero = edit.op(node, "Cast", whole, out=y_zero, to=TensorProto.UINT8)
+    saturate(edit, node, edit.op(node, "Div", x, scale), zero, TensorProto.UINT8)
+    return True
+
+
 def _integer_conv(
     edit: Rewriter, node: onnx.NodeProto, x: str, w: str, x_zero: str, w_zero: str
 ) -> str:
@@ -129,6 +151,7 @@ def _count(edit: Rewriter, x: str) -> int | None:
 
 REWRITES: dict[str, Any] = {
     "ConvInteger": _conv_integer,
+    "DynamicQuantizeLinear": _dynamic_quantize_linear,
     "QLinearConv": _q_linear_conv,
     "QLinearMatMul": _q_linear_matmul,
 }

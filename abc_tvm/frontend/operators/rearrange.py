@@ -70,16 +70,11 @@ def col2im(edit: Rewriter, node: onnx.NodeProto) -> bool:
     dtype = spell.real(edit, node, x)
     weight = np.eye(taps, dtype=dtype).reshape(taps, 1, *block)
     spread = spell.reshape(edit, node, x, [-1, taps, *rows])
-    folded = edit.op(
-        node,
-        "ConvTranspose",
-        spread,
-        edit.constant(weight, f"{out}/taps"),
-        strides=strides,
-        dilations=dilations,
-        pads=pads,
-        **({"output_padding": adjust} if any(adjust) else {}),
-    )
+    window = {"strides": strides, "dilations": dilations, "pads": pads}
+    if any(adjust):
+        window["output_padding"] = adjust
+    held = edit.constant(weight, f"{out}/taps")
+    folded = edit.op(node, "ConvTranspose", spread, held, out="", **window)
     spell.reshape(edit, node, folded, [-1, columns // taps, *image], out=out)
     return True
 

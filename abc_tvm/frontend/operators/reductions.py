@@ -15,17 +15,35 @@ from abc_tvm.frontend.operators.rewriter import Rewriter
 _MOST_STEPS = 512
 
 
+_OF_ONE = {
+    "ReduceL1": "Abs",
+    "ReduceL2": "Abs",
+    "ReduceLogSum": "Log",
+    "ReduceSumSquare": "Mul",
+}
+"""What a reduction does to each element alone; the others leave it as it is."""
+
+
 def _reduce(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Of nothing it is a constant; axes that the model computes are refused."""
+    """Of nothing it is a constant; axes that the model computes are refused.
+
+    Over no axes (``noop_with_empty_axes``) what is left is what it does to each element, which the
+    importer forgets.
+    """
     x = node.input[0]
     axes = node.input[1] if len(node.input) > 1 else ""
-    if axes and edit.value(axes) is None:
+    held = edit.value(axes) if axes else None
+    if axes and held is None:
         raise edit.refuse(node, "has axes that the model computes; store them and export again")
+    if attributes(node).get("noop_with_empty_axes") and (held is None or not held.size):
+        alone = _OF_ONE.get(node.op_type, "Identity")
+        edit.op(node, alone, *([x, x] if alone == "Mul" else [x]), out=node.output[0])
+        return True
     shape = edit.static_shape(x)
     if shape is not None and 0 in shape:
         given = {x: np.zeros(shape, edit.dtype(x))}
-        if axes:
-            given[axes] = edit.value(axes)
+        if held is not None:
+            given[axes] = held
         value = evaluate(node, given, edit.opset)
         if value is not None and not value.size:
             raise edit.refuse(node, "gives a tensor without elements, which is not supported")

@@ -85,3 +85,11 @@ def test_refusals(rng: np.random.Generator) -> None:
     assert "unknown mode 'mirror'" in line([0] * 8, mode="mirror")
     computed = Case("Pad", {**x, "pads": np.zeros(8, np.int64)})
     assert "computes its pads at run time" in refusal(computed, 13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_a_scalar_has_no_axis_to_pad(dtype: str) -> None:
+    """onnxruntime refuses it, though ONNX does not."""
+    case = Case("Pad", {"x": np.array(3, dtype)}, {"pads": np.zeros(0, np.int64)})
+    model, feeds = declared(case, 13, [0])
+    np.testing.assert_array_equal(compiled(model).run(feeds)["y0"], np.array(3, dtype))
