@@ -11,7 +11,8 @@ import onnx
 from abc_tvm.onnx_engine import OnnxEngine
 from abc_tvm.report import Report
 from abc_tvm.verify_bits import LayerBits
-from abc_tvm.verify_reference import Rounding, continued, inputs_of
+from abc_tvm.verify_choices import Choice, choices
+from abc_tvm.verify_reference import Rounding, continued, inputs_of, with_outputs
 from abc_tvm.verify_taps import Meaning, Point, Points, indices, meaning, tolerance
 
 ROUNDING = 1e-4
@@ -103,7 +104,8 @@ def compare_round(
     found = one.wanted
     off = _off(compared, found, limits)
     if off:
-        model = continued(standard, given)
+        chosen = choices(standard, list(outputs))
+        model = with_outputs(continued(standard, given), (c.tensor for c in chosen.values()))
         fed = inputs_of(one.arrays, given)
         found = OnnxEngine(model, optimise=False).run(fed)
         off = _off(compared, found, limits)
@@ -112,7 +114,8 @@ def compare_round(
     left = dict(off)
     if off and not report.rounded:
         weights = {name: one.wanted[name] for name in points.weights}
-        left = _unexplained(off, compared, found, limits, Rounding(model, fed, weights))
+        judge = Rounding(model, fed, weights)
+        left = _unexplained(off, compared, found, limits, judge, chosen)
     for read in reads:
         _count(tally, read, given, found, off, left, limits)
     for name, array in outputs.items():
@@ -132,20 +135,32 @@ def compare_round(
 
 
 def _unexplained(
-    off: Arrays, compared: Arrays, found: Arrays, limits: Mapping[str, float], judge: Rounding
+    off: Arrays,
+    compared: Arrays,
+    found: Arrays,
+    limits: Mapping[str, float],
+    judge: Rounding,
+    chosen: Mapping[str, Choice],
 ) -> dict[str, np.ndarray]:
-    """Where values that differ are not between those of moved roundings."""
+    """Where values that differ are not between those of moved roundings.
+
+    Of indices that were ``chosen`` the values that they point at are asked.
+    """
     left = dict(off)
-    low = {name: found[name].copy() for name in off}
-    high = {name: found[name].copy() for name in off}
+    names = {*off, *(choice.tensor for name, choice in chosen.items() if name in off)}
+    low = {name: found[name].copy() for name in names}
+    high = {name: found[name].copy() for name in names}
     for run in judge.runs():
-        for name in left:
+        for name in names:
             low[name] = np.fmin(low[name], run[name])
             high[name] = np.fmax(high[name], run[name])
-        left = {
-            name: ~_between(compared[name], low[name], high[name], limits[name]) & mask
-            for name, mask in left.items()
-        }
+        for name, mask in left.items():
+            if name in chosen:
+                source = chosen[name].tensor
+                right = chosen[name].admits(compared[name], low[source], high[source])
+            else:
+                right = _between(compared[name], low[name], high[name], limits[name])
+            left[name] = mask & ~right
         left = {name: mask for name, mask in left.items() if mask.any()}
         if not left:
             break

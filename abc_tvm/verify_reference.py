@@ -13,27 +13,36 @@ gives. The bounds, with u = 2^-24:
 
 - a sum of n products: ``sqrt(n) * u * sum |w| * max |x|``, for each output channel (the
   probabilistic bound of Higham and Mary, SIAM J. Sci. Comput. 41, 2019, holds for any order);
-- a mean: 32 u of its largest input; batch normalisation: 4 u of what it adds up;
+- a mean: 32 u of its largest input; a sum of n values: ``sqrt(n) * n * u`` of the largest; batch
+  normalisation: 4 u of what it adds up; other normalisations: 64 u of their largest result;
+- a linear Resize: ``8 u * (1 + sum of extents)`` of the largest input about the place, four times
+  as much a cubic one. A coordinate is a float32 number up to the extent, 4 u of it off after a few
+  roundings, and where it is off by d, the value is by at most ``2 d max |x|``;
 - any other operator that rounds: 4 u of its result.
 
 What does not round is not moved: sums of numbers on one grid of powers of two whose size stays
-below 2^24 steps (binary and small integer sums, in any order), Sign, comparisons, pooling by
-maximum, and what only moves data. A tie in an exact sum is never explained.
+below 2^24 steps (binary and small integer sums, in any order; Resize by powers of two, means of
+2^k values and powers of them are such sums), Sign, comparisons, pooling by maximum, and what only
+moves data. Nor is an element of Add, Sub, Mul, Div, Sqrt, Reciprocal or Pow whose float32 value is
+the one that float64 gives from the same operands: the square root of 4 is 2. A tie among exact
+values is never explained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper, numpy_helper
 
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
 from abc_tvm.onnx_engine import OnnxEngine
+from abc_tvm.verify_exact import AVERAGES, RESIZES, SUMS, Arrays, Exact, inferred, reduced
 
 PAIRS = 4
 """Times that roundings are moved, there and back."""
@@ -41,29 +50,21 @@ PAIRS = 4
 UNIT = 2.0**-24
 STEPS = 4 * UNIT
 MEANS = 32 * UNIT
+NORMS = 64 * UNIT
+PLACES = 8 * UNIT
+
+UNKNOWN_EXTENT = 256
+"""Of an image whose size shape inference does not tell."""
 
 GIVEN = "/given"
 MOVED = "/moved"
 
-Arrays = Mapping[str, np.ndarray]
-
-_KEEPS = frozenset(
-    ["Abs", "Cast", "CastLike", "Clip", "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten",
-     "Gather", "GatherElements", "GatherND", "GlobalMaxPool", "Identity", "Max", "MaxPool", "Min",
-     "Neg", "Pad", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Slice", "SpaceToDepth", "Split",
-     "Squeeze", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where"]
+_NORMS = frozenset(
+    ["GroupNormalization", "InstanceNormalization", "LayerNormalization",
+     "MeanVarianceNormalization"]
 )  # fmt: skip
-"""Operators whose results are among their inputs, or one of these with its sign turned."""
-
-_WHOLE = frozenset(
-    ["And", "ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "IsInf",
-     "IsNaN", "Less", "LessOrEqual", "NonZero", "Not", "OneHot", "Or", "Round", "Shape", "Sign",
-     "Size", "Xor"]
-)  # fmt: skip
-"""Operators whose results are whole numbers."""
-
-_SUMS = frozenset(["Conv", "Gemm", "MatMul"])
-_AVERAGES = frozenset(["AveragePool", "GlobalAveragePool", "ReduceMean"])
+_SINGLE = frozenset(["Add", "Div", "Mul", "Pow", "Reciprocal", "Sqrt", "Sub"])
+"""Operators of one rounding, whose exact results can be told."""
 
 
 def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
@@ -141,14 +142,15 @@ class Rounding:
             **self._constants,
             **{t.name: numpy_helper.to_array(t) for t in graph.initializer},
         }
-        exact = Exact(self._arrays, constants, _kinds(model))
+        kinds, shapes = inferred(model, self._arrays)
+        exact = Exact(self._arrays, constants, kinds, shapes)
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             nodes.append(node)
             if node.domain or any(True for _ in subgraphs(node)):
                 exact.unknown(node)
             elif exact.rounds(node):
-                nodes.extend(self._steps(node, constants))
+                nodes.extend(self._steps(node, constants, shapes))
         del graph.node[:]
         graph.node.extend(nodes)
         for name, bound in self._noise.items():
@@ -156,14 +158,18 @@ class Rounding:
             graph.input.append(helper.make_tensor_value_info(name, kind, list(bound.shape)))
         return result
 
-    def _steps(self, node: onnx.NodeProto, constants: Arrays) -> list[onnx.NodeProto]:
+    def _steps(
+        self, node: onnx.NodeProto, constants: Arrays, shapes: Mapping[str, tuple[int, ...]]
+    ) -> list[onnx.NodeProto]:
         """What moves the first result of a node: a factor, and for sums a distance."""
         name = node.output[0]
         node.output[0] = name + MOVED
         made: list[onnx.NodeProto] = []
 
-        def op(kind: str, *names: str, out: str = "") -> str:
-            made.append(helper.make_node(kind, list(names), [out or f"{name}{MOVED}{len(made)}"]))
+        def op(kind: str, *names: str, out: str = "", **attrs: Any) -> str:
+            made.append(
+                helper.make_node(kind, list(names), [out or f"{name}{MOVED}{len(made)}"], **attrs)
+            )
             return str(made[-1].output[0])
 
         def noise(bound: np.ndarray) -> str:
@@ -172,23 +178,57 @@ class Rounding:
             return key
 
         share = op("Mul", node.output[0], noise(np.array(STEPS)))
-        bound = _distance(node, constants)
+        if node.op_type in _SINGLE:
+            wide = [op("Cast", n, to=onnx.TensorProto.DOUBLE) for n in node.input]
+            real = op(node.op_type, *wide)
+            same = op("Equal", real, op("Cast", node.output[0], to=onnx.TensorProto.DOUBLE))
+            share = op("Mul", share, op("Cast", op("Not", same), to=onnx.TensorProto.FLOAT))
+        bound = _distance(node, constants, shapes)
         if bound is not None:
             distance = noise(bound)
-            if node.op_type != "BatchNormalization":
-                largest = f"{name}{MOVED}/largest"
-                absolute = op("Abs", node.input[0])
-                made.append(helper.make_node("ReduceMax", [absolute], [largest], keepdims=0))
-                distance = op("Mul", distance, largest)
+            if node.op_type in RESIZES and len(shapes.get(node.input[0], ())) == 4:
+                # Its inputs about the place: where all are 0, so is every result.
+                about = op("MaxPool", op("Abs", node.input[0]), kernel_shape=[5, 5], pads=[2] * 4)
+                made.append(onnx.NodeProto())
+                made[-1].CopyFrom(node)
+                made[-1].input[0], made[-1].output[0] = about, about + "/resized"
+                made[-1].name += MOVED
+                _set_linear(made[-1])
+                distance = op("Mul", distance, about + "/resized")
+            elif node.op_type != "BatchNormalization":
+                made_of = node.output[0] if node.op_type in _NORMS else node.input[0]
+                distance = op("Mul", distance, op("ReduceMax", op("Abs", made_of), keepdims=0))
             share = op("Add", share, distance)
         op("Add", node.output[0], share, out=name)
         return made
 
 
-def _distance(node: onnx.NodeProto, constants: Arrays) -> np.ndarray | None:
+def _set_linear(node: onnx.NodeProto) -> None:
+    """Make any Resize a linear one, whose results are means of its inputs."""
+    kept = [
+        a
+        for a in node.attribute
+        if a.name not in ("mode", "cubic_coeff_a", "exclude_outside", "nearest_mode")
+    ]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute("mode", "linear")])
+
+
+def _distance(
+    node: onnx.NodeProto, constants: Arrays, shapes: Mapping[str, tuple[int, ...]]
+) -> np.ndarray | None:
     """Bound of a sum's rounding relative to its largest input, to be added to the result."""
-    if node.op_type in _AVERAGES:
+    if node.op_type in AVERAGES:
         return np.array(MEANS)
+    if node.op_type in _NORMS:
+        return np.array(NORMS)
+    if node.op_type in RESIZES:
+        extents = shapes.get(node.input[0], (0, 0, UNKNOWN_EXTENT, UNKNOWN_EXTENT))[2:]
+        kind = attributes(node).get("mode")
+        return np.array(PLACES * (1 + sum(extents)) * (4 if kind == "cubic" else 1))
+    if node.op_type == "ReduceSum":
+        count = reduced(node, constants, shapes) or UNKNOWN_EXTENT
+        return np.array(np.sqrt(count) * count * UNIT)
     if node.op_type == "BatchNormalization":
         if not all(name in constants for name in node.input[1:5]):
             return None
@@ -196,10 +236,14 @@ def _distance(node: onnx.NodeProto, constants: Arrays) -> np.ndarray | None:
         epsilon = float(attributes(node).get("epsilon", 1e-5))
         size = np.abs(mean * gamma) / np.sqrt(np.abs(variance) + epsilon) + np.abs(beta)
         return np.asarray(STEPS * size.max(initial=0))  # fits any rank
-    weight = constants.get(node.input[1]) if node.op_type in _SUMS else None
+    weight = constants.get(node.input[1]) if node.op_type in SUMS else None
     if weight is None or weight.ndim < 2:
         return None
-    if node.op_type == "Conv":
+    if node.op_type == "ConvTranspose":
+        rest, shape = (0, *range(2, weight.ndim)), (-1,) + (1,) * (weight.ndim - 2)
+        groups = int(attributes(node).get("group", 1))
+        weight = np.concatenate(np.split(weight, groups), axis=1)
+    elif node.op_type == "Conv":
         rest, shape = tuple(range(1, weight.ndim)), (-1,) + (1,) * (weight.ndim - 2)
     elif node.op_type == "Gemm" and attributes(node).get("transB", 0):
         rest, shape = (1,), (-1,)
@@ -209,104 +253,3 @@ def _distance(node: onnx.NodeProto, constants: Arrays) -> np.ndarray | None:
     factor = abs(float(attributes(node).get("alpha", 1.0))) if node.op_type == "Gemm" else 1.0
     total = np.abs(weight).sum(rest, dtype=np.float64) * factor
     return (np.sqrt(count) * UNIT * total).reshape(shape)
-
-
-class Exact:
-    """Which tensors are sums that no order of addition rounds.
-
-    A tensor on a grid is known by ``(k, size)``: all its values are multiples of ``2^-k`` and at
-    most ``size``. Sums below ``2^24`` steps of the grid are exact in float32.
-    """
-
-    def __init__(self, arrays: Arrays, constants: Arrays, kinds: Mapping[str, int]) -> None:
-        self._constants, self._kinds = constants, kinds
-        self._grids = {name: grid(array) for name, array in arrays.items()}
-        self._varies = set(arrays)
-
-    def unknown(self, node: onnx.NodeProto) -> None:
-        """Take note of an operator that nothing is known about."""
-        self._varies.update(node.output)
-
-    def rounds(self, node: onnx.NodeProto) -> bool:
-        """Whether a node rounds what depends on the input; nodes come in their order."""
-        if node.op_type in ("Shape", "Size") or not self._varies.intersection(node.input):
-            return False
-        self._varies.update(node.output)
-        found = self._result(node)
-        if found is not None and found[1] * 2.0 ** found[0] > 2**24:
-            found = None
-        self._grids.update(dict.fromkeys(node.output, found))
-        quiet = node.op_type in _KEEPS or node.op_type in _WHOLE or found is not None
-        return not quiet and self._kinds.get(node.output[0]) == onnx.TensorProto.FLOAT
-
-    def _grid(self, name: str) -> tuple[int, float] | None:
-        if name not in self._grids and name in self._constants:
-            self._grids[name] = grid(self._constants[name])
-        return self._grids.get(name)
-
-    def _result(self, node: onnx.NodeProto) -> tuple[int, float] | None:
-        kind = node.op_type
-        if kind in _WHOLE:
-            bound = self._grid(node.input[0]) if kind in ("Round", "Floor", "Ceil") else (0, 1.0)
-            return None if bound is None else (0, bound[1] + 1)
-        names = [n for n in node.input if n]
-        if kind in ("Clip", "Max", "Min", "Where", "Pad", "Concat", "Add", "Sub", "Sum", "Mul"):
-            names = names[1:] if kind == "Where" else names
-        elif kind in _SUMS:
-            return self._sum(node)
-        elif kind in _KEEPS:
-            names = names[:1]
-        else:
-            return None
-        if kind == "Pad":
-            names = [names[0], *names[2:3]]
-        grids = [self._grid(n) for n in names]
-        known = [g for g in grids if g is not None]
-        if not known or len(known) < len(grids):
-            return None
-        powers, sizes = [k for k, _ in known], [size for _, size in known]
-        if kind == "Mul":
-            return sum(powers), prod(sizes)
-        return max(powers), sum(sizes) if kind in ("Add", "Sub", "Sum") else max(sizes)
-
-    def _sum(self, node: onnx.NodeProto) -> tuple[int, float] | None:
-        weight = self._constants.get(node.input[1])
-        grids = [self._grid(n) for n in node.input if n]
-        known = [g for g in grids if g is not None]
-        if weight is None or len(known) < len(grids) or weight.ndim < 2:
-            return None
-        if node.op_type == "Gemm" and {"alpha", "beta"} & set(attributes(node)):
-            return None
-        conv = node.op_type == "Conv"
-        turned = node.op_type == "Gemm" and attributes(node).get("transB", 0)
-        rest = tuple(range(1, weight.ndim)) if conv else (1 if turned else -2,)
-        total = float(np.abs(weight).sum(rest, dtype=np.float64).max(initial=0))
-        bias = known[2] if len(known) > 2 else (0, 0.0)
-        power = max(known[0][0] + known[1][0], bias[0])
-        return power, total * known[0][1] + bias[1]
-
-
-def grid(array: np.ndarray) -> tuple[int, float] | None:
-    """``(k, size)`` of an array whose values are multiples of ``2^-k``, with k up to 12."""
-    if array.dtype.kind in "biu":
-        return 0, float(np.abs(array.astype(np.float64)).max(initial=0))
-    if array.dtype.kind != "f" or not np.all(np.isfinite(array)):
-        return None
-    sample = array.reshape(-1)[:1024].astype(np.float64)
-    for power in range(13):
-        if np.all(np.rint(sample * 2**power) == sample * 2**power):
-            wide = array * np.asarray(2**power, array.dtype)
-            if np.all(np.rint(wide) == wide):
-                return power, float(np.abs(array).max(initial=0))
-    return None
-
-
-def _kinds(model: onnx.ModelProto) -> dict[str, int]:
-    """Element types of tensors, where they can be told."""
-    try:
-        model = shape_inference.infer_shapes(model)
-    except (shape_inference.InferenceError, ValueError):
-        return {}
-    graph = model.graph
-    values = (*graph.value_info, *graph.output, *graph.input)
-    return {v.name: v.type.tensor_type.elem_type for v in values if v.type.HasField("tensor_type")}

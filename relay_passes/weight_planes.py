@@ -55,38 +55,67 @@ class WeightPlanes:
         return bool(np.all(self.alpha == self.alpha[:, :1]))
 
 
+Split = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Distinct values ``[K]``, scales ``[M]``, and codes ±1 ``[K, M]`` of each value."""
+
+
 def factor(weight: np.ndarray) -> WeightPlanes:
     """Planes of ``weight [OC, ...]``; raises :class:`NotPlanes`."""
-    if not np.all(np.isfinite(weight)):
-        raise NotPlanes("the weights hold NaN or infinity")
-    single = _one_plane(weight)
-    if single is not None:
-        return single
-    values = _distinct(weight)
-    if values is not None:
-        joint = _decompose(values)
-        if joint is None or not _fits(joint[0], weight, values):
-            return _per_channel(weight)
-        alpha, codes = joint
-        if len(values) > 4:  # scales of single channels may hide behind many values
-            split = _per_channel(weight)
-            if len(split.planes) < len(alpha):
-                return split
-        index = _nearest(weight, values)
+    splits = _splits(weight)
+    if isinstance(splits, np.ndarray):
+        planes = np.where(weight > 0, 1, -1).astype(np.int8)
+        return WeightPlanes(planes[None], splits[None].astype(np.float32))
+    if len(splits) == 1 < len(weight):
+        values, alpha, codes = splits[0]
         return WeightPlanes(
-            np.take(codes.T.astype(np.int8), index, axis=1),
+            np.take(codes.T.astype(np.int8), _nearest(weight, values), axis=1),
             np.repeat(alpha[:, None], len(weight), 1).astype(np.float32),
         )
-    return _per_channel(weight)
+    count = max(len(alpha) for _, alpha, _ in splits)
+    planes = np.ones((count, *weight.shape), np.int8)
+    alphas = np.zeros((count, len(weight)), np.float32)
+    for c, (values, alpha, codes) in enumerate(splits):
+        alphas[: len(alpha), c] = alpha
+        code = codes.astype(np.int8)[_nearest(weight[c], values)]
+        planes[: len(alpha), c] = np.moveaxis(code, -1, 0)
+    return WeightPlanes(planes, alphas)
 
 
 def has_planes(weight: np.ndarray) -> bool:
-    """Whether :func:`factor` finds planes; it takes less time to know."""
-    if not np.all(np.isfinite(weight)):
+    """Whether :func:`factor` finds planes; it takes less time and memory to know."""
+    try:
+        _splits(weight)
+    except NotPlanes:
         return False
-    if _one_scale(weight) is not None or _distinct(weight) is not None:
-        return True
-    return all(_distinct(channel) is not None for channel in weight)
+    return True
+
+
+def _splits(weight: np.ndarray) -> np.ndarray | list[Split]:
+    """What the planes are made of: ``[OC]`` of one plane, one split for all channels, or of each.
+
+    Raises:
+        NotPlanes: There are none.
+    """
+    if not np.all(np.isfinite(weight)):
+        raise NotPlanes("the weights hold NaN or infinity")
+    single = _one_scale(weight)
+    if single is not None:
+        return single
+    values = _distinct(weight)
+    if values is None:
+        return _per_channel(weight)
+    joint = _decompose(values)
+    if joint is None or not _fits(joint[0], weight, values):
+        return _per_channel(weight)
+    alpha, codes = joint
+    if len(values) > 4:  # scales of single channels may hide behind many values
+        try:
+            split = _per_channel(weight)
+        except NotPlanes:
+            return [(values, alpha, codes)]
+        if max(len(one[1]) for one in split) < len(alpha):
+            return split
+    return [(values, alpha, codes)]
 
 
 def _fits(alpha: np.ndarray, weight: np.ndarray, values: np.ndarray) -> bool:
@@ -107,14 +136,6 @@ def _one_scale(weight: np.ndarray) -> np.ndarray | None:
     return None if np.any(flat.min(1) < alpha * (1 - _TOLERANCE)) else alpha
 
 
-def _one_plane(weight: np.ndarray) -> WeightPlanes | None:
-    alpha = _one_scale(weight)
-    if alpha is None:
-        return None
-    planes = np.where(weight > 0, 1, -1).astype(np.int8)
-    return WeightPlanes(planes[None], alpha[None].astype(np.float32))
-
-
 def _distinct(weight: np.ndarray) -> np.ndarray | None:
     """Sorted distinct values, rounding noise joined; ``None`` if there are too many."""
     values = np.unique(weight + weight.dtype.type(0)).astype(np.float64)
@@ -133,7 +154,7 @@ def _nearest(weight: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.searchsorted(middles, weight)
 
 
-def _per_channel(weight: np.ndarray) -> WeightPlanes:
+def _per_channel(weight: np.ndarray) -> list[Split]:
     found = []
     for channel in weight:
         values = _distinct(channel)
@@ -148,15 +169,8 @@ def _per_channel(weight: np.ndarray) -> WeightPlanes:
                 "the weights of one output channel are too different in size for planes "
                 f"({np.abs(values[values != 0]).min():g} beside {np.abs(values).max():g})"
             )
-        alpha, codes = split
-        found.append((alpha, codes.astype(np.int8)[_nearest(channel, values)]))
-    count = max(len(alpha) for alpha, _ in found)
-    planes = np.ones((count, *weight.shape), np.int8)
-    alphas = np.zeros((count, len(weight)), np.float32)
-    for c, (alpha, code) in enumerate(found):
-        alphas[: len(alpha), c] = alpha
-        planes[: len(alpha), c] = np.moveaxis(code, -1, 0)
-    return WeightPlanes(planes, alphas)
+        found.append((values, *split))
+    return found
 
 
 def decompose(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ computed once; a tensor of the ONNX graph with the values of a root is that root
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -24,6 +24,13 @@ from abc_tvm.checks.relax_graph import RelaxGraph, RelaxLayer, dimensions, opera
 from abc_tvm.checks.steps import Atoms
 
 OPAQUE = {
+    "CumSum": "cumsum",
+    "Einsum": "einsum",
+    "GatherElements": "gather_elements",
+    "GatherND": "gather_nd",
+    "GridSample": "image.grid_sample",
+    "ScatterElements": "scatter_elements",
+    "ScatterND": "scatter_nd",
     "Pad": "call_tir pad",
     "Resize": "image.resize2d",
     "Upsample": "image.resize2d",
@@ -33,15 +40,27 @@ OPAQUE = {
     "InstanceNormalization": "nn.instance_norm",
 }
 
-MOVING = frozenset({
-    "AveragePool", "Concat", "DepthToSpace", "Flatten", "Gather", "GlobalAveragePool", "Identity",
-    "MaxPool", "Pad", "ReduceMean", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split",
-    "Squeeze", "Transpose", "Unsqueeze", "Upsample",
+KEEPING = frozenset({
+    "Concat", "DepthToSpace", "Flatten", "Gather", "Identity", "MaxPool", "Pad", "ReduceMax",
+    "ReduceMin", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose",
+    "Unsqueeze", "Upsample",
 })  # fmt: skip
-"""Operators whose results have atoms where their inputs have."""
+"""Operators whose results are values of their inputs, and have atoms where these have."""
 
-KEEPING = MOVING - {"AveragePool", "GlobalAveragePool", "ReduceMean"}
-"""Of those, the ones whose results are values of their inputs."""
+IN_PLACE = frozenset({"Identity", "MaxPool", "Resize", "Upsample"})
+"""Of those, the ones that leave every channel where it is."""
+
+SPREADING = frozenset({
+    "Attention", "Conv", "ConvInteger", "ConvTranspose", "Einsum", "GRU", "Gemm",
+    "GroupNormalization", "InstanceNormalization", "LRN", "LSTM", "LayerNormalization",
+    "LogSoftmax", "LpNormalization", "MatMul", "MatMulInteger", "MeanVarianceNormalization", "RNN",
+    "Softmax",
+})  # fmt: skip
+"""Operators that mix so many values that what comes out is spread continuously.
+
+A layer's own sums are known by their integers. Of any other operator whose inputs may stand still
+anywhere, so may the result: what is known of it does not matter.
+"""
 
 
 MOST_ELEMENTS = 2**25
@@ -113,7 +132,7 @@ class Anchors:
                 continue
             for name, value in zip(node.output, outputs, strict=False):
                 values.setdefault(name, value)
-        self._onnx = values
+        self._onnx, self._atoms = values, None
 
     def _wanted(self, roots: list[Any], tensors: list[str]) -> list[Anchor]:
         """The anchors that something is computed from."""
@@ -231,7 +250,7 @@ class Anchors:
         if len(values) > 4096:
             values, count = values[count > 1], count[count > 1]
         repeated = frozenset(float(v) for v in values[count > 1][:4096])
-        return Atoms(False, found.scales, repeated)
+        return replace(found, values=found.values | repeated)
 
     def _all_atoms(self) -> dict[str, Atoms]:
         found: dict[str, Atoms] = {name: Atoms(True) for name in self.graph.inputs}
@@ -241,23 +260,68 @@ class Anchors:
                 scales = np.unique(np.abs(forms[0].scale))
                 if len(scales) <= 16:
                     found[anchor.tensor] = Atoms(scales=tuple(float(s) for s in scales if s))
-            elif anchor.tensor not in found and len(anchor.variables) == 1:
-                found.setdefault(anchor.tensor, Atoms())
+            elif anchor.tensor not in found and self._kind_of(anchor.tensor) not in OPAQUE:
+                found[anchor.tensor] = Atoms()
         for node in self.graph.nodes:
-            inputs = [found[n] for n in node.input if n in found]
-            if node.op_type not in KEEPING or not inputs:
-                continue
-            # Of several tensors put together, each has channels of its own, which are not told
-            # apart here: what holds in all of them.
-            whole = len(inputs) == len(node.input) or node.op_type != "Concat"
-            shared = set.intersection(*(set(a.scales) for a in inputs))
-            joined = Atoms(
-                whole and all(a.everywhere for a in inputs),
-                tuple(sorted(shared))[:16] if whole else (),
-            )
-            for name in node.output:
-                found.setdefault(name, joined)
+            names = [n for n in node.input if n and self.graph.constant(n) is None]
+            if names:
+                passed = self._passed(node, [found.get(n, Atoms()) for n in names], names)
+                for name in node.output:
+                    found.setdefault(name, passed)
         return found
+
+    def _kind_of(self, tensor: str) -> str:
+        """The operator that makes a tensor."""
+        at = self.graph.maker.get(tensor)
+        return "" if at is None else str(self.graph.nodes[at].op_type)
+
+    def _passed(self, node: Any, inputs: list[Atoms], names: list[str]) -> Atoms:
+        """Atoms of a node's results, given those of its inputs that are no constants."""
+        kind, first = node.op_type, inputs[0]
+        if kind == "Pad":
+            value = self._pad_value(node)
+            kept = first.whole()
+            return kept if value is None else replace(kept, values=kept.values | {value})
+        if kind == "Concat":
+            return self._put_together(node, inputs, names)
+        if kind in KEEPING:
+            return first if kind in IN_PLACE else first.whole()
+        if kind in SPREADING:
+            return Atoms()
+        if kind in ("Add", "Sub"):
+            return Atoms(any(a.everywhere for a in inputs) and all(inputs))
+        return Atoms(all(a.everywhere for a in inputs))
+
+    def _pad_value(self, node: Any) -> float | None:
+        given = {a.name: a for a in node.attribute}
+        mode = given["mode"].s if "mode" in given else b"constant"
+        if mode != b"constant":
+            return None
+        if len(node.input) > 2 and node.input[2]:
+            stored = self.graph.constant(node.input[2])
+            return None if stored is None or stored.size != 1 else float(stored.reshape(()))
+        return float(given["value"].f) if "value" in given else 0.0
+
+    def _put_together(self, node: Any, inputs: list[Atoms], names: list[str]) -> Atoms:
+        """Of tensors put together: what holds in all, and of channels what holds in each."""
+        if len(names) < len(node.input):
+            return Atoms()
+        scales = set.intersection(*(set(a.scales) for a in inputs))
+        values = frozenset.intersection(*(a.values for a in inputs))
+        common = Atoms(
+            all(a.everywhere for a in inputs), tuple(sorted(scales))[:16], frozenset(values)
+        )
+        arrays = [None if self._onnx is None else self._onnx.get(n) for n in names]
+        shapes = [np.shape(a) for a in arrays if a is not None]
+        axis = next(int(a.i) for a in node.attribute if a.name == "axis")
+        if len(shapes) < len(names) or len(shapes[0]) != 4 or axis not in (1, -3):
+            return common
+        stops = np.cumsum([shape[1] for shape in shapes])
+        parts = tuple(
+            (int(stop) - shape[1], int(stop), one)
+            for stop, shape, one in zip(stops, shapes, inputs, strict=True)
+        )
+        return replace(common, parts=parts)
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ unless the contract allows it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,14 +37,32 @@ class Atoms:
     """Values of a root that many of its elements share, so that a tie there is no accident.
 
     ``everywhere``: any value may be one. ``scales``: multiples of these. ``values``: these.
+    ``parts``: atoms of the channels ``start`` to ``stop`` alone, where several tensors were put
+    together; the last ``stop`` is the number of channels.
     """
 
     everywhere: bool = False
     scales: tuple[float, ...] = ()
     values: frozenset[float] = frozenset()
+    parts: tuple[tuple[int, int, Atoms], ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there are any in every channel."""
+        return bool(self.everywhere or self.scales or self.values)
+
+    def whole(self) -> Atoms:
+        """Those of every channel, whatever order the channels get."""
+        return replace(self, parts=())
 
     def at(self, x: np.ndarray) -> np.ndarray:
-        """Which elements are atoms."""
+        """Which elements ``[..., C]`` are atoms."""
+        found = self._everywhere_at(x)
+        if self.parts and x.shape[-1] == self.parts[-1][1]:
+            for start, stop, inner in self.parts:
+                found[..., start:stop] |= inner.at(x[..., start:stop])
+        return found
+
+    def _everywhere_at(self, x: np.ndarray) -> np.ndarray:
         if self.everywhere:
             return np.ones(x.shape, bool)
         found = np.isin(x, np.array(sorted(self.values), np.float32))

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from abc_tvm.onnx_engine import OnnxEngine
-from abc_tvm.verify_reference import Rounding, continued, grid, inputs_of, with_outputs
+from abc_tvm.verify_reference import Rounding, continued, inputs_of, with_outputs
 from abc_tvm.verify_taps import data_inputs, layouts, look_up
 
 Array = np.ndarray
@@ -82,21 +82,6 @@ def test_a_tie_of_scaled_integers_is_not_moved(rng: np.random.Generator) -> None
     assert (right == 0).any()
     np.testing.assert_array_equal(low, right)
     np.testing.assert_array_equal(high, right)
-
-
-@pytest.mark.parametrize(
-    ("array", "found"),
-    [
-        ([1, -1, 3], (0, 3.0)),
-        ([0.5, -2.25], (2, 2.25)),
-        ([0.1], None),
-        ([np.nan], None),
-        ([], (0, 0.0)),
-    ],
-)
-def test_grids(array: list[float], found: Any) -> None:
-    assert grid(np.float32(array)) == found
-    assert grid(np.array([7, -9], np.int64)) == (0, 9.0)
 
 
 def test_a_network_continues_from_what_is_given() -> None:

@@ -83,6 +83,8 @@ def pair(kind: str) -> onnx.ModelProto:
         second = net.conv(x, net.signs(6, 4, 1, 1))
     elif kind == "float weights":
         second = net.conv(x, net.rng.normal(size=(6, 4, 3, 3)).astype(np.float32), 1)
+    elif kind == "weights too different in size":
+        second = net.op("Mul", net.conv(x, net.signs(6, 4, 3, 3), 1), net.constant(0.99999))
     elif kind == "factor per pixel":
         second = net.conv(x, net.signs(6, 4, 3, 3), 1)
         second = net.op("Mul", second, net.constant(np.arange(36).reshape(6, 6) / 4))
@@ -95,7 +97,15 @@ def pair(kind: str) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    "kind", ["geometry", "float weights", "factor per pixel", "read twice", "other weights"]
+    "kind",
+    [
+        "geometry",
+        "float weights",
+        "weights too different in size",
+        "factor per pixel",
+        "read twice",
+        "other weights",
+    ],
 )
 def test_refuses(kind: str) -> None:
     mod, _ = passes_until(pair(kind), "collapse_bases")

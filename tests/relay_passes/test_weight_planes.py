@@ -187,3 +187,30 @@ def test_what_is_almost_zero_is_not_zero() -> None:
     weight = np.random.default_rng(0).choice(np.float32([-1, 1e-9, 1]), SHAPE)
     with pytest.raises(NotPlanes, match="too different in size"):
         factor(weight)
+
+
+def splits(weight: np.ndarray) -> bool:
+    try:
+        factor(weight)
+    except NotPlanes:
+        return False
+    return True
+
+
+SIZES = (0.0, 1.0, -1.0, 0.45, 1e-9, 3.0, 1e5, -65536.0, 1e8, 1e30, 3e38, 1e-40)
+
+
+@given(st.lists(st.sampled_from(SIZES), min_size=1, max_size=6), st.integers(0, 5), st.booleans())
+def test_has_planes_says_what_factor_does(values: list[float], seed: int, one: bool) -> None:
+    """Whatever the spread: in all channels, or in one beside channels of +-1."""
+    weight = planes(1, seed)[0].astype(np.float32)
+    place = slice(3, 4) if one else slice(None)
+    shape = weight[place].shape
+    weight[place] = np.random.default_rng(seed).choice(np.float32(values), shape)
+    assert has_planes(weight) == splits(weight)
+
+
+@pytest.mark.parametrize("values", [(1e8, 0.45), (1e5, 0.5, -1e5), (65536, 1)])
+def test_has_planes_knows_the_largest_spread(values: tuple[float, ...]) -> None:
+    weight = np.random.default_rng(0).choice(np.float32(values), SHAPE)
+    assert not has_planes(weight)

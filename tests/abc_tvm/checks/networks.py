@@ -85,6 +85,44 @@ def pooled_relu() -> onnx.ModelProto:
     return net.model(net.conv(net.op("Sign", x), net.signs(4, 6, 2, 2)))
 
 
+def spread_out(net: Net) -> str:
+    """A tensor of six channels, 8x8, that stands still nowhere."""
+    x = net.conv("input", net.rng.normal(size=(6, 4, 3, 3)).astype(np.float32), 1)
+    return net.bn(x, [0.7, 1.3, 0.9, 1.1, 0.6, 1.7], [0.31, -0.47, 0.23, 0.91, -0.77, 0.13])
+
+
+def padded_by(value: float | None = None) -> onnx.ModelProto:
+    """Pad before a Sign: what it writes is a tie, or is none but at ``value``."""
+    net = Net((1, 4, 8, 8))
+    extra = [] if value is None else [net.constant(value)]
+    x = net.op("Pad", spread_out(net), net.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64), *extra)
+    if value is not None:
+        x = net.op("Sub", x, net.constant(value))
+    return net.model(net.conv(net.op("Sign", x), net.signs(4, 6, 2, 2)))
+
+
+def put_together() -> onnx.ModelProto:
+    """Channels that stand still nowhere, and the input's, which may anywhere, pooled."""
+    net = Net((1, 4, 8, 8))
+    x = net.op("Concat", spread_out(net), "input", axis=1)
+    x = net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    return net.model(net.conv(net.op("Sign", x), net.signs(4, 10, 2, 2)))
+
+
+def summed_up() -> onnx.ModelProto:
+    """Behind an operator that the passes do not know."""
+    net = Net((1, 4, 8, 8))
+    x = net.op("CumSum", "input", net.constant(2, np.int64))
+    return net.model(net.conv(net.op("Sign", x), net.signs(4, 4, 2, 2)))
+
+
+def without_the_largest() -> onnx.ModelProto:
+    """Differences of values that may stand still anywhere, one of them the largest of several."""
+    net = Net((1, 4, 8, 8))
+    x = net.op("Sub", "input", net.op("ReduceMax", "input", axes=[1], keepdims=1))
+    return net.model(net.conv(net.op("Sign", x), net.signs(4, 4, 2, 2)))
+
+
 def uneven_weights() -> onnx.ModelProto:
     """1e8 in one output channel, 0.45 in another."""
     net = Net((1, 4, 5, 5))
@@ -155,4 +193,9 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "flattened": flattened,
     "shuffled": shuffled,
     "rounded": rounded,
+    "padded by zero": padded_by,
+    "padded by a half": lambda: padded_by(0.5),
+    "put together": put_together,
+    "summed up": summed_up,
+    "without the largest": without_the_largest,
 }

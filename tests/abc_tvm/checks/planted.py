@@ -129,6 +129,43 @@ def ties_given_away(patch: Patch) -> None:
     patch.setattr(atoms.Atoms, "at", lambda self, first, last: np.zeros(first.shape, bool))
 
 
+def changed_atoms(patch: Patch, names: tuple[str, ...], rule: Callable[[Any, Any], Any]) -> None:
+    """Another rule of the atoms' analysis for some operators."""
+    original = atoms.AtomAnalysis.rule
+
+    def changed(self: Any, var: Any, name: str | None, value: Any) -> Any:
+        return rule(self, value) if name in names else original(self, var, name, value)
+
+    patch.setattr(atoms.AtomAnalysis, "rule", changed)
+
+
+def pads_value_forgotten(patch: Patch) -> None:
+    def rule(self: Any, call: Any) -> Any:
+        data = call.args[1].fields[0] if len(call.args) > 1 else call.args[0]
+        return self.of(data).spread()
+
+    changed_atoms(patch, ("call_tir", "nn.pad"), rule)
+
+
+def input_of_concat_forgotten(patch: Patch) -> None:
+    original = atoms.AtomAnalysis.concat
+
+    def concat(self: Any, call: Any) -> Any:
+        last = call.args[0].fields[-1]
+        found = self.found
+        self.found = {**found, last: atoms.NOWHERE}
+        try:
+            return original(self, call)
+        finally:
+            self.found = found
+
+    patch.setattr(atoms.AtomAnalysis, "concat", concat)
+
+
+def unknown_taken_for_spread(patch: Patch) -> None:
+    changed_atoms(patch, ("cumsum", "max"), lambda self, call: atoms.NOWHERE)
+
+
 def one_float_off(patch: Patch) -> None:
     def change(steps: Any) -> Any:
         moved = steps.thresholds.copy()
@@ -352,6 +389,11 @@ PLANTS: dict[str, Plant] = {
     ),
     "weights of one hash are one weight": Plant(colliding_weights, networks.spelled),
     "a tie at a ReLU's bound before a pool": Plant(ties_given_away, networks.pooled_relu),
+    "the zeros of a Pad are no atom": Plant(pads_value_forgotten, networks.padded_by),
+    "the halves of a Pad are no atom": Plant(pads_value_forgotten, lambda: networks.padded_by(0.5)),
+    "an input of Concat has no atoms": Plant(input_of_concat_forgotten, networks.put_together),
+    "an unknown operator has no atoms": Plant(unknown_taken_for_spread, networks.summed_up),
+    "a largest value has no atoms": Plant(unknown_taken_for_spread, networks.without_the_largest),
     "weights joined relative to the largest": Plant(joined_by_the_largest, networks.uneven_weights),
     "a threshold one float off": Plant(one_float_off, networks.two_layers),
     "thresholds of the next channel": Plant(other_channels_thresholds, networks.two_layers),
