@@ -29,6 +29,7 @@ from abc_tvm.frontend.operators import (
     rearrange,
     reductions,
     resize,
+    shapes,
 )
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
@@ -47,6 +48,7 @@ REWRITES: dict[str, Rewrite] = {
     **pooling.REWRITES,
     **rearrange.REWRITES,
     **resize.REWRITES,
+    **shapes.REWRITES,
 }
 
 _ROUNDS = 8
