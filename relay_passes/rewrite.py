@@ -26,7 +26,10 @@ def bindings(func: relax.Function) -> list[tuple[relax.Var, Any]]:
     for block in func.body.blocks:
         for binding in block.bindings:
             if not isinstance(binding, relax.VarBinding):
-                raise UnsupportedError("the graph has control flow, which is not supported")
+                raise UnsupportedError(
+                    f"the shape of {binding.var.name_hint} is decided by the numbers of a run, "
+                    "which is not supported; export the network with fixed shapes"
+                )
             found.append((binding.var, binding.value))
     return found
 

@@ -1,8 +1,9 @@
 """The command line: one module per command, which parses and prints; the work is elsewhere.
 
 Exit codes: 0 good; 1 a check failed; 2 bad input or usage, with one line on stderr (without one
-where the reader of stdout has gone away); 130 after Ctrl-C, with one line. An error in abc-tvm
-itself is 70, which no input should ever cause (``abc-tvm --debug …`` shows where).
+where the reader of stdout has gone away); 130 after Ctrl-C, with one line. A fault of abc-tvm
+itself, which no input should ever cause, is 2 as well, and its line asks for a report
+(``abc-tvm --debug …`` shows where).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import errno
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -33,13 +35,15 @@ from abc_tvm.files import reason_of
 from abc_tvm.without_torch import import_tvm_without_torch
 
 EXIT_USER = 2
-EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 EXIT_STOPPED = -2
 """Interrupted, and that has been said."""
 
 EXIT_QUIET = -1
 """The reader of stdout has gone: nothing can be said to it, and nobody else need hear."""
+
+FAULT = "this is a fault of abc-tvm"
+"""How the line begins where no input is to blame."""
 
 _ENVIRONMENT = frozenset(
     [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EBADF,
@@ -130,16 +134,21 @@ def _outcome(arguments: list[str]) -> int:
         return EXIT_QUIET
     except MemoryError:
         return _complain("this needs more memory than the machine has, or than ulimit allows")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (the last line of defence: one line, no traceback)
         if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
             return _complain_of_system(error)
         if _debug(arguments):
-            raise
-        streams.say(
-            f"internal error: {type(error).__name__}: {one_line(str(error))[:300]}: please report "
-            f"it, with the traceback that abc-tvm --debug {' '.join(arguments[:1])} … shows"
-        )
-        return EXIT_INTERNAL
+            traceback.print_exc()
+        return _complain(fault(error, arguments))
+
+
+def fault(error: BaseException, arguments: Sequence[str]) -> str:
+    """What is said of an exception that no input should ever cause."""
+    what = f"{type(error).__name__}: {one_line(str(error))[:300]}"
+    return (
+        f"{FAULT}, not of what it was given ({what}): please report it, with the traceback that "
+        f"abc-tvm --debug {' '.join([a for a in arguments if a != '--debug'][:1])} … shows"
+    )
 
 
 def _debug(arguments: list[str]) -> bool:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import onnx
 
 from abc_tvm.errors import ModelError, UnsupportedError
 
 BATCH_NAME = "batch"
 
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
 
 def settle_inputs(model: onnx.ModelProto, batch: int | None, label: str) -> None:
     """Make every dimension of the graph inputs a number, in place, but for a symbolic batch.
 
     Some exporters write 0 for a batch that is not known; elsewhere it is an axis of no elements.
+    TVM's importer computes with names of dimensions ("2*N", "7"): what is no identifier becomes
+    one, and "2*N" is as open as "N".
 
     Args:
         model: Parameters are initializers, not inputs.
@@ -25,6 +31,7 @@ def settle_inputs(model: onnx.ModelProto, batch: int | None, label: str) -> None
     """
     if batch is not None and batch < 1:
         raise ModelError(f"{label}: batch {batch} is not possible; give 1 or more")
+    _name_plainly(model)
     replaced: set[str] = set()
     empty = _only_types(model)
     for value in model.graph.input:
@@ -38,6 +45,25 @@ def settle_inputs(model: onnx.ModelProto, batch: int | None, label: str) -> None
                     dim.dim_value = batch
                 elif dim.dim_param:
                     dim.Clear()
+
+
+def _name_plainly(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    dims = [
+        dim
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        for dim in value.type.tensor_type.shape.dim
+        if dim.dim_param
+    ]
+    names = {dim.dim_param: dim.dim_param for dim in dims}
+    for name in names:
+        if not _PLAIN.fullmatch(name):
+            plain = "d_" + re.sub(r"[^A-Za-z0-9_]+", "_", name)
+            while plain in names.values():
+                plain += "_"
+            names[name] = plain
+    for dim in dims:
+        dim.dim_param = names[dim.dim_param]
 
 
 def _only_types(model: onnx.ModelProto) -> set[str]:

@@ -169,6 +169,8 @@ def evaluate(
     most: int = 1 << 20,
 ) -> Array | None:
     """The value of a node of one output; None where it has none, or more than ``most`` elements."""
+    if node.op_type == "Range":  # a list of one number passes for it in onnxruntime
+        inputs = {name: a.reshape(()) if a.size == 1 else a for name, a in inputs.items()}
     operands = [inputs.get(name) for name in node.input]
     try:
         if _elements(node, operands) > most:

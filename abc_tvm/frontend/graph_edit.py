@@ -78,6 +78,7 @@ class GraphEditor:
         nodes: The new node list, in topological order.
         ranks: Number of dimensions per tensor name, where known.
         label: What messages call the model.
+        graph: What is edited; its nodes stay until the caller replaces them.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class GraphEditor:
         self.nodes: list[onnx.NodeProto] = []
         self.ranks = ranks or {}
         self.label = label
-        self._graph = graph
+        self.graph = graph
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         self._constants: dict[str, Array] = {}
         self._taken = {value.name for value in (*graph.input, *graph.output)}
@@ -120,7 +121,7 @@ class GraphEditor:
         array = value if isinstance(value, np.ndarray) else np.asarray(value, np.float32)
         name = self.fresh(hint)
         tensor = numpy_helper.from_array(array, name)
-        self._graph.initializer.append(tensor)
+        self.graph.initializer.append(tensor)
         self._constants[name] = array
         return name
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,11 @@ from abc_tvm.frontend.batch import settle_inputs
 from abc_tvm.frontend.channels import check_channels
 from abc_tvm.frontend.dialects import to_standard
 from abc_tvm.frontend.element_types import check_types
+from abc_tvm.frontend.import_faults import why_not
 from abc_tvm.frontend.inferred import infer_dims
 from abc_tvm.frontend.old_opset import raise_old_opset
 from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, one_line
+from abc_tvm.frontend.run_time_shapes import check_known_shapes, check_run_time_shapes
 from abc_tvm.frontend.simplify import simplify
 from abc_tvm.frontend.sizes import check_sizes
 
@@ -98,6 +99,7 @@ def simple_onnx(source: ModelSource, *, batch: int | None = None) -> onnx.ModelP
             f"{label}: invalid with the shapes of its inputs: {one_line(error)}"
         ) from error
     check_types(simple, label)
+    check_run_time_shapes(simple, label)
     dims = infer_dims(simple)
     check_sizes(simple, dims, label)
     check_channels(simple, dims, label)
@@ -113,9 +115,8 @@ def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
     import tvm
     from tvm.relax.frontend.onnx import from_onnx
 
-    printed = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             module = from_onnx(model, shape_dict=_empty_inputs(model))
     except tvm.error.OpNotImplemented as error:
@@ -127,10 +128,8 @@ def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
             f"{label}: operator {missing}{at} has no Relax import; replace it and export again"
         ) from error
     except _IMPORTER_ERRORS as error:
-        where = _failed_operator(printed.getvalue(), model)
-        raise UnsupportedError(
-            f"{label}: {where} cannot be imported ({type(error).__name__}: {one_line(error)})"
-        ) from error
+        raise UnsupportedError(f"{label}: {why_not(error, model)}") from error
+    check_known_shapes(module, label)
     io_names = {
         "input_names": [value.name for value in model.graph.input],
         "output_names": [value.name for value in model.graph.output],
@@ -151,14 +150,3 @@ def _empty_inputs(model: onnx.ModelProto) -> dict[str, list[int]]:
 
 def _label(source: ModelSource) -> str:
     return "model" if isinstance(source, onnx.ModelProto) else os.fspath(source)
-
-
-def _failed_operator(printed: str, model: onnx.ModelProto) -> str:
-    """The operator that the importer reported on stdout, and its node if there is only one."""
-    match = re.search(r"Error converting operator (\w+)", printed)
-    if match is None:
-        return "the graph"
-    nodes = [node for node in model.graph.node if node.op_type == match[1]]
-    if len(nodes) == 1:
-        return f"operator {match[1]} (node {nodes[0].name or nodes[0].output[0]!r})"
-    return f"operator {match[1]}"

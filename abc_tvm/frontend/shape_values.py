@@ -20,6 +20,9 @@ from abc_tvm.frontend.graph_edit import GraphEditor, attributes
 
 Entry = int | str | None
 _MAX_ENTRIES = 64
+_ALWAYS_INT64 = ("Cast", "Shape", "Size")
+"""Operators whose result does not take the type of their first input."""
+
 _INTEGER = (TensorProto.INT64, TensorProto.INT32)
 
 
@@ -119,6 +122,8 @@ class _Tracker:
             return None
         if node.op_type == "Shape":
             found = self._shape(node)
+        elif node.op_type == "Size":
+            found = self._size(node)
         else:
             inputs = [self.value(name) for name in node.input]
             known = [value for value in inputs if value is not None]
@@ -127,8 +132,8 @@ class _Tracker:
             return None
         self._values[node.output[0]] = found
         cast = node.op_type == "Cast" and attributes(node)["to"] == TensorProto.INT32
-        inherits = node.op_type not in ("Cast", "Shape") and node.input[0] in self._int32
-        array = self._edit.value(node.input[0]) if node.op_type not in ("Cast", "Shape") else None
+        inherits = node.op_type not in _ALWAYS_INT64 and node.input[0] in self._int32
+        array = self._edit.value(node.input[0]) if node.op_type not in _ALWAYS_INT64 else None
         if cast or inherits or (array is not None and array.dtype == np.int32):
             self._int32.add(node.output[0])
         return found
@@ -139,6 +144,12 @@ class _Tracker:
             return None
         attrs = attributes(node)
         return ShapeValue(dims[attrs.get("start", 0) : attrs.get("end", len(dims))])
+
+    def _size(self, node: onnx.NodeProto) -> ShapeValue | None:
+        dims = self._dims.get(node.input[0])
+        if dims is None or not all(isinstance(d, int) for d in dims):
+            return None
+        return ShapeValue((math.prod(d for d in dims if isinstance(d, int)),), scalar=True)
 
     def reshape_target(self, node: onnx.NodeProto) -> list[int] | None:
         """A constant target for ``node``, or None if several dimensions stay unknown."""
@@ -256,6 +267,7 @@ def _apply(op_type: str, a: Entry, b: Entry) -> Entry:
 
 _RULES: dict[str, Rule] = {
     "Shape": lambda node, inputs: None,
+    "Size": lambda node, inputs: None,
     "Gather": _gather,
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,

@@ -6,6 +6,7 @@
 4. Straight-through spellings ``(a − x) + x`` become ``a`` (``straight_through``). Pools with
    ``ceil_mode`` get plain pads (``ceil_windows``).
 5. Computed shapes become constants (``shape_values``); constant parts are evaluated (``fold``).
+   Then an If whose condition is stored becomes its branch, and all of this is done to that too.
 6. Operators that the importer lacks or gets wrong become explicit, float16 arithmetic too
    (``operators``).
 7. Zero padding written as Pad moves into convolutions (``pads``).
@@ -31,6 +32,7 @@ from abc_tvm.frontend.graph_edit import (
 )
 from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
 from abc_tvm.frontend.operators import rewrite_operators
+from abc_tvm.frontend.operators.control import inline_branches
 from abc_tvm.frontend.operators.half import widen_halves
 from abc_tvm.frontend.operators.rewriter import Rewriter
 from abc_tvm.frontend.operators.windows import known_image
@@ -55,12 +57,9 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    _lift_constants(result)
-    _drop_identities(result)
-    settle_casts(result)
-    remove_straight_through(result)
-    _settle_ceil_mode(result, label)
-    _settle_constants(result)
+    _settle(result, label)
+    while inline_branches(result, label):
+        _settle(result, label)
     _drop_dead_nodes(result)
     drop_unused_initializers(result)
     check_finite(result, label)  # before rewrites store infinities of their own
@@ -72,6 +71,15 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     drop_unused_initializers(result)
     _drop_stale_value_info(result)
     return result
+
+
+def _settle(result: onnx.ModelProto, label: str) -> None:
+    _lift_constants(result)
+    _drop_identities(result)
+    settle_casts(result)
+    remove_straight_through(result)
+    _settle_ceil_mode(result, label)
+    _settle_constants(result)
 
 
 def _settle_ceil_mode(model: onnx.ModelProto, label: str) -> None:

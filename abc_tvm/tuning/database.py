@@ -192,6 +192,14 @@ class Database:
         except (ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise _damaged(str(packed), error) from error
 
+    def module(self, key: str) -> Any:
+        """The module of a workload. Raises ``RecordsError`` where it is none."""
+        from .task import load_module
+
+        plain = self.folder / WORKLOADS
+        path = plain if plain.exists() else plain.with_name(plain.name + SUFFIX)
+        return load_module(self.workloads[key], f"{path}: workload {key}")
+
     # ---- writing ----------------------------------------------------------------------
 
     def __enter__(self) -> Database:

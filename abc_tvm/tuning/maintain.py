@@ -18,7 +18,7 @@ from .local import WORKER, LocalRunner
 from .manifest import Manifest, folder_name
 from .records import best, same_target, typical
 from .runner import BUILD_S, Job, Work
-from .task import LAYERS, load_module, workload_key
+from .task import LAYERS, workload_key
 
 Tell = Callable[[str], None]
 
@@ -186,8 +186,8 @@ def check(
         )
     database = Database(folder, tell).read()
     with LocalRunner(Work(folder, device), seconds, worker, children=1) as runner:
-        for key, module in database.workloads.items():
-            yield from _check_workload(database, key, module, runner, device)
+        for key in database.workloads:
+            yield from _check_workload(database, key, runner, device)
     for layer, lowering in database.lowerings.items():
         keys = [key for _, kernels in lowering.kinds.values() for key in kernels]
         missing = [key for key in keys if not _measured(database, key)]
@@ -196,9 +196,9 @@ def check(
 
 
 def _check_workload(
-    database: Database, key: str, module: str, runner: LocalRunner, device: Device
+    database: Database, key: str, runner: LocalRunner, device: Device
 ) -> Iterator[Finding]:
-    if workload_key(load_module(module)) != key:
+    if workload_key(database.module(key)) != key:
         yield Finding(key, "", "the module is not the one that its hash says")
         return
     mine = [r for r in database.records if r.workload == key]

@@ -68,21 +68,21 @@ class RecordSet:
     """Best choices by workload, from several folders; an earlier folder wins."""
 
     def __init__(self, device: Device, databases: list[Database]) -> None:
-        self._choices: dict[str, tuple[str, Choice]] = {}
+        self._choices: dict[str, tuple[Database, Choice]] = {}
         self._lowerings: dict[str, Measured] = {}
         self.used = 0
         for database in reversed(databases):
             for layer, lowering in database.lowerings.items():
                 times = {kind: seconds for kind, (seconds, _) in lowering.kinds.items()}
                 self._lowerings[layer] = Measured(times)
-            for key, module in database.workloads.items():
+            for key in database.workloads:
                 record = best(
                     r
                     for r in database.records
                     if r.workload == key and same_target(r.target, device)
                 )
                 if record is not None:
-                    self._choices[key] = (module, record.choice)
+                    self._choices[key] = (database, record.choice)
 
     def __len__(self) -> int:
         return len(self._choices) + len(self._lowerings)
@@ -92,18 +92,22 @@ class RecordSet:
         return self._lowerings.get(layer)
 
     def choice(self, workload: Any) -> Choice | None:
-        """The best choice for a plain PrimFunc; ``None`` where nothing is recorded for it."""
-        from .task import load_module, module_of, workload_key
+        """The best choice for a plain PrimFunc; ``None`` where nothing is recorded for it.
+
+        Raises ``RecordsError`` where what is recorded is damaged.
+        """
+        from .task import module_of, workload_key
 
         if not self._choices:
             return None
         module = module_of(workload)
-        found = self._choices.get(workload_key(module))
+        key = workload_key(module)
+        found = self._choices.get(key)
         if found is None:
             return None
         import tvm_ffi
 
-        if not tvm_ffi.structural_equal(module, load_module(found[0])):
+        if not tvm_ffi.structural_equal(module, found[0].module(key)):
             return None  # two computations of one hash
         self.used += 1
         return found[1]

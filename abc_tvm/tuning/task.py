@@ -87,17 +87,24 @@ def dump_module(module: Any) -> str:
     return str(Stored(module).as_json()[1])
 
 
-def load_module(text: str) -> Any:
-    """The module of :func:`dump_module`. Raises ``RecordsError`` for anything else."""
+def load_module(text: str, where: object) -> Any:
+    """The module of :func:`dump_module`.
+
+    Raises ``RecordsError`` for anything else; ``where`` names the file and the workload.
+    """
     import tvm
     from tvm.s_tir.meta_schedule.database import Workload as Stored
 
     try:
         module = Stored.from_json(["", text]).mod
     except _NO_MODULE as error:
-        raise RecordsError(f"records: a workload is damaged: {one_line(str(error))}") from error
+        raise RecordsError(
+            f"{where}: damaged (TVM cannot read the module): restore the file, or remove the folder"
+        ) from error
     if not isinstance(module, tvm.IRModule):
-        raise RecordsError("records: a workload is damaged: it is no module")
+        raise RecordsError(
+            f"{where}: damaged (it is no module): restore the file, or remove the folder"
+        )
     return module
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -12,12 +13,15 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from abc_tvm.cli import run_command
+from abc_tvm.cli import FAULT, run_command
 
 from .judge import Outcome, reason
 
 MOST_MEMORY = 1 << 30
 """Bytes that one case may take beyond what the process has."""
+
+RAW = re.compile(rf"\b[A-Z]\w+(Error|Exception): |Check failed|Traceback|0x[0-9a-f]{{6,}}|{FAULT}")
+"""What no line should hold: a fault, or the words of an exception that nobody foresaw."""
 
 _ADDRESSES = 6 << 30
 
@@ -57,6 +61,9 @@ def command(*arguments: str) -> str:
         )
     if len(lines) != 1 or not lines[0].isprintable():
         raise Judged(Outcome("error", f"{len(lines)} lines of {arguments[0]}", repr(said[:500])))
+    raw = RAW.search(lines[0])
+    if raw is not None:
+        raise Judged(Outcome("error", f"{raw[0]}: {reason(lines[0][:200])}", said[-600:]))
     raise Judged(Outcome("refused", reason(lines[0].removeprefix("abc-tvm: error: ")), lines[0]))
 
 

@@ -13,8 +13,9 @@ import os
 import statistics
 import sys
 import time
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -33,8 +34,7 @@ def main() -> int:
             for name, dtype, shape in inputs
         }  # fmt: skip
     else:
-        with np.load(arguments.input) as file:
-            arrays = dict(file)
+        arrays = read_arrays(arguments.input)
     check(arrays, inputs, binarized)
 
     # TVM reads these when it is loaded, and at the first parallel loop.
@@ -80,7 +80,11 @@ def read_ports(path: Path) -> tuple[list[Port], list[Port], bool]:
     """Inputs and outputs (name, dtype, shape; -1 is the open batch), and whether on bits."""
     sides: dict[str, list[Port]] = {"input": [], "output": []}
     binarized = False
-    for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        refuse(f"{path}: {error.strerror}; it belongs beside the network")
+    for line in lines:
         side, *rest = line.split(" ", 3)
         binarized = binarized or side == "binarized"
         if side in sides:
@@ -90,22 +94,39 @@ def read_ports(path: Path) -> tuple[list[Port], list[Port], bool]:
     return sides["input"], sides["output"], binarized
 
 
+def read_arrays(path: str) -> dict[str, Any]:
+    """The arrays of an .npz file."""
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except OSError as error:
+        refuse(f"{path}: {error.strerror or error}")
+    except (ValueError, TypeError, zipfile.BadZipFile) as error:
+        refuse(f"{path}: is no .npz file of arrays ({str(error).splitlines()[0]})")
+
+
 def check(arrays: dict[str, Any], inputs: list[Port], binarized: bool) -> None:
     """Leave with one line where an array is not what the network takes."""
     for name, dtype, shape in inputs:
         if name not in arrays:
-            sys.exit(f"run.py: error: input {name!r} is missing")
+            refuse(f"input {name!r} is missing")
         array = arrays[name]
         fits = len(array.shape) == len(shape) and all(
             want in (-1, have) for have, want in zip(array.shape, shape, strict=True)
         )
         if array.dtype != dtype or not fits:
-            sys.exit(
-                f"run.py: error: input {name!r}: {array.dtype} {list(array.shape)} was given and "
+            refuse(
+                f"input {name!r}: {array.dtype} {list(array.shape)} was given and "
                 f"{dtype} {shape} is needed"
             )
         if binarized and array.dtype.kind == "f" and not np.isfinite(array).all():
-            sys.exit(f"run.py: error: input {name!r}: NaN or infinity; bits need finite numbers")
+            refuse(f"input {name!r}: NaN or infinity; bits need finite numbers")
+
+
+def refuse(message: str) -> NoReturn:
+    """Leave with one line and exit code 2."""
+    print(f"run.py: error: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def measure(network: Any, tensors: list[Any], number: int) -> float:

@@ -29,6 +29,7 @@ from abc_tvm.frontend.operators import (
     rearrange,
     reductions,
     resize,
+    shapes,
 )
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
@@ -63,6 +64,7 @@ _FAMILIES = (
     rearrange,
     reductions,
     resize,
+    shapes,
 )
 REWRITES = one_table([family.REWRITES for family in _FAMILIES])
 

@@ -8,19 +8,49 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from abc_tvm.frontend.finite import check_finite
 from abc_tvm.frontend.graph_edit import constant_of
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 
-def _if(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """ONNX forbids a branch to use a name of the graph round it anew, so its nodes just move."""
-    condition = edit.value(node.input[0])
-    if condition is None:
-        raise edit.refuse(
-            node, "takes a branch that only its run decides; export the model without control flow"
-        )
-    name = "then_branch" if bool(np.asarray(condition).reshape(-1)[0]) else "else_branch"
-    branch = next(attribute.g for attribute in node.attribute if attribute.name == name)
+def inline_branches(model: onnx.ModelProto, label: str) -> bool:
+    """Put, in place, the branch that is taken where an If with a stored condition stands.
+
+    Bodies are seen by nothing but this: what is to be done to every node, as the check of stored
+    numbers, is to be done again where this returns that there was one.
+
+    Raises:
+        UnsupportedError: Sparse tensors in a branch.
+    """
+    graph = model.graph
+    if not any(_is_if(node) for node in graph.node):
+        return False
+    edit = Rewriter(model, label)
+    found = False
+    for node in graph.node:
+        if _is_if(node) and edit.value(node.input[0]) is not None:
+            _inline(edit, node)
+            found = True
+        else:
+            edit.nodes.append(node)
+    nodes = list(edit.nodes)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return found
+
+
+def _is_if(node: onnx.NodeProto) -> bool:
+    return node.op_type == "If" and not node.domain
+
+
+def _inline(edit: Rewriter, node: onnx.NodeProto) -> None:
+    """ONNX forbids a branch to use a name of the graph round it anew, but not one of another
+    branch."""
+    branch, graph = _branch(edit, node), edit.graph
+    if branch.sparse_initializer:
+        raise edit.refuse(node, "has sparse initializers in its branch; store them dense")
+    taken = {out for other in (*graph.node, *edit.nodes) for out in other.output}
+    taken |= {value.name for value in graph.input} | {t.name for t in graph.initializer}
     names = {}
     for tensor in branch.initializer:
         names[tensor.name] = edit.constant(numpy_helper.to_array(tensor), tensor.name)
@@ -32,11 +62,32 @@ def _if(edit: Rewriter, node: onnx.NodeProto) -> bool:
         copy = onnx.NodeProto()
         copy.CopyFrom(inner)
         rename(copy, names)
+        for index, out in enumerate(copy.output):
+            if out in taken:
+                names[out] = copy.output[index] = edit.fresh(out)
         edit.nodes.append(copy)
     for source, out in zip(branch.output, node.output, strict=True):
         if out:
             edit.op(node, "Identity", names.get(source.name, source.name), out=out)
+
+
+def _if(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """One whose condition became a stored one when operators were rewritten."""
+    if edit.value(node.input[0]) is None:
+        raise edit.refuse(
+            node, "takes a branch that only its run decides; export the model without control flow"
+        )
+    body = onnx.ModelProto()
+    body.graph.CopyFrom(_branch(edit, node))
+    check_finite(body, edit.label)
+    _inline(edit, node)
     return True
+
+
+def _branch(edit: Rewriter, node: onnx.NodeProto) -> onnx.GraphProto:
+    condition = np.asarray(edit.value(node.input[0]))
+    name = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
+    return next(attribute.g for attribute in node.attribute if attribute.name == name)
 
 
 def rename(node: onnx.NodeProto, names: dict[str, str]) -> None:

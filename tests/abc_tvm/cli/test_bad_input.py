@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -227,7 +228,8 @@ def test_internal_errors_and_interrupts_are_one_line(
     from abc_tvm import api
 
     path = write(tmp_path / "m.onnx", network())
-    for error, code, word in ((KeyError("oops"), 70, "oops"), (KeyboardInterrupt(), 130, "interr")):
+    fault = "error: this is a fault of abc-tvm, not of what it was given (KeyError: 'oops')"
+    for error, code, word in ((KeyError("oops"), 2, fault), (KeyboardInterrupt(), 130, "interr")):
 
         def fail(*_: object, error: BaseException = error, **__: object) -> None:
             raise error
@@ -238,6 +240,40 @@ def test_internal_errors_and_interrupts_are_one_line(
         err = capfd.readouterr().err
         assert len(err.splitlines()) == 1
         assert word in err
+        assert code == 130 or ("report it" in err and "abc-tvm --debug inspect" in err)
+
+
+def test_debug_shows_where_a_fault_is(
+    tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from abc_tvm import api
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(api, "inspect", fail)
+    path = write(tmp_path / "m.onnx", network())
+    capfd.readouterr()
+    assert run_command(["--debug", "inspect", str(path)]) == 2
+    err = capfd.readouterr().err.splitlines()
+    assert err[0].startswith("Traceback") and "in fail" in "".join(err)
+    assert err[-1].startswith("abc-tvm: error: this is a fault of abc-tvm")
+
+
+def test_an_installation_with_gaps_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\")\n")
+    command = [sys.executable, "-m", "abc_tvm", "targets"]
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "'click'" in done.stderr and "install it again" in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_traceback() -> None:

@@ -59,10 +59,22 @@ def test_run_py_refuses_with_one_line(
     folder: Path, tmp_path: Path, arrays: dict[str, np.ndarray], message: str
 ) -> None:
     np.savez(tmp_path / "bad.npz", **arrays)
-    command = [sys.executable, "b/run.py", "b/m.so", "-i", str(tmp_path / "bad.npz")]
+    refused_by_run_py(folder, message, "b/m.so", "-i", str(tmp_path / "bad.npz"))
+
+
+def test_run_py_names_the_file_that_it_cannot_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    for name in ("none.npz", "text.npz", "one.npy"):
+        refused_by_run_py(folder, f"{name}: ", "b/m.so", "-i", str(tmp_path / name))
+    refused_by_run_py(folder, "m2.ports: ", "b/m2.so", "--random")
+
+
+def refused_by_run_py(folder: Path, message: str, *arguments: str) -> None:
+    command = [sys.executable, "b/run.py", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_cmake_builds_the_runner(folder: Path, tmp_path: Path) -> None:

@@ -57,6 +57,21 @@ def test_batch() -> None:
     assert shape_of(import_onnx(model_of("Relu", [2, 3]), batch=2)) == ["2", "3"]
 
 
+@pytest.mark.parametrize("name", ["N*2", "7", "-1", "N-1", "2//N", "a b", "?", "é"])
+def test_a_name_of_a_dimension_is_not_computed_with(name: str) -> None:
+    (batch, channels) = shape_of(import_onnx(model_of("Relu", [name, 3])))
+    assert batch.isidentifier() and channels == "3"
+
+
+def test_names_of_dimensions_stay_different() -> None:
+    model = model_of("Relu", ["a-b", 3])
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["a+b", 3]))
+    model.graph.node.append(helper.make_node("Relu", ["z"], ["w"]))
+    model.graph.output.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, ["a+b", 3]))
+    first, second = (str(p.ty.shape[0]) for p in import_onnx(model)["main"].params)
+    assert first != second and first.isidentifier() and second.isidentifier()
+
+
 def test_batch_that_contradicts_the_model() -> None:
     with pytest.raises(ModelError, match=r"'in\.put'.*of 2.*batch 4"):
         import_onnx(model_of("Relu", [2, 3]), batch=4)
@@ -92,6 +107,44 @@ def test_failure_inside_the_importer_is_named(capfd: pytest.CaptureFixture[str])
         import_onnx(model)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().out == ""
+
+
+def test_what_the_importer_does_not_take_is_told_in_words() -> None:
+    """Not: TypeError: Mismatched type on argument #3 when calling: `relax.op.one_hot(…`."""
+    with pytest.raises(UnsupportedError) as caught:
+        import_onnx(hardmax())
+    assert str(caught.value) == (
+        "model: node 'node': operator Hardmax on float[N, 3] with axis=0 is not supported; compile "
+        "with a fixed batch (--batch), or replace it by other operators"
+    )
+    assert caught.value.__cause__ is not None
+    import_onnx(hardmax(), batch=4)
+
+
+def hardmax() -> onnx.ModelProto:
+    model = model_of("Hardmax", ["N", 3])
+    model.graph.node[0].attribute.append(helper.make_attribute("axis", 0))
+    return model
+
+
+def test_a_form_that_the_importer_refuses_keeps_its_reason() -> None:
+    model = model_of("DequantizeLinear", [1, 4, 3])
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    scale = numpy_helper.from_array(np.ones((1, 2, 3), np.float32), "scale")
+    model.graph.initializer.append(scale)
+    node = model.graph.node[0]
+    node.input.append("scale")
+    node.attribute.extend(
+        [helper.make_attribute("axis", 1), helper.make_attribute("block_size", 2)]
+    )
+    model.opset_import[0].version = 21
+    model.ir_version = 10
+    with pytest.raises(UnsupportedError) as caught:
+        import_onnx(model)
+    line = str(caught.value)
+    assert "on uint8[1, 4, 3], stored float[1, 2, 3] with axis=1, block_size=2" in line
+    assert "(DequantizeLinear blocked quantization is not supported yet)" in line
+    assert "Error" not in line
 
 
 def test_import_writes_nothing_to_stdout(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import lzma
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +17,14 @@ from abc_tvm.targets import Device, load, names
 from abc_tvm.tuning import records as module
 from abc_tvm.tuning.database import WORKLOADS, Database, Lowering, Record
 from abc_tvm.tuning.manifest import FILE, Manifest, folder_name
-from abc_tvm.tuning.packed import SUFFIX, pack, unpack
+from abc_tvm.tuning.packed import MOST_BYTES, SUFFIX, pack, unpack
 from abc_tvm.tuning.records import open_records, target_json
 from abc_tvm.tuning.shipping import ship
 from abc_tvm.tuning.task import Task, dump_module
 
 GOOD, WORSE = Choice(Tile(1, 2, 1)), Choice(Tile(1, 1, 1), unroll=2)
+
+HUGE_DICTIONARY = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
 
 
 @pytest.fixture
@@ -72,6 +78,55 @@ def test_a_damaged_file_is_named(shipped: Path, device: Device) -> None:
     (shipped / (WORKLOADS + SUFFIX)).write_bytes(b"nothing")
     with pytest.raises(RecordsError, match=r"database_workload\.json\.xz: damaged"):
         open_records(device, None, print)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda data: data[:-20], "ends too early"),
+        (lambda data: b"", "ends too early"),
+        (lambda data: data + b"more", "something follows its end"),
+        (lambda data: lzma.compress(bytes(MOST_BYTES + 1), preset=0), "unpacks to more than"),
+        (lambda data: lzma.compress(b"x", filters=HUGE_DICTIONARY), "[Mm]emory"),
+        (lambda data: lzma.compress(b"[1, 2]\n"), "damaged"),
+    ],
+)
+def test_other_archives_are_one_line_that_names_the_file(
+    damage: Callable[[bytes], bytes], why: str, shipped: Path, device: Device
+) -> None:
+    path = shipped / (WORKLOADS + SUFFIX)
+    path.write_bytes(damage(path.read_bytes()))
+    assert path.stat().st_size < 1 << 18
+    with pytest.raises(RecordsError, match=why) as caught:
+        open_records(device, None, print)
+    assert str(path) in str(caught.value)
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    bomb = lzma.compress(bytes(64 << 20), preset=0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="unpacks to more than"):
+            unpack(bomb, 1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_module_that_is_none_is_named_with_its_file(
+    shipped: Path, tasks: list[Task], device: Device
+) -> None:
+    path = shipped / (WORKLOADS + SUFFIX)
+    for text in ("AAAA", base64.b64encode(b"{}").decode()):
+        path.write_bytes(pack({tasks[0].key: text}))
+        with pytest.raises(RecordsError) as caught:
+            open_records(device, None, print).choice(tasks[0].workload.func)
+        assert f"{path}: workload {tasks[0].key}: damaged" in str(caught.value)
+    plain = shipped / WORKLOADS
+    plain.write_text(f'["{tasks[0].key}","%%%"]\n')
+    with pytest.raises(RecordsError) as caught:
+        open_records(device, None, print).choice(tasks[0].workload.func)
+    assert f"{plain}: workload {tasks[0].key}: damaged" in str(caught.value)
 
 
 def test_packed_and_back(tasks: list[Task]) -> None:
