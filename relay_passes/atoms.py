@@ -147,7 +147,8 @@ class AtomAnalysis:
                 if isinstance(arg, relax.Var):
                     own = own | self.behind(arg)
             self.leaves[var] = own
-        self.found[var] = self.rule(var, name, value)
+        with np.errstate(all="ignore"):  # infinite values meet no threshold
+            self.found[var] = self.rule(var, name, value)
 
     def of(self, expr: Any) -> Atoms:
         """Atoms of an expression; see :class:`Atoms`."""
@@ -431,6 +432,8 @@ class AtomAnalysis:
             high = np.where(known, np.minimum(reach, FAR), -1).astype(np.int64)
             low = np.where(known, -high, 0)
             both = (np.where(known, step, 1) * unit).astype(np.float32)
+            if not np.all(np.isfinite(both)):
+                return ANYWHERE
             grids.append(multiples(both, low, high, aligned=True))
         return Atoms(np.array([False]), tuple(grids))
 
