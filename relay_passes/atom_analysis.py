@@ -212,6 +212,8 @@ class AtomAnalysis:
             high = np.where(known, np.minimum(reach, FAR), -1).astype(np.int64)
             low = np.where(known, -high, 0)
             both = (np.where(known, step, 1) * unit).astype(np.float32)
+            if not np.all(np.isfinite(both)):
+                return ANYWHERE
             grids.append(multiples(both, low, high, aligned=True))
         return Atoms(np.array([False]), tuple(grids))
 

@@ -6,7 +6,8 @@ the bias around convolutions of one geometry as a linear form and, where it join
 them into weights of few values, emits that one convolution.
 
 Refuses (leaves as it is): different geometry, factors that are not constant per output channel,
-sums whose joint weights take too many values to be planes.
+sums whose joint weights take too many values to be planes, and factors so large or small that
+their products are no floats (see :mod:`.rounding`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tvm import relax
 
 from . import weight_planes
 from .ops import conv_window
+from .recognise_activations import chain_behind
 from .rewrite import (
     bindings,
     const,
@@ -35,7 +37,12 @@ from .rewrite import (
     shape_of,
     uses,
 )
-from .rounding import is_same
+from .rounding import NORMAL, in_range, is_same
+
+_ARITHMETIC = ("add", "subtract", "multiply", "divide", "where")
+
+MOST_RATIO = 2.0**24
+"""Inputs are added up in proportions of at most this: beside more, one of them is rounding."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,9 @@ class Form:
 
     def scaled(self, factor: np.ndarray) -> Form:
         f = np.broadcast_to(factor.reshape(-1), self.bias.shape).astype(np.float64)
-        terms = tuple(t.scaled(f) for t in self.terms)
-        return replace(self, terms=terms, bias=self.bias * f)
+        with np.errstate(all="ignore"):  # what is no float64 is never in range
+            terms = tuple(t.scaled(f) for t in self.terms)
+            return replace(self, terms=terms, bias=self.bias * f)
 
     def plus(self, other: Form) -> Form | None:
         if not _same_geometry(self.call, other.call):
@@ -144,7 +152,8 @@ class CollapseBases:
         func = mod["main"]
         forms = _forms(func)
         readers = uses(func)
-        found = {var: _joint(forms[var]) for var in _ends(func, forms)}
+        defined = dict(bindings(func))
+        found = {var: _joint(forms[var], defined) for var in _ends(func, forms)}
         joined = {
             var: joint
             for var, joint in found.items()
@@ -253,7 +262,7 @@ def _form(
     if name == "multiply":
         return form.scaled(flat)
     if name == "divide":
-        return form.scaled(1 / flat)
+        return form.scaled(1 / flat) if np.all(flat) else None
     shift = flat if name == "add" else -flat
     return replace(form, bias=form.bias + shift)
 
@@ -311,7 +320,7 @@ class Joint:
     groups: tuple[tuple[np.ndarray, tuple[tuple[float, Any], ...]], ...]
 
 
-def _joint(form: Form) -> Joint | None:
+def _joint(form: Form, defined: dict[Any, Any]) -> Joint | None:
     groups: list[tuple[Term, list[tuple[float, Any]]]] = []
     for term in form.terms:
         for reference, members in groups:
@@ -324,9 +333,26 @@ def _joint(form: Form) -> Joint | None:
     if len(groups) == form.count:
         return None
     done = [_rescale(reference.weight(), members) for reference, members in groups]
+    if not in_range(form.bias) or not all(_is_float(weight) for weight, _ in done):
+        return None
     if not all(weight_planes.has_planes(weight.astype(np.float32)) for weight, _ in done):
         return None
+    if not all(_may_be_summed(term.data, defined) for term in form.terms):
+        return None
     return Joint(tuple((w, tuple(m)) for w, m in done))
+
+
+def _may_be_summed(data: Any, defined: dict[Any, Any]) -> bool:
+    """Whether the constants of the chain behind an input are small enough for sums of inputs."""
+    chain, _ = chain_behind(defined, data)
+    arithmetic = [call for _, call in chain if op_name(call) in _ARITHMETIC]
+    arrays = [constant(arg) for call in arithmetic for arg in call.args]
+    return all(array is None or array.dtype == bool or in_range(array) for array in arrays)
+
+
+def _is_float(values: np.ndarray) -> bool:
+    """Whether float64 numbers may be float32 constants: none too large, none without its bits."""
+    return in_range(values, NORMAL)
 
 
 def _ratio(term: Term, reference: Term) -> float | None:
@@ -345,7 +371,10 @@ def _proportion(a: np.ndarray, b: np.ndarray) -> float | None:
     at = np.unravel_index(np.abs(b).argmax(), b.shape)
     if b[at] == 0:
         return None
-    ratio = float(a[at] / b[at])
+    with np.errstate(all="ignore"):
+        ratio = float(a[at] / b[at])
+    if not 1 / MOST_RATIO <= abs(ratio) <= MOST_RATIO:
+        return None
     mine, theirs = (v if v.ndim == 2 else v.reshape(len(v), -1).T for v in (a, ratio * b))
     terms = np.abs(mine).max(0)
     # What float64 leaves of terms that cancel is 0.

@@ -45,6 +45,7 @@ from .rewrite import (
     shape_of,
     substitute,
 )
+from .rounding import LARGE, in_range
 from .step_function import Chain, NotAStep, StepFunction, find_steps, find_steps_without_ties
 
 MOVES = ("permute_dims", "reshape")
@@ -97,6 +98,11 @@ class RecogniseActivations:
             if pooled and not found.steps.rising:
                 raise NotAStep("max-pooling after levels that do not rise with the input")
             found, power = _normalised(found)
+            if not in_range(array_of(call.args[2]).astype(np.float64) * float(power)):
+                raise NotAStep(
+                    f"weights and levels (up to {power:g}) are together larger than {LARGE:.0e}: "
+                    "their sums may overflow"
+                )
         except NotAStep as error:
             layer.reason = str(error)
             return to_float(call)
@@ -192,7 +198,12 @@ def _normalised(found: Found) -> tuple[Found, np.float32]:
     A scale may stand before or after the convolution; scaled so, equal layers get equal levels.
     """
     largest = float(np.abs(found.steps.levels).max())
-    if largest == 0 or not np.isfinite(largest):
+    if not in_range(found.steps.levels, 1 / LARGE):
+        raise NotAStep(
+            f"the activation takes values that are too large or small to be levels (up to "
+            f"{largest:g}; {1 / LARGE:.0e} to {LARGE:.0e} are taken)"
+        )
+    if largest == 0:
         return found, np.float32(1)
     power = np.float32(2.0 ** np.floor(np.log2(largest)))
     return replace(found, steps=replace(found.steps, levels=found.steps.levels / power)), power
@@ -228,6 +239,9 @@ def reachable(steps: StepFunction, exact: Accumulator) -> StepFunction:
     forward = steps.sense > 0
     # Level q of a rising channel is level N - q of a falling one.
     used = np.any((size > 0) & forward, axis=1) | np.any((size > 0) & ~forward, axis=1)[::-1]
+    if used.sum() == 1:  # a constant has two levels, of which one is never taken
+        at_one = int(used.argmax())
+        used[at_one - 1 if at_one else 1] = True
     if keep.all() or not used.any() or np.any((size[:, ~forward] > 0) & ~used[::-1, None]):
         return steps
     if used.sum() == 1:  # a step has a threshold, be it one that is never passed

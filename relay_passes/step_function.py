@@ -64,7 +64,7 @@ class StepFunction:
     @property
     def rising(self) -> bool:
         """Whether levels rise with the index, so that max-pooling keeps the highest index."""
-        return bool(np.all(np.diff(self.levels) > 0))
+        return bool(np.all(self.levels[1:] > self.levels[:-1]))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import numpy as np
 
 from abc_tvm.errors import UnsupportedError
 
-from .rounding import is_same
+from .rounding import LARGE, in_range, is_same
 
 MAX_VALUES = 16
 """More values than this in one output channel are not few."""
@@ -98,6 +98,11 @@ def _splits(weight: np.ndarray) -> np.ndarray | list[Split]:
     """
     if not np.all(np.isfinite(weight)):
         raise NotPlanes("the weights hold NaN or infinity")
+    if not in_range(weight):
+        raise NotPlanes(
+            f"the weights hold a number of size {np.abs(weight).max():g}: sums of scales of more "
+            f"than {LARGE:.0e} may overflow"
+        )
     single = _one_scale(weight)
     if single is not None:
         return single

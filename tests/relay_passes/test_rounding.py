@@ -7,7 +7,7 @@ import pytest
 
 from abc_tvm.relay_passes.accumulator import integer_multiples
 from abc_tvm.relay_passes.planes_code import best_code
-from abc_tvm.relay_passes.rounding import is_same
+from abc_tvm.relay_passes.rounding import LARGE, NORMAL, in_range, is_same
 
 
 def test_a_small_number_keeps_itself_beside_a_large_one() -> None:
@@ -38,3 +38,26 @@ def test_no_integer_multiples_of_what_is_none(values: tuple[float, ...]) -> None
 def test_levels_that_are_not_even_get_a_plane_each() -> None:
     assert best_code(np.float32([-1, 0, 1, 2])).kind == "binary"
     assert best_code(np.float32([-1, 1e-6, 1, 2])).kind == "thermometer"
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"),
+    [
+        (0.0, True),
+        (1.0, True),
+        (-LARGE, True),
+        (1 / LARGE, True),
+        (1.01 * LARGE, False),
+        (1e-40, True),
+        (1e39, False),
+        (np.inf, False),
+        (np.nan, False),
+    ],
+)
+def test_in_range(value: float, holds: bool) -> None:
+    assert in_range(np.array([1.0, value])) == holds
+
+
+def test_in_range_with_a_least_size() -> None:
+    assert in_range(np.array([0.0, -NORMAL, 1.0]), NORMAL)
+    assert not in_range(np.array([0.0, NORMAL / 2, 1.0]), NORMAL)

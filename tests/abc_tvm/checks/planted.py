@@ -16,6 +16,7 @@ import pytest
 
 from abc_tvm.relay_passes import (
     accumulator,
+    atom_analysis,
     atoms,
     choose_lowering,
     collapse_bases,
@@ -131,12 +132,12 @@ def ties_given_away(patch: Patch) -> None:
 
 def changed_atoms(patch: Patch, names: tuple[str, ...], rule: Callable[[Any, Any], Any]) -> None:
     """Another rule of the atoms' analysis for some operators."""
-    original = atoms.AtomAnalysis.rule
+    original = atom_analysis.AtomAnalysis.rule
 
     def changed(self: Any, var: Any, name: str | None, value: Any) -> Any:
         return rule(self, value) if name in names else original(self, var, name, value)
 
-    patch.setattr(atoms.AtomAnalysis, "rule", changed)
+    patch.setattr(atom_analysis.AtomAnalysis, "rule", changed)
 
 
 def pads_value_forgotten(patch: Patch) -> None:
@@ -148,7 +149,7 @@ def pads_value_forgotten(patch: Patch) -> None:
 
 
 def input_of_concat_forgotten(patch: Patch) -> None:
-    original = atoms.AtomAnalysis.concat
+    original = atom_analysis.AtomAnalysis.concat
 
     def concat(self: Any, call: Any) -> Any:
         last = call.args[0].fields[-1]
@@ -159,7 +160,7 @@ def input_of_concat_forgotten(patch: Patch) -> None:
         finally:
             self.found = found
 
-    patch.setattr(atoms.AtomAnalysis, "concat", concat)
+    patch.setattr(atom_analysis.AtomAnalysis, "concat", concat)
 
 
 def unknown_taken_for_spread(patch: Patch) -> None:
