@@ -80,7 +80,8 @@ class AtomAnalysis:
     def add(self, var: Any, value: Any) -> None:
         """Take in one more binding."""
         self.known.bind(var, value)
-        self.known.found[var] = self.rule(var, op_name(value), value)
+        with np.errstate(all="ignore"):  # infinite values meet no threshold
+            self.known.found[var] = self.rule(var, op_name(value), value)
 
     def of(self, expr: Any) -> Atoms:
         """Atoms of an expression; see :class:`Atoms`."""

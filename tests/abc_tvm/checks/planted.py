@@ -153,12 +153,12 @@ def input_of_concat_forgotten(patch: Patch) -> None:
 
     def concat(self: Any, call: Any) -> Any:
         last = call.args[0].fields[-1]
-        found = self.found
-        self.found = {**found, last: atoms.NOWHERE}
+        found = self.known.found
+        self.known.found = {**found, last: atoms.NOWHERE}
         try:
             return original(self, call)
         finally:
-            self.found = found
+            self.known.found = found
 
     patch.setattr(atom_analysis.AtomAnalysis, "concat", concat)
 
