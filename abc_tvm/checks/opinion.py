@@ -16,7 +16,7 @@ import onnx
 
 from abc_tvm.checks.anchors import make_anchors, members
 from abc_tvm.checks.codes import Disagrees, Reading, reading_of
-from abc_tvm.checks.integers import sums_of
+from abc_tvm.checks.integers import Sums, sums_of, unit_of
 from abc_tvm.checks.layouts import NCHW, SAME, Lying, flat, kernel_of
 from abc_tvm.checks.onnx_graph import OnnxGraph
 from abc_tvm.checks.onnx_layers import Joined, OnnxLayer, joined, layer_of, moved_from
@@ -26,6 +26,7 @@ from abc_tvm.checks.relax_graph import (
     ON_BYTES,
     RelaxGraph,
     RelaxLayer,
+    array,
     dimensions,
     operator,
 )
@@ -311,6 +312,8 @@ class _Checker:
             form = self.sums.get(self._layer_name(reading.root))
             if form is not None and np.any(form.bias):
                 rounded = float(np.abs(form.bias).max())
+            discrete = None if sums is not None else self._float_sums(reading.root)
+            atoms = replace(atoms, sums=discrete)
         else:
             root, root_lying = self.anchors.find(reading.root, names)
             atoms = self.anchors.atoms(root)
@@ -327,23 +330,33 @@ class _Checker:
             atoms,
             rounded,
             error,
-            sums is None and self._was_exact(reading.root),
+            atoms.sums is not None,
         )
         if reading.counts is not None:
             case = self._in_their_unit(case)
         check_steps(case, self.rng)
 
-    def _was_exact(self, var: Any) -> bool:
-        """Whether a float layer reads a step: its sums are integers, as far as floats can hold."""
+    def _float_sums(self, var: Any) -> Sums | None:
+        """The sums of a float layer that reads a step: integers, as far as floats can hold."""
         layer = next((one for one in self.relax.layers if one.var.same_as(var)), None)
-        source: Any = None if layer is None else self.relax.value.get(layer.data)
+        if layer is None or layer.kind != FLOAT:
+            return None
+        source: Any = self.relax.value.get(layer.data)
         if operator(source) == "nn.max_pool2d":
             source = self.relax.value.get(source.args[0])
-        return (
-            layer is not None
-            and layer.kind == FLOAT
-            and operator(source) in ("abc.step", "abc.count_step")
-        )
+        if operator(source) not in ("abc.step", "abc.count_step"):
+            return None
+        weight = array(layer.call.args[1])
+        weight = weight.reshape(len(weight), -1)
+        units, planes = np.zeros((1, len(weight))), np.zeros((1, *weight.shape), np.int64)
+        for channel, row in enumerate(weight):
+            if row.any():
+                found = unit_of(row)
+                if found is None:
+                    return None
+                units[0, channel], planes[0, channel] = found
+        padded = any(int(p) for p in layer.call.attrs.padding)
+        return sums_of(planes, units, np.unique(array(source.args[3])), padded)
 
     def _layer_name(self, var: Any) -> str:
         return next((layer.name for layer in self.relax.layers if layer.var.same_as(var)), "")

@@ -30,6 +30,9 @@ from abc_tvm.checks.relax_ops import ints
 LEVEL = 2.0**-20
 """Relative to the largest level."""
 
+SUMMED = 2.0**-20
+"""How far a float sum of whole multiples may be from the multiple that it is, relative."""
+
 MOST_ELEMENTS = 2**18
 
 
@@ -38,11 +41,13 @@ class Atoms:
     """Values of a root that many of its elements share, so that a tie there is no accident.
 
     ``everywhere``: any value may be one. ``scales``: multiples of these. ``values``: these.
+    ``sums``: those that these integer sums reach, as floats sum them up.
     """
 
     everywhere: bool = False
     scales: tuple[float, ...] = ()
     values: frozenset[float] = frozenset()
+    sums: Sums | None = None
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """Which elements are atoms."""
@@ -52,6 +57,10 @@ class Atoms:
         for scale in self.scales:
             whole = np.rint(x.astype(np.float64) / scale)
             found |= whole.astype(np.float32) * np.float32(scale) == x
+        if self.sums is not None:
+            step = np.where(self.sums.scale == 0, 1, self.sums.scale)
+            whole = self.sums.reachable(np.rint(x / step).astype(np.int64))
+            found |= np.abs(self.sums.value(whole) - x) <= SUMMED * np.abs(x)
         return found
 
 
@@ -76,6 +85,7 @@ class Case:
     rounded: float | None
     error: float = 0.0
     either: bool = False
+    """Whether a tie that no atom meets may go to its lower side as well (rule 1)."""
 
     def wanted(self, x: np.ndarray) -> np.ndarray:
         """float64 ``[B, H, W, C]``: what the graph's convolution reads."""
