@@ -89,7 +89,9 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def random_inputs(ports: tuple[Port, ...], batch: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Arrays for the inputs: standard normal floats, integers from 0 to 255.
+    """Arrays for the inputs: standard normal floats, truths, integers from 0 to 255.
+
+    Of integers that hold fewer, 0 to their largest.
 
     A symbolic dimension becomes ``batch``.
 
@@ -109,7 +111,8 @@ def random_inputs(ports: tuple[Port, ...], batch: int, seed: int = 0) -> dict[st
         if np.issubdtype(np.dtype(port.dtype), np.floating):
             values: np.ndarray = rng.standard_normal(shape, np.float32)
         else:
-            values = rng.integers(0, 2 if port.dtype == "bool" else 127, shape)
+            most = 1 if port.dtype == "bool" else min(255, int(np.iinfo(port.dtype).max))
+            values = rng.integers(0, most + 1, shape)
         arrays[port.name] = values.astype(port.dtype)
     return arrays
 

@@ -97,6 +97,8 @@ class Builders:
         """End all processes."""
         for builder in self._builders:
             builder.helper.close()
+        self._builders.clear()
+        self._queue.clear()
 
     def _begin(self) -> None:
         for builder in list(self._builders):

@@ -113,6 +113,11 @@ class FleetRunner:
         for member in self._members:
             member.helper.close()
         self._builders.close()
+        # Nothing of this visit is left for the next one.
+        self._members.clear()
+        self._unbuilt.clear()
+        self._built.clear()
+        self._retry_at, self._alone_since = 0.0, None
 
     @property
     def slots(self) -> int:

@@ -296,3 +296,22 @@ def test_busy_devices_are_said(
         with pytest.raises(DeviceError, match="became free within 2 s"):
             runner.wait()
     del other
+
+
+@pytest.mark.slow
+def test_a_fleet_may_be_entered_again(
+    standing: Fleet, tasks: list[Task], tmp_path: Path, device: Device
+) -> None:
+    save_layer(tmp_path, tasks[0])
+    job = Job(tasks[0].key, (tasks[0].default,), 1)
+    said: list[str] = []
+    runner = FleetRunner(Work(tmp_path, device), standing.address, LIMIT_S, said.append)
+    for _ in range(2):
+        servers.wait_for_device(standing.tracker, KEY)
+        with runner:
+            runner.submit(job)
+            (outcome,) = runner.wait()
+            assert outcome.times and not outcome.failure
+            assert runner._connected == 1
+        assert runner.slots == runner._builders.count
+    assert [s for s in said if "dropped" in s] == []
