@@ -98,7 +98,7 @@ class RecogniseActivations:
             if pooled and not found.steps.rising:
                 raise NotAStep("max-pooling after levels that do not rise with the input")
             found, power = _normalised(found)
-            if not in_range(array_of(call.args[2]).astype(np.float64) * float(power)):
+            if not _holds(call, found.steps.levels, float(power)):
                 raise NotAStep(
                     f"weights and levels (up to {power:g}) are together larger than {LARGE:.0e}: "
                     "their sums may overflow"
@@ -198,15 +198,31 @@ def _normalised(found: Found) -> tuple[Found, np.float32]:
     A scale may stand before or after the convolution; scaled so, equal layers get equal levels.
     """
     largest = float(np.abs(found.steps.levels).max())
-    if not in_range(found.steps.levels, 1 / LARGE):
+    sizes = np.abs(found.steps.levels)
+    if not np.isfinite(largest) or np.any((sizes > 0) & (sizes < 1 / LARGE)):
         raise NotAStep(
-            f"the activation takes values that are too large or small to be levels (up to "
-            f"{largest:g}; {1 / LARGE:.0e} to {LARGE:.0e} are taken)"
+            "the activation takes values that are too large or small to be levels "
+            f"({sizes[sizes > 0].min():g} to {largest:g})"
         )
     if largest == 0:
         return found, np.float32(1)
     power = np.float32(2.0 ** np.floor(np.log2(largest)))
     return replace(found, steps=replace(found.steps, levels=found.steps.levels / power)), power
+
+
+def _holds(call: Any, levels: np.ndarray, power: float) -> bool:
+    """Whether sums of weights and levels are floats, in whatever order they are added up.
+
+    They are integers times one scale, which overflow where the real value does, or not large.
+    """
+    planes, alpha = array_of(call.args[1]), array_of(call.args[2]).astype(np.float64) * power
+    if in_range(alpha):
+        return True
+    with np.errstate(over="ignore"):
+        exact = accumulator(
+            planes, alpha.astype(np.float32), levels, any(conv_window(call).padding)
+        )
+    return exact is not None and bool(np.all(np.isfinite(exact.scale)))
 
 
 def integer_form(call: Any, defined: dict[Any, Any]) -> Accumulator | None:

@@ -98,14 +98,14 @@ def _splits(weight: np.ndarray) -> np.ndarray | list[Split]:
     """
     if not np.all(np.isfinite(weight)):
         raise NotPlanes("the weights hold NaN or infinity")
+    single = _one_scale(weight)
+    if single is not None:
+        return single
     if not in_range(weight):
         raise NotPlanes(
             f"the weights hold a number of size {np.abs(weight).max():g}: sums of scales of more "
             f"than {LARGE:.0e} may overflow"
         )
-    single = _one_scale(weight)
-    if single is not None:
-        return single
     values = _distinct(weight)
     if values is None:
         return _per_channel(weight)

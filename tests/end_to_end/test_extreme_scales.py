@@ -167,16 +167,32 @@ def test_scales_of_the_usual_size_still_fold() -> None:
     assert [(row.M, row.N) for row in context.layers.values()] == [(1, 2)]
 
 
+def uneven_levels(net: Net, a: float, b: float) -> str:
+    """Levels ``a`` and ``-b``."""
+    above = net.op("GreaterOrEqual", "input", net.constant(0.0))
+    x = net.op("Where", above, net.constant(a), net.constant(-b))
+    return net.conv(x, net.signs(6, 4, 3, 3))
+
+
+def uneven_weights(net: Net, a: float, b: float) -> str:
+    weight = net.rng.choice(np.float32([a, b, -b]), (6, 4, 3, 3))
+    return net.conv(net.step("input"), weight)
+
+
 @pytest.mark.parametrize(
     ("made", "a", "b", "says"),
     [
-        (scaled_levels, 1.0, BIG, "hold a number of size"),
-        (scaled_levels, BIG, 1.0, "too large or small to be levels"),
+        (uneven_weights, BIG, 0.37 * BIG, "hold a number of size"),
+        (uneven_levels, 1.0, SMALL, "too large or small to be levels"),
+        (uneven_levels, 3 * BIG, 0.0, ""),
+        (uneven_levels, BIG, 1.0, "are together larger than"),
         (scaled_levels, 2.0**80, 2.0**80, "are together larger than"),
+        (scaled_levels, BIG, 1.0, ""),
+        (scaled_levels, 1.0, BIG, ""),
     ],
 )
 def test_says_why_a_layer_stays_in_float(made: Made, a: float, b: float, says: str) -> None:
     _, context = passes_until(built(made, a, b), "choose_lowering")
     (row,) = context.layers.values()
-    assert row.lowering == "float"
+    assert row.lowering == ("float" if says else "bitserial")
     assert says in row.reason
