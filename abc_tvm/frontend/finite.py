@@ -7,7 +7,7 @@ file that was damaged; every output is then meaningless, and no bit stands for i
 2. Infinity is refused but as a bound: of Clip, Min or Max, in a comparison, as the value of Pad
    before a MaxPool, and in a mask that a Softmax, a maximum or a comparison reads, through
    operators that add, select or move (what exporters write for "no limit" and "not this one").
-   A lower bound of +∞, or an upper one of −∞, bounds nothing: it makes all infinite, and is refused.
+   A lower bound of +∞, or an upper one of −∞, makes everything infinite, and is refused.
 3. A BatchNormalization whose variance plus epsilon is not positive divides by NaN or zero.
 """
 
@@ -173,8 +173,8 @@ def _check_sides(graph: onnx.GraphProto, label: str) -> None:
             for name in names:
                 if name in stored and (numpy_helper.to_array(stored[name]) == worst).any():
                     raise ModelError(
-                        f"{label}: {describe(node)}: tensor {name!r} holds {what} bound of {worst}, "
-                        "which leaves nothing finite; store a finite number"
+                        f"{label}: {describe(node)}: tensor {name!r} holds {what} bound of "
+                        f"{worst}, which leaves nothing finite; store a finite number"
                     )
 
 
