@@ -16,6 +16,7 @@ from abc_tvm.errors import CompilerFault, ModelError, UnsupportedError, UserErro
 from abc_tvm.frontend.onnx_file import one_line
 from abc_tvm.frontend.torch_program import is_program, program_to_onnx
 from abc_tvm.layer_names import layer_names
+from abc_tvm.open_builders import close_builders
 from abc_tvm.report import Layer, Report
 from abc_tvm.runtime.container import Port
 from abc_tvm.scratch import memory_files, scratch
@@ -166,11 +167,13 @@ def apply(
     try:
         return pipeline.run(start, order, dump=dump, progress=tell)
     except FAULTS as error:
+        close_builders(error)
         raise CompilerFault(
             f"{imported.label}: pass {begun[-1]} fails on this graph ({type(error).__name__}: "
             f"{one_line(error)}); simplify the part that it names, and report the graph"
         ) from error
     except UnsupportedError as error:
+        close_builders(error)
         raise UnsupportedError(f"{imported.label}: {error}") from error
     except OSError as error:
         if dump is None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from abc_tvm.tuning.tune import NetworkTuner
     from abc_tvm.tuning.tuner import Progress
 
+BINARIZED = ("bits", "bytes", "pool_bits", "pool_codes")
+"""Kinds of kernels that only a binarized network has."""
+
 
 @click.command()
 @options.model
@@ -83,13 +86,19 @@ def tune(
         opened = work.tuner(model, device, records, settings, tell=say, watch=watch, progress=tell)
         with opened as tuner:
             if not tuner.rows:
-                raise UserError(f"{model}: no layer has a schedule to choose")
+                raise UserError(
+                    f"{model}: no layer has a schedule to choose, so there is nothing to tune; "
+                    "compile it as it is (why: abc-tvm inspect)"
+                )
             interrupted = False
             try:
                 tuner.run()
             except KeyboardInterrupt:
                 interrupted = True
-    tables(as_json).print(_summary(tuner))
+    console = tables(as_json)
+    console.print(_summary(tuner))
+    if not any(row.task.workload.layer.kind in BINARIZED for row in tuner.rows):
+        console.print("nothing is binarized: what was tuned runs in float (the reasons: inspect)")
     if as_json:
         print_json(_json(model, target, records, settings, tuner, interrupted))
     if interrupted:

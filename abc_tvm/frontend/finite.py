@@ -7,6 +7,7 @@ file that was damaged; every output is then meaningless, and no bit stands for i
 2. Infinity is refused but as a bound: of Clip, Min or Max, in a comparison, as the value of Pad
    before a MaxPool, and in a mask that a Softmax, a maximum or a comparison reads, through
    operators that add, select or move (what exporters write for "no limit" and "not this one").
+   A lower bound of +∞, or an upper one of −∞, makes everything infinite, and is refused.
 3. A BatchNormalization whose variance plus epsilon is not positive divides by NaN or zero.
 """
 
@@ -101,6 +102,7 @@ def check_finite(model: onnx.ModelProto, label: str) -> None:
             bound = attribute.name in _BOUNDS or infinite.settled(node)
             what = f"{label}: {describe(node)}: attribute {attribute.name}"
             _check_attribute(attribute, what, bound)
+    _check_sides(graph, label)
     _check_variances(graph, label)
 
 
@@ -160,6 +162,20 @@ def _check_values(values: np.ndarray, what: str, bound: bool) -> None:
             f"{what} holds infinity ({count} of {values.size} values) where it is no bound; store "
             "a finite number"
         )
+
+
+def _check_sides(graph: onnx.GraphProto, label: str) -> None:
+    stored = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type in _FLOATS}
+    for node in graph.node:
+        lower = {"Max": node.input, "Clip": node.input[1:2]}.get(node.op_type, ())
+        upper = {"Min": node.input, "Clip": node.input[2:3]}.get(node.op_type, ())
+        for names, worst, what in ((lower, np.inf, "a lower"), (upper, -np.inf, "an upper")):
+            for name in names:
+                if name in stored and (numpy_helper.to_array(stored[name]) == worst).any():
+                    raise ModelError(
+                        f"{label}: {describe(node)}: tensor {name!r} holds {what} bound of "
+                        f"{worst}, which leaves nothing finite; store a finite number"
+                    )
 
 
 def _check_variances(graph: onnx.GraphProto, label: str) -> None:

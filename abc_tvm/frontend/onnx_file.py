@@ -192,7 +192,12 @@ def _check_tensors(model: onnx.ModelProto, label: str) -> None:
             continue
         try:
             numpy_helper.to_array(tensor)
-        except (TypeError, ValueError, KeyError, OverflowError, MemoryError) as error:
+        except KeyError as error:
+            raise ModelError(
+                f"{label}: tensor {tensor.name!r} is of element type {tensor.data_type}, which "
+                "this version of onnx does not know; upgrade onnx, or export the model again"
+            ) from error
+        except (TypeError, ValueError, OverflowError, MemoryError) as error:
             raise ModelError(
                 f"{label}: tensor {tensor.name!r} is damaged: {one_line(error)}"
             ) from error

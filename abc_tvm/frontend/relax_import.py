@@ -23,6 +23,7 @@ from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, o
 from abc_tvm.frontend.run_time_shapes import check_known_shapes, check_run_time_shapes
 from abc_tvm.frontend.simplify import simplify
 from abc_tvm.frontend.sizes import check_sizes
+from abc_tvm.open_builders import close_builders
 
 if TYPE_CHECKING:
     import tvm
@@ -120,6 +121,7 @@ def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
             warnings.simplefilter("ignore")
             module = from_onnx(model, shape_dict=_empty_inputs(model))
     except tvm.error.OpNotImplemented as error:
+        close_builders(error)
         missing = str(error).rpartition(":")[2].strip()
         types = missing.split(", ")
         nodes = [n.name or n.output[0] for n in model.graph.node if n.op_type in types]
@@ -128,6 +130,7 @@ def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:
             f"{label}: operator {missing}{at} has no Relax import; replace it and export again"
         ) from error
     except _IMPORTER_ERRORS as error:
+        close_builders(error)
         raise UnsupportedError(f"{label}: {why_not(error, model)}") from error
     check_known_shapes(module, label)
     io_names = {

@@ -16,7 +16,7 @@ import onnx
 
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.graph_edit import describe
-from abc_tvm.frontend.operators.rewriter import Dim, Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewriter
 
 SHAPING: dict[str, dict[int, str]] = {
     "BlackmanWindow": {0: "size"},
@@ -63,29 +63,27 @@ def check_run_time_shapes(model: onnx.ModelProto, label: str) -> None:
         if node.op_type not in _ASK_SHAPES and (random or computed.intersection(node.input)):
             computed.update(name for name in node.output if name)
     known = Rewriter(model, label)
-    if any(isinstance(d, str) for value in model.graph.input for d in known.shapes[value.name]):
+    # What else is called by a name in the model's own declarations may be any number.
+    opened = {d for value in model.graph.input for d in known.shapes[value.name] if type(d) is str}
+    if opened:
         for node in model.graph.node:
-            _check_open(known, node)
+            _check_open(known, node, opened)
 
 
-def _check_open(known: Rewriter, node: onnx.NodeProto) -> None:
+def _check_open(known: Rewriter, node: onnx.NodeProto, opened: set[str]) -> None:
     if node.op_type not in BROADCASTING:
         return
     shapes = [known.shapes.get(name, ()) for name in node.input if name]
     for axis in range(1, 1 + max(map(len, shapes), default=0)):
-        extents = {shape[-axis] for shape in shapes if len(shape) >= axis} - {1}
-        names = sorted(d for d in extents if isinstance(d, str))
-        if len(extents) > 1 and names and None not in extents:
-            other = next(d for d in extents if d != names[0])
+        extents = {shape[-axis] for shape in shapes if len(shape) >= axis}
+        names = sorted(opened & {d for d in extents if isinstance(d, str)})
+        number = max((d for d in extents if isinstance(d, int)), default=1)
+        if names and number > 1:
             raise known.refuse(
                 node,
-                f"meets an axis of {_words(other)} with one that is open ({names[0]}): their "
-                "result has no known shape; compile with a fixed batch (--batch)",
+                f"meets an axis of {number} with one that is open ({names[0]}): their result has "
+                "no known shape; compile with a fixed batch (--batch)",
             )
-
-
-def _words(extent: Dim) -> str:
-    return f"{extent}" if isinstance(extent, int) else f"{extent!r}"
 
 
 def check_known_shapes(module: Any, label: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class Manifest:
             if not path.exists():
                 return None
             value = json.loads(read_regular(path, RecordsError, MOST_BYTES))
+            if not isinstance(value, dict) or not _NEEDED <= value.keys() <= _FIELDS:
+                raise TypeError(f"it must hold {', '.join(sorted(_NEEDED))}, and nothing unknown")
             found = Manifest(**value)
             if not (isinstance(found.target, dict) and isinstance(found.settings, dict)):
                 raise TypeError("target and settings are tables")
@@ -79,6 +81,10 @@ class Manifest:
             if mine != other:
                 return f"{name} {_short(mine)}, not {_short(other)}"
         return None
+
+
+_FIELDS = {entry.name for entry in fields(Manifest)}
+_NEEDED = {"target", "tvm", "abc_tvm"}
 
 
 def _short(value: Any) -> str:

@@ -96,6 +96,13 @@ def test_a_float_network_compiles_and_says_so(
     assert "nothing is binarized" in capsys.readouterr().out
 
 
+def test_tuning_a_float_network_says_so(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    model, records = str(folder / "float.onnx"), str(tmp_path / "r")
+    tune = ["tune", model, "-t", "native", "--records", records, "--trials", "1"]
+    assert run_command(tune) == 0
+    assert "nothing is binarized: what was tuned runs in float" in capsys.readouterr().out
+
+
 def test_run_agrees_with_onnxruntime(folder: Path, tmp_path: Path, capsys: Capture) -> None:
     x = np.random.default_rng(1).standard_normal((3, 8, 6, 6)).astype(np.float32)
     np.savez(tmp_path / "in.npz", input=x)

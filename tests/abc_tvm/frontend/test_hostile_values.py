@@ -71,6 +71,9 @@ GOOD = {"s": f32(1, 1, 1, 1), "b": f32(0, 0, 0, 0), "m": f32(0, 0, 0, 0), "v": f
         (model(BN, **{**GOOD, "s": f32(1, NAN, 1, 1)}), "'s' holds NaN"),
         (model(BN, **{**GOOD, "v": f32(1, -1, 1, 1)}), "variance 'v' plus epsilon is not"),
         (model(node("LeakyRelu", "x", alpha=NAN)), "the_LeakyRelu.*alpha holds NaN"),
+        (model(node("Max", "x,c"), c=f32(INF)), "the_Max.*'c' holds a lower bound of inf"),
+        (model(node("Min", "x,c"), c=f32(-INF)), "the_Min.*'c' holds an upper bound of -inf"),
+        (model(node("Clip", "x,c"), c=np.float32(INF)), "the_Clip.*'c' holds a lower bound of inf"),
         (model(node("Elu", "x", alpha=INF)), "the_Elu.*alpha holds infinity"),
         (model(node("Constant", "", "c", value_float=NAN), node("Add", "x,c")), "holds NaN"),
         # What becomes infinite, or NaN, only when it is computed.

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from abc_tvm.errors import ModelError, UnsupportedError
 from abc_tvm.frontend import import_onnx, load_onnx
+from abc_tvm.frontend.onnx_file import check_onnx
 
 
 def small_model(opset: int = 13) -> onnx.ModelProto:
@@ -183,3 +184,14 @@ def test_byte_flips(tmp_path: Path) -> None:
         damaged[random_bytes.choice(structure)] ^= random_bytes.randrange(1, 256)
         outcomes.add(survives(tmp_path / "flip.onnx", bytes(damaged)))
     assert outcomes == {True, False}
+
+
+def test_an_unknown_element_type_is_named() -> None:
+    tensor = numpy_helper.from_array(np.ones(2, np.float32), "w")
+    tensor.data_type = 99
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [x], [y], [tensor])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    with pytest.raises(ModelError, match="tensor 'w' is of element type 99, which"):
+        check_onnx(model, "m.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from abc_tvm.errors import ModelError, UnsupportedError
+from abc_tvm import stages
+from abc_tvm.errors import CompilerFault, ModelError, UnsupportedError
 from abc_tvm.frontend import import_onnx, standard_onnx
 from tests.shared_files import shared_data, shared_model
 
@@ -125,6 +127,33 @@ def hardmax() -> onnx.ModelProto:
     model = model_of("Hardmax", ["N", 3])
     model.graph.node[0].attribute.append(helper.make_attribute("axis", 0))
     return model
+
+
+@pytest.mark.parametrize("op_type", ["Hardmax", "Det"])
+def test_a_refusal_writes_nothing_to_stderr(
+    op_type: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """TVM complains of builders that were left behind as soon as they are collected."""
+    model = hardmax() if op_type == "Hardmax" else model_of("Det", [2, 3, 3], out=[2])
+    with pytest.raises(UnsupportedError):
+        import_onnx(model)
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_pass_that_fails_writes_nothing_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(module: tvm.IRModule) -> tvm.IRModule:
+        builder = tvm.relax.BlockBuilder()
+        x = tvm.relax.Var("x", tvm.relax.TensorType((2,), "float32"))
+        with builder.function("main", [x]), builder.dataflow():
+            builder.emit(tvm.relax.op.abs(x))
+            raise KeyError("oops")
+
+    imported = stages.import_model(model_of("Relu", ["N", 3]))
+    with pytest.raises(CompilerFault, match="pass fail"):
+        stages.apply(imported, [("fail", fail)])
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_form_that_the_importer_refuses_keeps_its_reason() -> None:
