@@ -17,6 +17,10 @@ RIGHT, REFUSED, WRONG, INTERNAL, CRASH = "right", "refused", "WRONG", "INTERNAL"
 RTOL, ATOL = 1e-3, 1e-7
 """What onnx's own runner allows."""
 
+HALF_RTOL = 2.0**-9
+"""Two units in the last place of float16: onnx's reference rounds inside Softmax, for one, as
+onnxruntime and we do not, and is a unit from the true value where these are none."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -64,7 +68,8 @@ def differs(found: Any, wanted: Any) -> str:
         return f"{count} of {found.size} elements differ" if count else ""
     a, b = found.astype(np.float64), wanted.astype(np.float64)
     with np.errstate(all="ignore"):
-        bad = ~np.isclose(a, b, rtol=RTOL, atol=ATOL, equal_nan=True)
+        rtol = HALF_RTOL if found.dtype == np.float16 else RTOL
+        bad = ~np.isclose(a, b, rtol=rtol, atol=ATOL, equal_nan=True)
     return f"{int(bad.sum())} of {found.size} elements differ" if bad.any() else ""
 
 

@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto
 
 from abc_tvm.frontend.graph_edit import attributes
-from abc_tvm.frontend.operators.functions import expand
 from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.spell import rounded_once
 
 _EQUAL_OF_ALL = 11
 _CLIP_WITH_INPUTS = 11
@@ -251,30 +251,22 @@ def _variadic(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _softmax(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Of float16 by its body, which says where its exponentials and their sum are rounded."""
-    half = edit.dtypes.get(node.input[0]) == TensorProto.FLOAT16
-    return half and edit.opset >= 13 and expand(edit, node)
-
-
 REWRITES: dict[str, Any] = {
     "BitShift": _bit_shift,
     "Cast": _cast,
-    "Cosh": _cosh,
-    "Elu": _elu,
-    "HardSigmoid": _hard_sigmoid,
+    "Cosh": rounded_once(_cosh),
+    "Elu": rounded_once(_elu),
+    "HardSigmoid": rounded_once(_hard_sigmoid),
     "IsInf": _is_inf,
-    "LogSoftmax": _softmax,
     "Max": _variadic,
     "Mean": _variadic,
     "Min": _variadic,
-    "Mish": _mish,
+    "Mish": rounded_once(_mish),
     "Mod": _mod,
     "Pow": _pow,
-    "Selu": _selu,
-    "Sinh": _sinh,
-    "Softmax": _softmax,
-    "Softplus": _softplus,
+    "Selu": rounded_once(_selu),
+    "Sinh": rounded_once(_sinh),
+    "Softplus": rounded_once(_softplus),
     "Sum": _variadic,
     "ThresholdedRelu": _thresholded_relu,
 }

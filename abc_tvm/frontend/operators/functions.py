@@ -18,6 +18,7 @@ from onnx import AttributeProto, defs, helper
 from abc_tvm.frontend.graph_edit import constant_of
 from abc_tvm.frontend.operators.control import rename_inside
 from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.spell import rounded_once
 
 EXPANDED = (
     "Attention",
@@ -143,4 +144,9 @@ def _settle_axes(edit: Rewriter, node: onnx.NodeProto) -> None:
             return
 
 
-REWRITES = dict.fromkeys(EXPANDED, expand)
+_OF_ONE_TENSOR = ("HardSwish", "Swish")
+
+REWRITES: dict[str, Any] = {
+    **dict.fromkeys(EXPANDED, expand),
+    **dict.fromkeys(_OF_ONE_TENSOR, rounded_once(expand)),
+}

@@ -6,7 +6,7 @@ tensor, and returns the name of the result; ``out`` names it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,21 @@ def through_float(edit: Rewriter, node: onnx.NodeProto) -> None:
     inner.output[0] = edit.fresh(f"{node.output[0]}/float")
     edit.nodes.append(inner)
     cast(edit, node, inner.output[0], kind, out=node.output[0])
+
+
+def rounded_once(rewrite: Callable[[Rewriter, onnx.NodeProto], bool]) -> Any:
+    """A rewrite of an operator of one tensor that takes float16 through float32.
+
+    Written out in float16, every operator that it is made of would round.
+    """
+
+    def widened(edit: Rewriter, node: onnx.NodeProto) -> bool:
+        if edit.dtypes.get(node.input[0]) == FLOAT16:
+            through_float(edit, node)
+            return True
+        return rewrite(edit, node)
+
+    return widened
 
 
 def reshape(

@@ -82,7 +82,7 @@ def test_swish(op_type: str, attrs: dict[str, float], rng: np.random.Generator) 
 
 
 @pytest.mark.parametrize("opset", [13, 18])
-def test_softmax_of_half_precision_is_expanded_anew(opset: int, rng: np.random.Generator) -> None:
-    """Its body has a reduction whose axes are an attribute in one opset, an input in the other."""
-    x = rng.standard_normal((3, 4)).astype(np.float16)
+def test_softmax_of_half_precision_is_not_expanded(opset: int, rng: np.random.Generator) -> None:
+    """Its body rounds ``x - max`` to float16: 2 % off where a probability is small."""
+    x = (4 * rng.standard_normal((16, 8))).astype(np.float16)
     agree([Case(kind, {"x": x}, {}, {"axis": 0}) for kind in ("Softmax", "LogSoftmax")], opset)
