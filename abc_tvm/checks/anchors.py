@@ -360,8 +360,18 @@ def make_anchors(
         ours = [var for var, value in relax.order if _kind(value) == name]
         if len(theirs) == len(ours):
             for node, var in zip(theirs, ours, strict=True):
-                found.append(Anchor((var,), node.output[0], lambda x: x))
+                convert = _with_bias(graph, node)
+                if convert is not None:
+                    found.append(Anchor((var,), node.output[0], convert))
     return Anchors(graph, relax, found, {}, batch)
+
+
+def _with_bias(graph: OnnxGraph, node: Any) -> Callable[..., np.ndarray] | None:
+    """What adds the bias of a ConvTranspose, an operator of its own in the compiled module."""
+    if node.op_type != "ConvTranspose" or len(node.input) < 3 or not node.input[2]:
+        return lambda x: x
+    bias = graph.constant(node.input[2])
+    return None if bias is None else lambda x: x + bias.reshape(-1, *[1] * (x.ndim - 2))
 
 
 def _kind(value: Any) -> str:
