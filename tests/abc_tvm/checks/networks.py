@@ -123,6 +123,14 @@ def without_the_largest() -> onnx.ModelProto:
     return net.model(net.conv(net.op("Sign", x), net.signs(4, 4, 2, 2)))
 
 
+def transposed() -> onnx.ModelProto:
+    """A ConvTranspose with a bias before a step."""
+    net = Net((1, 3, 4, 4))
+    weight, bias = net.constant(net.signs(3, 6, 2, 2)), net.constant([-0.5, 0.25, 1, 2, -2, 0])
+    x = net.op("ConvTranspose", "input", weight, bias, kernel_shape=[2, 2])
+    return net.model(net.conv(net.step(x), net.signs(4, 6, 2, 2)))
+
+
 def uneven_weights() -> onnx.ModelProto:
     """1e8 in one output channel, 0.45 in another."""
     net = Net((1, 4, 5, 5))

@@ -14,7 +14,7 @@ from abc_tvm.checks import second_opinion
 from abc_tvm.checks.guard import STRICT
 from abc_tvm.errors import SecondOpinionError
 from tests.abc_tvm.checks import planted
-from tests.abc_tvm.checks.networks import NETWORKS, judged, rounded, spelled
+from tests.abc_tvm.checks.networks import NETWORKS, judged, rounded, spelled, transposed
 from tests.end_to_end.judge import reference
 from tests.generators import FAMILIES, random_layer, random_network
 from tests.relay_passes.harness import Net, two_layers
@@ -132,3 +132,10 @@ def test_what_it_does_not_know_is_unknown() -> None:
     opinion = second_opinion(simple, module)
     assert set(opinion.unknown.values()) == {"no layer of the graph has its name"}
     assert opinion.checked == ()
+
+
+def test_the_bias_of_a_transposed_convolution_is_no_disagreement() -> None:
+    """The compiled module adds it in an operator of its own: the root has it in the graph alone."""
+    opinion, context, _ = judged(transposed())
+    assert opinion.wrong == {}
+    assert all(row.lowering == "bitserial" for row in context.layers.values())
