@@ -22,6 +22,7 @@ from abc_tvm.checks.onnx_layers import Joined, OnnxLayer
 from abc_tvm.checks.onnx_ops import NotChecked, run
 from abc_tvm.checks.relax_graph import RelaxGraph, RelaxLayer, dimensions, operator
 from abc_tvm.checks.steps import Atoms
+from abc_tvm.checks.whole import TRUTHS
 
 OPAQUE = {
     "CumSum": "cumsum",
@@ -49,6 +50,12 @@ KEEPING = frozenset({
 
 IN_PLACE = frozenset({"Identity", "MaxPool", "Resize", "Upsample"})
 """Of those, the ones that leave every channel where it is."""
+
+FEW_VALUES = {"Sign": (-1.0, 0.0, 1.0), **dict.fromkeys(TRUTHS, (0.0, 1.0))}
+"""Operators that have these results alone."""
+
+MOST_VALUES = 64
+"""Values of a constant that are remembered."""
 
 SPREADING = frozenset({
     "Attention", "Conv", "ConvInteger", "ConvTranspose", "Einsum", "GRU", "Gemm",
@@ -288,9 +295,30 @@ class Anchors:
             return first if kind in IN_PLACE else first.whole()
         if kind in SPREADING:
             return Atoms()
+        if kind in FEW_VALUES:
+            return Atoms(values=frozenset(FEW_VALUES[kind]))
+        if kind == "Where":
+            return self._chosen(node, dict(zip(names, inputs, strict=True)))
         if kind in ("Add", "Sub"):
             return Atoms(any(a.everywhere for a in inputs) and all(inputs))
         return Atoms(all(a.everywhere for a in inputs))
+
+    def _chosen(self, node: Any, known: dict[str, Atoms]) -> Atoms:
+        """Of the two tensors that a Where chooses from: what either has."""
+        both = []
+        for name in node.input[1:]:
+            stored = self.graph.constant(name)
+            if stored is None:
+                both.append(known.get(name, Atoms()).whole())
+            else:
+                few = np.unique(stored)[:MOST_VALUES]
+                both.append(Atoms(values=frozenset(float(v) for v in few)))
+        first, second = both
+        return Atoms(
+            first.everywhere or second.everywhere,
+            tuple(sorted({*first.scales, *second.scales}))[:16],
+            first.values | second.values,
+        )
 
     def _pad_value(self, node: Any) -> float | None:
         given = {a.name: a for a in node.attribute}

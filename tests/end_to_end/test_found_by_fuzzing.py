@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import abc_tvm
 from abc_tvm.errors import UnsupportedError
 from tests.fuzz.judge import reference
+from tests.fuzz.run_c import run_c
 
 Nodes = Sequence[onnx.NodeProto]
 node = helper.make_node
@@ -222,3 +224,108 @@ def test_integers_meet_ties_behind_powers_and_roots(
     x = rng.integers(-5, 6, (4, 6, 5, 5)).astype(np.float32)
     model = model_of(nodes, {"x": x.shape}, constants, {"y": 4})
     check_equal(model, {"x": x}, tmp_path, lowering="bitserial")
+
+
+@pytest.mark.parametrize("lowering", ["bitserial", "int8"])
+def test_an_open_batch_of_a_difference_that_is_nothing(lowering: str, tmp_path: Path) -> None:
+    """TVM finds ``x - x`` to be 0, so that no sum is left in the kernel of what reads it."""
+    nodes = [
+        node("Sub", ["x", "x"], ["d"]),
+        node("Sign", ["d"], ["s"]),
+        node("Sub", ["s", "d"], ["t"]),
+        node("Conv", ["t", "w"], ["y"]),
+    ]
+    model = model_of(
+        nodes, {"x": ("N", 1, 1, 1)}, {"w": np.full((1, 1, 1, 1), -2.0, "f4")}, {"y": 4}
+    )
+    inputs = {"x": np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1)}
+    check_equal(model, inputs, tmp_path, lowering=lowering)
+
+
+@pytest.mark.parametrize("lowering", ["bitserial", "int8"])
+@pytest.mark.parametrize("level", [0.0, 1.0, -3.0, 2.0**30, -(2.0**30)])
+def test_an_activation_that_is_constant(lowering: str, level: float, tmp_path: Path) -> None:
+    """Sums of zeros reach one level alone; a step has a threshold all the same."""
+    nodes = [
+        node("Sign", ["x"], ["s"]),
+        node("Conv", ["s", "zeros"], ["z"]),
+        node("Greater", ["z", "half"], ["g"]),
+        node("Greater", ["z", "one"], ["h"]),
+        node("Where", ["g", "one", "level"], ["a"]),
+        node("Where", ["h", "half", "a"], ["b"]),
+        node("Conv", ["b", "w"], ["y"]),
+    ]
+    constants = {
+        "zeros": np.zeros((2, 3, 1, 1), np.float32),
+        "half": np.float32(0.5),
+        "one": np.float32(1),
+        "level": np.float32(level),
+        "w": np.array([[1, -1], [1, 1]], np.float32).reshape(2, 2, 1, 1),
+    }
+    model = model_of(nodes, {"x": (1, 3, 4, 4)}, constants, {"y": 4})
+    inputs = {"x": np.linspace(-1, 1, 48, dtype=np.float32).reshape(1, 3, 4, 4)}
+    check_equal(model, inputs, tmp_path, lowering=lowering)
+
+
+def test_factors_of_rows_are_no_step_of_channels(tmp_path: Path) -> None:
+    """A constant of fewer axes than the image: its first is not the batch."""
+    nodes = [
+        node("Mul", ["x", "rows"], ["m"]),
+        node("Sign", ["m"], ["s"]),
+        node("Conv", ["s", "w"], ["y"]),
+    ]
+    constants = {
+        "rows": np.array([1.0, -1.0, 2.0], np.float32).reshape(3, 1),
+        "w": np.ones((1, 2, 1, 1), np.float32),
+    }
+    model = model_of(nodes, {"x": (1, 2, 3, 3)}, constants, {"y": 4})
+    inputs = {"x": np.arange(-9, 9, dtype=np.float32).reshape(1, 2, 3, 3)}
+    check_equal(model, inputs, tmp_path, lowering="bitserial")
+
+
+def test_a_tensor_of_a_c_library_begins_at_its_pointer() -> None:
+    """TVM leaves the offset of CumSum's tensors open."""
+    nodes = [node("CumSum", ["x", "axis"], ["y"])]
+    model = model_of(nodes, {"x": (1, 2, 3)}, {"axis": np.array(1)}, {"y": 3})
+    form = abc_tvm.compile_c(model, "native", name="net")
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as folder:
+        x = rng.standard_normal((1, 2, 3)).astype(np.float32)
+        (found,) = run_c(form, Path(folder), [x], ["y"], False).values()
+    np.testing.assert_allclose(found.reshape(x.shape), np.cumsum(x, 1), rtol=1e-6)
+
+
+ONE_OF_MANY = {
+    "values that a function leaves as they are": (
+        [node("Mul", ["x", "x"], ["q"]), node("Mish", ["q"], ["r"])], "r",
+    ),
+    "the bias of a transposed convolution": ([node("ConvTranspose", ["x", "t", "c"], ["r"])], "r"),
+    "a truth": (
+        [
+            node("Greater", ["x", "c4"], ["g"]),
+            node("Cast", ["g"], ["f"], to=TensorProto.FLOAT),
+            node("Add", ["f", "near"], ["r"]),
+        ], "r",
+    ),
+    "a number beside one": ([node("Elu", ["x"], ["r"])], "r"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ONE_OF_MANY)
+def test_the_second_opinion_asks_for_what_a_root_can_be(
+    what: str, rng: np.random.Generator
+) -> None:
+    """In the tests a disagreement is an error."""
+    nodes, root = ONE_OF_MANY[what]
+    nodes = [*nodes, node("Sign", [root], ["s"]), node("Conv", ["s", "w"], ["y"])]
+    constants = {
+        "t": rng.standard_normal((2, 2, 2, 2)).astype(np.float32),
+        "c": np.array([0.25, -0.5], np.float32),
+        "c4": np.zeros((1, 2, 1, 1), np.float32),
+        "near": np.float32(-0.4111797),
+        "w": rng.choice([-1, 1], (1, 2, 1, 1)).astype(np.float32),
+    }
+    model = model_of(nodes, {"x": (1, 2, 4, 4)}, constants, {"y": 4})
+    model.opset_import[0].version = 18
+    report = abc_tvm.compile(model, lowering="bitserial").report
+    assert [row.lowering for row in report.layers] == ["bitserial"]

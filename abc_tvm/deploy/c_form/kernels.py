@@ -104,7 +104,12 @@ class _Plain:
             tirx.DeclBuffer(buffer, data=pointer)
             for buffer, pointer in zip(function.params, parameters, strict=True)
         ]
-        body = tirx.SeqStmt([*views, self.visit(function.body)])
+        # A tensor begins where its pointer points: an offset that TVM left open is none.
+        starts = [buffer.elem_offset for buffer in function.params]
+        begins = [
+            tirx.Bind(v, tirx.IntImm(v.ty.dtype, 0)) for v in starts if isinstance(v, tirx.Var)
+        ]
+        body = tirx.SeqStmt([*begins, *views, self.visit(function.body)])
         self.function = tirx.PrimFunc(
             [*parameters, *self.pointers], body, None, function.attrs
         ).with_attr("calling_conv", 0)
