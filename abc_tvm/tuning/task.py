@@ -6,10 +6,11 @@ import base64
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from abc_tvm.compilation import Compilation
 from abc_tvm.errors import RecordsError, one_line
 from abc_tvm.files import read_regular, write_atomically
 from abc_tvm.schedules.choice import Choice
@@ -140,17 +141,8 @@ class Network:
         threads: int = 1,
         progress: Progress | None = None,
     ) -> None:
-        from abc_tvm import stages
-
-        self.device, self.lowering, self.threads, self.tell = device, lowering, threads, progress
-        self.allow_int8 = allow_int8
-        context = stages.make_context(device, lowering)
-        self._imported = stages.import_model(model, batch)
-        order = self._imported.passes(context)
-        names = [name for name, _ in order]
-        self._known = names.index(CHOOSE) if CHOOSE in names else names.index("fuse")
-        self._module = stages.apply(self._imported, order[: self._known], progress=progress)
-        self._layers = context.layers
+        self.lowering, self.threads, self.allow_int8 = lowering, threads, allow_int8
+        self.whole = Compilation(model, device, batch=batch, lowering=lowering, progress=progress)
 
     def tasks(self, records: Records | None = None) -> list[Task]:
         """The distinct kernels in the order of their first use, lowered as ``records`` say."""
@@ -158,25 +150,16 @@ class Network:
 
     def lowered(self, records: Records | None) -> tuple[list[Task], dict[str, Rivals]]:
         """The distinct kernels, and what there was to choose between, by layer."""
-        from abc_tvm import stages
+        from abc_tvm.relay_passes.pipeline import Phase
 
-        context = stages.make_context(self.device, self.lowering, self.allow_int8)
-        context.layers = {name: replace(layer) for name, layer in self._layers.items()}
-        context.records = records
-        order = self._imported.passes(context)
-        fused = [name for name, _ in order].index("fuse") + 1
-        steps = order[self._known : fused]
-        module = stages.apply(self._imported, steps, module=self._module, progress=self.tell)
+        again = self.whole.again(Phase.RECOGNISED, allow_int8=self.allow_int8, records=records)
+        module = again.until(Phase.FUSED)
         found: dict[str, Task] = {}
         for name, function in _groups(module):
-            task = make_task(function, self.device, self.threads)
+            task = make_task(function, self.whole.device, self.threads)
             if task is not None:
                 found.setdefault(task.key, task).names.append(name)
-        return list(found.values()), context.rivals
-
-
-CHOOSE = "choose_lowering"
-"""The first pass that asks what was measured."""
+        return list(found.values()), again.context.rivals
 
 
 def tasks_of(
