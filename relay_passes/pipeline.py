@@ -52,9 +52,10 @@ def passes(
     dense_names: list[str] | None = None,
 ) -> list[tuple[str, Pass]]:
     """Every pass with its name, in order."""
-    layers = RecogniseWeights(context)
+    canonicalise = Canonicalise(conv_names, dense_names)
+    layers = RecogniseWeights(context, canonicalise.dense)
     start: list[tuple[str, Pass]] = [
-        ("canonicalise", Canonicalise(conv_names, dense_names)),
+        ("canonicalise", canonicalise),
         ("collapse_bases", CollapseBases(context.refused)),
     ]
     recognition: list[tuple[str, Pass]] = [
