@@ -44,9 +44,9 @@ from abc_tvm.tuning import tune
 from abc_tvm.tuning.learned import Learned
 from abc_tvm.tuning.manifest import Manifest
 from abc_tvm.tuning.measure import Bench, WrongResult, in_turns
+from abc_tvm.tuning.network import tasks_of
 from abc_tvm.tuning.records import typical
 from abc_tvm.tuning.search import next_choice
-from abc_tvm.tuning.task import tasks_of
 from abc_tvm.tuning.tuner import ROUNDS
 
 TURNS = 16

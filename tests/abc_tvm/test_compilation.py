@@ -17,7 +17,7 @@ from abc_tvm.errors import UserError
 from abc_tvm.kernel_plan import compile_plan
 from abc_tvm.relay_passes import pipeline
 from abc_tvm.relay_passes.pipeline import ORDER, Phase
-from abc_tvm.tuning.task import Network
+from abc_tvm.tuning.network import Network
 from abc_tvm.verify import verify
 from tests.abc_tvm.small_networks import network
 

@@ -18,8 +18,9 @@ from abc_tvm.tuning import maintain
 from abc_tvm.tuning.database import LOWERINGS, Database, Lowering, Record
 from abc_tvm.tuning.lowerings import Contest, contest, decide
 from abc_tvm.tuning.manifest import Manifest, folder_name
+from abc_tvm.tuning.network import Network
 from abc_tvm.tuning.records import RecordSet, target_json
-from abc_tvm.tuning.task import Network, dump_module
+from abc_tvm.tuning.task import dump_module
 from tests.relay_passes.harness import Net
 
 
