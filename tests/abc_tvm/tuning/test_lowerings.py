@@ -71,7 +71,7 @@ def test_layers_in_doubt_have_kernels_of_both_kinds(network: Network) -> None:
     for both in found.kernels.values():
         assert {kinds[key] for key in both["bits"]} == {"bits"}
         assert {kinds[key] for key in both["float"]} == {"float"}
-    forced = Network(two(3, 4), network.device, lowering="bitserial")
+    forced = Network(two(3, 4), network.whole.device, lowering="bitserial")
     assert contest(forced).tasks == []
 
 
