@@ -1,28 +1,19 @@
-"""The public functions. Each line of ``compile`` is a stage: see ``abc_tvm.stages``."""
+"""The public functions: what each asks of a :class:`abc_tvm.compilation.Compilation`."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from abc_tvm import stages
 from abc_tvm.artifact import Artifact
-from abc_tvm.errors import TargetError, UnsupportedError
+from abc_tvm.compilation import Compilation, device_of, refuse_without_runtime
+from abc_tvm.errors import TargetError
 from abc_tvm.report import Report
-from abc_tvm.runtime.container import Info, pack
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
-from abc_tvm.targets import load as load_target
-from abc_tvm.tuning.records import open_records
 
 if TYPE_CHECKING:
     from abc_tvm.deploy.c_form import CForm
-    from abc_tvm.relay_passes.context import Context
-
-BEFORE_KERNELS = "encode"
-"""The last pass that decides how a layer is lowered."""
 
 
 def inspect(
@@ -50,13 +41,9 @@ def inspect(
         UnsupportedError: Valid, but outside what can be compiled.
         TargetError: The target is unknown.
     """
-    context = stages.make_context(device_of(target), lowering, allow_int8, check)
-    imported = stages.import_model(model)
-    if lowering != "float":
-        order = imported.passes(context)
-        last = [name for name, _ in order].index(BEFORE_KERNELS)
-        stages.apply(imported, order[: last + 1])
-    return stages.report_of(context, imported)
+    return Compilation(
+        model, target, lowering=lowering, allow_int8=allow_int8, check=check
+    ).report()
 
 
 def compile(
@@ -93,20 +80,20 @@ def compile(
         MissingDependencyError: There is no C compiler to link with, or no compiler for the
             device code of a GPU.
     """
-    tell = progress or _silent
     device = device_of(target)
-    if not device.runtime:
-        raise TargetError(
-            f"target {device.name}: TVM has no runtime for it, so no shared library can run there; "
-            "compile with --format c, for a C library that needs none"
-        )
-    context = stages.make_context(device, lowering, allow_int8, check)
-    context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
-    tell("import")
-    imported = stages.import_model(model, batch)
-    dump = None if debug_dump is None else Path(debug_dump)
-    lowered = stages.apply(imported, imported.passes(context), dump=dump, progress=tell)
-    return assemble(imported, context, lowered, tell)
+    refuse_without_runtime(device)
+    return Compilation(
+        model,
+        device,
+        batch=batch,
+        lowering=lowering,
+        allow_int8=allow_int8,
+        check=check,
+        tuned=True,
+        records=records,
+        dump=debug_dump,
+        progress=progress,
+    ).artifact()
 
 
 def compile_c(
@@ -145,98 +132,21 @@ def compile_c(
         TargetError: The target is unknown, or of a kind that the C form is not made for.
         UserError: ``name`` makes no C name.
     """
-    from abc_tvm.deploy import c_form
-    from abc_tvm.deploy.c_form.source import identifier
-
-    tell = progress or _silent
     device = device_of(target)
     if device.gpu is not None:
         raise TargetError(
             f"target {device.name}: a C library runs on processors alone; leave --format c out"
         )
-    context = stages.make_context(device, lowering, allow_int8, check)
-    context.records = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
-    tell("import")
-    imported = stages.import_model(model, batch)
-    if batch is None and _is_symbolic(imported):
-        imported = stages.import_model(model, 1)
-    label = Path(imported.label).stem if name is None else name
-    symbol = identifier(label)
-    dump = None if debug_dump is None else Path(debug_dump)
-    lowered = stages.apply(imported, imported.passes(context), dump=dump, progress=tell)
-    report = stages.report_of(context, imported)
-    tell("build")
-    try:
-        return c_form.build(lowered, device, symbol, stages.ports(imported.module), report)
-    except UnsupportedError as error:
-        raise UnsupportedError(f"{imported.label}: {error}") from error
-
-
-def _is_symbolic(imported: stages.Imported) -> bool:
-    return any(
-        isinstance(extent, str)
-        for side in stages.ports(imported.module)
-        for port in side
-        for extent in port.shape
-    )
-
-
-def assemble(
-    imported: stages.Imported, context: Context, lowered: Any, progress: Progress | None = None
-) -> Artifact:
-    """The artifact of a module that has been through all passes.
-
-    Raises:
-        MissingDependencyError: There is no C compiler to link with.
-    """
-    tell = progress or _silent
-    tell("build")
-    executable = stages.build(lowered, context.device)
-    tell("link")
-    library = stages.link(executable, context.device)
-    info = describe(imported, context)
-    return Artifact(pack(library, info), info)
-
-
-def describe(imported: stages.Imported, context: Context) -> Info:
-    """What an artifact says about itself."""
-    from importlib import metadata
-
-    inputs, outputs = stages.ports(imported.module)
-    report = stages.report_of(context, imported)
-    return Info(
-        inputs=inputs,
-        outputs=outputs,
-        target=target_facts(context.device),
-        tvm=metadata.version("apache-tvm"),
-        lowering=context.lowering,
-        second_opinion=report.second_opinion,
-        layers=report.rows,
-    )
-
-
-def target_facts(device: Device) -> dict[str, Any]:
-    """What an artifact says about the machine it is for: see ``runtime.container.Info``."""
-    from tvm.target import codegen
-
-    from abc_tvm.targets.native import INSTRUCTION_SETS
-
-    # LLVM's list also holds tuning hints; only instruction sets can be absent from a processor.
-    used = {str(name) for name in codegen.llvm_get_cpu_features(device.host_target())}
-    return {
-        "name": device.name,
-        "triple": device.triple,
-        "cpu": device.cpu,
-        "features": list(device.features),
-        "requires": sorted(used & INSTRUCTION_SETS),
-        **({} if device.gpu is None else {"gpu": {"arch": device.gpu.arch}}),
-    }
-
-
-def device_of(target: str | Device) -> Device:
-    """The device of a name or path, or the device itself."""
-    return target if isinstance(target, Device) else load_target(target)
-
-
-def _silent(_: str) -> None:
-    pass
+    return Compilation(
+        model,
+        device,
+        batch=batch,
+        lowering=lowering,
+        allow_int8=allow_int8,
+        check=check,
+        tuned=True,
+        records=records,
+        dump=debug_dump,
+        progress=progress,
+        one_image=True,
+    ).c_form(name)

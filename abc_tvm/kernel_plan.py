@@ -7,16 +7,13 @@ way, from the module that the pass "fuse" leaves: each of its private functions 
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from abc_tvm import stages
-from abc_tvm.api import assemble, device_of
 from abc_tvm.artifact import Artifact
+from abc_tvm.compilation import Compilation
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
-from abc_tvm.tuning.records import open_records
 
 if TYPE_CHECKING:
     from abc_tvm.relay_passes.context import Context
@@ -79,17 +76,22 @@ def compile_plan(
     Raises:
         UserError: As ``abc_tvm.compile`` does.
     """
-    device = device_of(target)
-    context = stages.make_context(device, lowering, allow_int8)
-    found = open_records(device, records, lambda note: warnings.warn(note, stacklevel=4))
-    context.records = found
-    imported = stages.import_model(model, batch)
-    order = imported.passes(context)
-    fused = [name for name, _ in order].index("fuse") + 1
-    module = stages.apply(imported, order[:fused], progress=progress)
-    lowered = stages.apply(imported, order[fused:], module=module, progress=progress)
-    artifact = assemble(imported, context, lowered, progress)
-    return Plan(artifact, kernels_of(module, context), device, found.used)
+    from abc_tvm.relay_passes.pipeline import Phase
+
+    whole = Compilation(
+        model,
+        target,
+        batch=batch,
+        lowering=lowering,
+        allow_int8=allow_int8,
+        tuned=True,
+        records=records,
+        progress=progress,
+    )
+    fused = whole.until(Phase.FUSED)
+    artifact = whole.artifact()
+    used = whole.context.records.used
+    return Plan(artifact, kernels_of(fused, whole.context), whole.device, used)
 
 
 def kernels_of(module: Any, context: Context) -> tuple[Kernel, ...]:

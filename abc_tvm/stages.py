@@ -1,4 +1,5 @@
-"""The stages of a compilation: import, passes, machine code. ``api`` strings them together."""
+"""The stages of a compilation: import, passes, machine code. ``compilation`` strings them
+together."""
 
 from __future__ import annotations
 
@@ -17,7 +18,6 @@ from abc_tvm.frontend.onnx_file import one_line
 from abc_tvm.frontend.torch_program import is_program, program_to_onnx
 from abc_tvm.layer_names import layer_names
 from abc_tvm.open_builders import close_builders
-from abc_tvm.report import Layer, Report
 from abc_tvm.runtime.container import Port
 from abc_tvm.scratch import memory_files, scratch
 from abc_tvm.targets import Device
@@ -54,14 +54,6 @@ MOST_ERROR = 0.02
 _OBJECTS = ("lib0.o", "lib1.o", "lib2.o", "lib3.o", "devc.o")
 """What ``export_library`` has LLVM write: host code, then constants and device code."""
 
-_RECOGNITION = (
-    "recognise_weights",
-    "recognise_activations",
-    "choose_lowering",
-    "fold_thresholds",
-    "encode",
-)
-
 
 @dataclass
 class Imported:
@@ -69,30 +61,14 @@ class Imported:
 
     label: str
     module: Any
-    conv_names: list[str] | None
-    dense_names: list[str] | None
-    simple: onnx.ModelProto | None = None
+    conv_names: list[str]
+    dense_names: list[str]
+    simple: onnx.ModelProto
     """What the importer was given."""
 
-    def passes(self, context: Context) -> list[tuple[str, Pass]]:
-        """The pipeline for this network, in order; ``lowering="float"`` recognises nothing.
 
-        With ``context.check`` the pass ``encode`` asks for a second opinion on what it leaves.
-        """
-        from abc_tvm.checks.guard import Guarded
-        from abc_tvm.relay_passes import pipeline
-
-        order = pipeline.passes(context, self.conv_names, self.dense_names)
-        if context.lowering == "float":
-            return [(name, step) for name, step in order if name not in _RECOGNITION]
-        if context.check and self.simple is not None:
-            guarded = Guarded(self.simple, self.module, context, order)
-            return [(name, guarded if name == "encode" else step) for name, step in order]
-        return order
-
-
-def import_model(model: Model, batch: int | None = None) -> Imported:
-    """Import a network, by path or in memory.
+def import_model(model: Model, batch: int | None = None, *, one_image: bool = False) -> Imported:
+    """Import a network, by path or in memory; ``one_image`` makes a batch that is left open 1.
 
     Raises:
         ModelError: It cannot be read or is not valid; or it is none of the kinds.
@@ -101,7 +77,7 @@ def import_model(model: Model, batch: int | None = None) -> Imported:
     """
     source = checked_source(model)
     label = "model" if isinstance(source, onnx.ModelProto) else os.fspath(source)
-    simple = frontend.simple_onnx(source, batch=batch)
+    simple = frontend.simple_onnx(source, batch=batch, one_image=one_image)
     module = frontend.to_relax(simple, label)
     return Imported(label, module, *layer_names(simple, module), simple)
 
@@ -148,15 +124,15 @@ def make_context(
 def apply(
     imported: Imported,
     order: list[tuple[str, Pass]],
+    module: Any,
     *,
-    module: Any = None,
     dump: Path | None = None,
     progress: Progress | None = None,
+    first: int = 0,
 ) -> Any:
-    """Run passes on ``module``, by default the imported one, with errors that name the model."""
+    """Run passes on ``module``, with errors that name the model; as ``pipeline.run``."""
     from abc_tvm.relay_passes import pipeline
 
-    start = imported.module if module is None else module
     begun = ["import"]
 
     def tell(name: str) -> None:
@@ -165,7 +141,7 @@ def apply(
             progress(name)
 
     try:
-        return pipeline.run(start, order, dump=dump, progress=tell)
+        return pipeline.run(module, order, dump=dump, progress=tell, first=first)
     except FAULTS as error:
         close_builders(error)
         raise CompilerFault(
@@ -175,26 +151,6 @@ def apply(
     except UnsupportedError as error:
         close_builders(error)
         raise UnsupportedError(f"{imported.label}: {error}") from error
-    except OSError as error:
-        if dump is None:
-            raise
-        raise UserError(f"{dump}: the dump cannot be written: {error.strerror}") from error
-
-
-def report_of(context: Context, imported: Imported) -> Report:
-    """The findings of the passes as a report; a float lowering is asked for what it left out."""
-    if context.lowering == "float" and not context.layers:
-        from abc_tvm.relay_passes import pipeline
-
-        order = pipeline.passes(context, imported.conv_names, imported.dense_names)
-        wanted = ("canonicalise", "collapse_bases", "recognise_weights")
-        apply(imported, [(name, step) for name, step in order if name in wanted])
-        for layer in context.layers.values():
-            if layer.M is not None:
-                layer.reason = "lowering=float was asked for"
-    layers = tuple(Layer(**row.row()) for row in context.layers.values())
-    opinion = None if context.opinion is None else context.opinion.facts()
-    return Report(layers, context.device.name, context.lowering, opinion)
 
 
 def ports(module: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from abc_tvm import frontend, stages
-from abc_tvm.api import BEFORE_KERNELS, assemble, device_of
 from abc_tvm.artifact import Artifact
+from abc_tvm.compilation import Compilation
 from abc_tvm.onnx_engine import OnnxEngine, random_inputs
 from abc_tvm.report import Report
 from abc_tvm.runtime import Session, load
@@ -171,22 +171,18 @@ def verify(
         UserError: As ``abc_tvm.compile``, ``abc_tvm.load`` and ``Session.run`` do, and where
             onnxruntime is missing or refuses the model.
     """
+    from abc_tvm.relay_passes.pipeline import Phase
+
     tell = progress or (lambda _: None)
-    device = device_of(target)
-    context = stages.make_context(device, lowering, allow_int8)
     source = stages.checked_source(model)
     standard = frontend.standard_onnx(source)
-    tell("import")
-    imported = stages.import_model(source, batch)
-    order = imported.passes(context)
-    names = [name for name, _ in order]
-    collapsed, fuse = names.index("collapse_bases") + 1, names.index("fuse")
-    canonical = stages.apply(imported, order[:collapsed], progress=tell)
-    encoded = stages.apply(imported, order[collapsed:fuse], module=canonical, progress=tell)
-    lowered = stages.apply(imported, order[fuse:], module=encoded, progress=tell)
-    artifact = assemble(imported, context, lowered, tell)
-    items = bit_inputs(encoded, canonical) if BEFORE_KERNELS in names else []
-    points = find_points(encoded, items, imported.simple, standard)
+    whole = Compilation(
+        source, target, batch=batch, lowering=lowering, allow_int8=allow_int8, progress=progress
+    )
+    canonical, encoded = whole.until(Phase.COLLAPSED), whole.until(Phase.ENCODED)
+    artifact = whole.artifact()
+    items = [] if lowering == "float" else bit_inputs(encoded, canonical)
+    points = find_points(encoded, items, whole.imported.simple, standard)
     reference = OnnxEngine(
         with_outputs(standard, [*points.tensors, *points.weights]), optimise=False
     )
@@ -202,7 +198,7 @@ def verify(
         if not tallies:
             points.settle(wanted)
             if points.points:
-                instrumented = _Instrumented(imported, encoded, order[fuse:], device, points)
+                instrumented = _Instrumented(whole, points)
         levels = [] if instrumented is None else instrumented.run(arrays)
         one = Round(arrays, outputs, wanted, [p.name for p in artifact.info.outputs], levels)
         tallies.append(compare_round(one, artifact.report, standard, points, reference))
@@ -258,22 +254,18 @@ def _load(artifact: Artifact, threads: int | None = None) -> Session:
 class _Instrumented:
     """The kernels of the artifact, with what its layers read as further outputs."""
 
-    def __init__(
-        self,
-        imported: stages.Imported,
-        encoded: Any,
-        kernels: list[tuple[str, Any]],
-        device: Device,
-        points: Points,
-    ) -> None:
+    def __init__(self, whole: Compilation, points: Points) -> None:
         import tvm
         from tvm import relax
 
-        module = tapped(encoded, [point.var for point in points.points])
+        from abc_tvm.relay_passes.pipeline import Phase
+
+        module = tapped(whole.until(Phase.ENCODED), [point.var for point in points.points])
         self._names = [str(name) for name in module["main"].attrs["input_names"]]
-        lowered = stages.apply(imported, kernels, module=module)
-        self._where = tvm.cpu() if device.gpu is None else tvm.cuda()
-        self._machine = relax.VirtualMachine(stages.build(lowered, device), self._where)
+        lowered = whole.finish(module, Phase.ENCODED)
+        self._where = tvm.cpu() if whole.device.gpu is None else tvm.cuda()
+        executable = stages.build(lowered, whole.device)
+        self._machine = relax.VirtualMachine(executable, self._where)
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The network's outputs, then the levels, or bits, of each point."""

@@ -33,9 +33,9 @@ from rich.console import Console
 from rich.table import Table
 
 import abc_tvm
-from abc_tvm import peaks, stages, zoo
-from abc_tvm.api import assemble
+from abc_tvm import peaks, zoo
 from abc_tvm.artifact import Artifact
+from abc_tvm.compilation import Compilation
 from abc_tvm.schedules.choice import ORDERS, Choice
 from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device, load
@@ -44,9 +44,9 @@ from abc_tvm.tuning import tune
 from abc_tvm.tuning.learned import Learned
 from abc_tvm.tuning.manifest import Manifest
 from abc_tvm.tuning.measure import Bench, WrongResult, in_turns
+from abc_tvm.tuning.network import tasks_of
 from abc_tvm.tuning.records import typical
 from abc_tvm.tuning.search import next_choice
-from abc_tvm.tuning.task import tasks_of
 from abc_tvm.tuning.tuner import ROUNDS
 
 TURNS = 16
@@ -237,10 +237,7 @@ def orders(device: Device, console: Console) -> list[dict[str, Any]]:
 
 def without_records(model: Any, device: Device) -> Artifact:
     """Compiled with default schedules: not even records that ship."""
-    context = stages.make_context(device, "auto")
-    imported = stages.import_model(model)
-    lowered = stages.apply(imported, imported.passes(context))
-    return assemble(imported, context, lowered)
+    return Compilation(model, device).artifact()
 
 
 def show_network(facts: dict[str, Any], console: Console) -> None:

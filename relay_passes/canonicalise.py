@@ -40,11 +40,15 @@ from .rewrite import (
 
 
 class Canonicalise:
-    """See the module's text. ``names`` gives layer names in graph order."""
+    """See the module's text. The names are of layers, in graph order.
+
+    ``dense`` are those of the layers that were products of matrices, once the pass ran.
+    """
 
     def __init__(self, conv_names: list[str] | None = None, dense_names: list[str] | None = None):
         self.conv_names = list(conv_names or [])
         self.dense_names = list(dense_names or [])
+        self.dense: set[str] = set()
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         func = mod["main"]
@@ -53,6 +57,7 @@ class Canonicalise:
             with builder.dataflow():
                 walk = _Walk(builder, func, self.conv_names, self.dense_names)
                 result = builder.emit_output(walk.run())
+                self.dense |= walk.dense
             builder.emit_func_output(result)
         return drop_dead(completed(builder, mod))
 
@@ -65,6 +70,7 @@ class _Walk(LayoutOps):
         self.tuples: dict[Any, list[Value]] = {}
         self.conv_names, self.dense_names = conv_names, dense_names
         self.counts = {"conv": 0, "dense": 0}
+        self.dense: set[str] = set()
         self.wanted = _wanted_nhwc(func)
 
     def run(self) -> Any:

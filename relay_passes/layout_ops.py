@@ -26,6 +26,7 @@ class LayoutOps(ABC):
     tuples: dict[Any, list[Value]]
     conv_names: list[str]
     dense_names: list[str]
+    dense: set[str]
     counts: dict[str, int]
 
     @abstractmethod
@@ -84,7 +85,9 @@ class LayoutOps(ABC):
             kernel = weight.T.reshape(features, 1, 1, -1)
             data = self.to.dense(value)
         conv = relax.op.nn.conv2d(data, const(kernel), data_layout="NHWC", kernel_layout="OHWI")
-        return Placed(self.to.layer(conv, name), "dense")
+        layer = self.to.layer(conv, name)
+        self.dense.add(hint(layer))
+        return Placed(layer, "dense")
 
     def name(self, kind: str) -> str:
         names = self.conv_names if kind == "conv" else self.dense_names

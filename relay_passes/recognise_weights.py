@@ -9,6 +9,7 @@ sixteen values in one output channel.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import tvm
@@ -21,10 +22,14 @@ from .rewrite import array_of, const, dtype_of, hint, op_name, rebuild
 
 
 class RecogniseWeights:
-    """See the module's text. Fills ``context.layers`` with one row a convolution."""
+    """See the module's text. Fills ``context.layers`` with one row a convolution.
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    ``dense`` are the names of the layers that the graph has as products of matrices (the pass
+    before fills it), and of which the pass that joins layers calls the further ones ``name+1``.
+    """
+
+    def __init__(self, context: Context, dense: AbstractSet[str] = frozenset()) -> None:
+        self.context, self.dense = context, dense
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         return rebuild(mod, self.visit)
@@ -40,10 +45,9 @@ class RecogniseWeights:
             return None
         window = conv_window(call)
         weight = array_of(call.args[1])
-        dense = window.height == window.kernel[0] and window.width == window.kernel[1]
         layer = Layer(
             name,
-            "Dense" if dense and window.padding == (0, 0, 0, 0) else "Conv",
+            "Dense" if _base(name) in self.dense else "Conv",
             [window.out_channels, *window.kernel, window.group_in],
             window.macs,
             weight_bytes=weight.nbytes,
@@ -67,3 +71,8 @@ class RecogniseWeights:
             [call.args[0], const(found.planes), const(found.alpha), call.args[1]],
             **window_attrs(window),
         )
+
+
+def _base(name: str) -> str:
+    first, _, number = name.rpartition("+")
+    return first if first and number.isdigit() else name

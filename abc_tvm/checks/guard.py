@@ -24,16 +24,18 @@ STRICT = "ABC_TVM_SECOND_OPINION"
 
 ENCODE = "encode"
 
+Pass = Callable[[Any], Any]
+
 
 class Guarded:
-    """See the module's text."""
+    """The pass ``encode``, asked about; see the module's text."""
 
     def __init__(
         self,
         simple: onnx.ModelProto,
         module: Any,
         context: Context,
-        order: list[tuple[str, Callable[[Any], Any]]],
+        order: list[tuple[str, Pass]],
     ) -> None:
         self.simple, self.module, self.context = simple, module, context
         names = [name for name, _ in order]
@@ -72,6 +74,19 @@ class Guarded:
         for step in self.passes:
             module = step(module)
         return module
+
+
+def guarded(
+    order: list[tuple[str, Pass]], simple: onnx.ModelProto, module: Any, context: Context
+) -> list[tuple[str, Pass]]:
+    """The passes, of which ``encode`` asks for a second opinion where ``context`` wants one.
+
+    ``simple`` is what the importer was given, ``module`` what it made of it.
+    """
+    if not context.check or ENCODE not in dict(order):
+        return order
+    one = Guarded(simple, module, context, order)
+    return [(name, one if name == ENCODE else step) for name, step in order]
 
 
 def _line(opinion: Opinion) -> str:

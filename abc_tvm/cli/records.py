@@ -88,7 +88,7 @@ def check(folder: str, target: str, as_json: bool) -> int:
 
     A choice that crashes or hangs is wrong, and the others are checked all the same.
     """
-    from abc_tvm.api import device_of
+    from abc_tvm.compilation import device_of
     from abc_tvm.tuning import maintain
 
     found = list(maintain.check(Path(folder), device_of(target), say))

@@ -65,7 +65,7 @@ def tune(
 
     On this machine, or with --rpc or --rpc-tracker on devices.
     """
-    from abc_tvm.api import device_of
+    from abc_tvm.compilation import device_of
     from abc_tvm.tuning import tune as work
 
     device = device_of(target)

@@ -47,6 +47,13 @@ def settle_inputs(model: onnx.ModelProto, batch: int | None, label: str) -> None
                     dim.Clear()
 
 
+def has_open_batch(model: onnx.ModelProto) -> bool:
+    """Whether an input of a settled model has a dimension that is no number."""
+    return any(
+        dim.dim_param for value in model.graph.input for dim in value.type.tensor_type.shape.dim
+    )
+
+
 def _name_plainly(model: onnx.ModelProto) -> None:
     graph = model.graph
     dims = [

@@ -12,7 +12,7 @@ import onnx
 from onnx import checker, shape_inference
 
 from abc_tvm.errors import ModelError, UnsupportedError
-from abc_tvm.frontend.batch import settle_inputs
+from abc_tvm.frontend.batch import has_open_batch, settle_inputs
 from abc_tvm.frontend.channels import check_channels
 from abc_tvm.frontend.dialects import to_standard
 from abc_tvm.frontend.element_types import check_types
@@ -85,13 +85,17 @@ def import_onnx(source: ModelSource, *, batch: int | None = None) -> tvm.IRModul
     return to_relax(simple_onnx(source, batch=batch), _label(source))
 
 
-def simple_onnx(source: ModelSource, *, batch: int | None = None) -> onnx.ModelProto:
+def simple_onnx(
+    source: ModelSource, *, batch: int | None = None, one_image: bool = False
+) -> onnx.ModelProto:
     """What :func:`import_onnx` gives to the importer: checked, standard and simplified.
 
-    Its arguments and errors.
+    Its arguments and errors; ``one_image`` makes a batch that is left open 1.
     """
     standard, label = standard_onnx(source), _label(source)
     settle_inputs(standard, batch, label)
+    if one_image and batch is None and has_open_batch(standard):
+        settle_inputs(standard, 1, label)
     try:
         simple = simplify(standard, label)
         checker.check_model(simple, full_check=True)

@@ -51,7 +51,7 @@ class DeviceWorker(Worker):
         """
         import tvm.rpc  # noqa: F401 - takes seconds, which are not the device's
 
-        from abc_tvm.api import target_facts
+        from abc_tvm.compilation import target_facts
 
         self._seconds = seconds
         if address.key is None:

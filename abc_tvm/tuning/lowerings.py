@@ -15,8 +15,9 @@ from abc_tvm.relay_passes.choose_lowering import BITS, BYTES, FLOAT, in_doubt
 from abc_tvm.relay_passes.context import Measured
 
 from .database import Database, Lowering
+from .network import Network
 from .records import best, typical
-from .task import Network, Task
+from .task import Task
 
 KINDS = (BITS, BYTES, FLOAT)
 

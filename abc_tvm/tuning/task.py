@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,7 @@ from abc_tvm.schedules.tiles import SUMS
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
-    from abc_tvm.relay_passes.context import Records, Rivals
     from abc_tvm.relay_passes.workload import Workload
-    from abc_tvm.stages import Model, Progress
 
 MOST_BYTES = 1 << 30
 """Of a fused function's JSON form, its constants included."""
@@ -124,96 +121,6 @@ def make_task(function: Any, device: Device, threads: int) -> Task | None:
     )
     module = module_of(workload.func)
     return Task(workload_key(module), module, workload, space)
-
-
-class Network:
-    """A network, read once, whose layers can be lowered in several ways."""
-
-    def __init__(
-        self,
-        model: Model,
-        device: Device,
-        *,
-        batch: int | None = None,
-        lowering: str = "auto",
-        allow_int8: float | None = None,
-        threads: int = 1,
-        progress: Progress | None = None,
-    ) -> None:
-        from abc_tvm import stages
-
-        self.device, self.lowering, self.threads, self.tell = device, lowering, threads, progress
-        self.allow_int8 = allow_int8
-        context = stages.make_context(device, lowering)
-        self._imported = stages.import_model(model, batch)
-        order = self._imported.passes(context)
-        names = [name for name, _ in order]
-        self._known = names.index(CHOOSE) if CHOOSE in names else names.index("fuse")
-        self._module = stages.apply(self._imported, order[: self._known], progress=progress)
-        self._layers = context.layers
-
-    def tasks(self, records: Records | None = None) -> list[Task]:
-        """The distinct kernels in the order of their first use, lowered as ``records`` say."""
-        return self.lowered(records)[0]
-
-    def lowered(self, records: Records | None) -> tuple[list[Task], dict[str, Rivals]]:
-        """The distinct kernels, and what there was to choose between, by layer."""
-        from abc_tvm import stages
-
-        context = stages.make_context(self.device, self.lowering, self.allow_int8)
-        context.layers = {name: replace(layer) for name, layer in self._layers.items()}
-        context.records = records
-        order = self._imported.passes(context)
-        fused = [name for name, _ in order].index("fuse") + 1
-        steps = order[self._known : fused]
-        module = stages.apply(self._imported, steps, module=self._module, progress=self.tell)
-        found: dict[str, Task] = {}
-        for name, function in _groups(module):
-            task = make_task(function, self.device, self.threads)
-            if task is not None:
-                found.setdefault(task.key, task).names.append(name)
-        return list(found.values()), context.rivals
-
-
-CHOOSE = "choose_lowering"
-"""The first pass that asks what was measured."""
-
-
-def tasks_of(
-    model: Model,
-    device: Device,
-    *,
-    batch: int | None = None,
-    lowering: str = "auto",
-    threads: int = 1,
-    progress: Progress | None = None,
-) -> list[Task]:
-    """The distinct kernels of a network, in the order of their first use."""
-    network = Network(
-        model, device, batch=batch, lowering=lowering, threads=threads, progress=progress
-    )
-    return network.tasks()
-
-
-def _groups(module: Any) -> Iterator[tuple[str, Any]]:
-    """Calls of fused functions and pooling on bits in ``main``, in order."""
-    from tvm.ir import Call
-
-    from abc_tvm.relay_passes.fuse import GROUP
-    from abc_tvm.relay_passes.pools import POOLS, alone
-    from abc_tvm.relay_passes.rewrite import bindings, hint, op_name
-
-    functions = {
-        gvar: function
-        for gvar, function in module.functions_items()
-        if GROUP in (getattr(function, "attrs", None) or {})
-    }
-    for var, value in bindings(module["main"]):
-        if op_name(value) in POOLS:
-            yield hint(var), alone(value, hint(var))
-        elif isinstance(value, Call) and value.op in functions:
-            function = functions[value.op]
-            yield str(function.attrs["layer"]), function
 
 
 # ---- fused functions on the disk -----------------------------------------------------------

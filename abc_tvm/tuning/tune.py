@@ -18,9 +18,10 @@ from .fleet import FleetRunner
 from .local import LocalRunner
 from .lowerings import Contest, contest, decide
 from .manifest import Manifest, folder_name
+from .network import Network
 from .records import RecordSet
 from .runner import Runner, Work
-from .task import Network, Task
+from .task import Task
 from .tuner import Budget, Progress, Tuner
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import onnxruntime
 import tvm
 from tvm import relax
 
-from abc_tvm import stages, targets
+from abc_tvm.compilation import Compilation
 from abc_tvm.frontend import standard_onnx
-from abc_tvm.relay_passes.context import Context, Layer
+from abc_tvm.relay_passes.context import Layer
 
 
 def reference(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -30,12 +30,11 @@ class Compiled:
     """A network compiled for this machine (or a target whose code it runs or emulates)."""
 
     def __init__(self, model: Any, lowering: str = "bitserial", target: str = "native") -> None:
-        self.context = Context(targets.load(target), lowering)
-        imported = stages.import_model(model)
-        module = stages.apply(imported, imported.passes(self.context))
-        self.place = tvm.cpu() if self.context.device.gpu is None else tvm.cuda()
-        self.machine = relax.VirtualMachine(stages.build(module, self.context.device), self.place)
-        self.inputs = [str(n) for n in imported.module["main"].attrs["input_names"]]
+        whole = Compilation(model, target, lowering=lowering)
+        self.context = whole.context
+        self.place = tvm.cpu() if whole.device.gpu is None else tvm.cuda()
+        self.machine = relax.VirtualMachine(whole.executable(), self.place)
+        self.inputs = [str(n) for n in whole.imported.module["main"].attrs["input_names"]]
 
     @property
     def layers(self) -> list[Layer]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from abc_tvm import api
+from abc_tvm import compilation
 from abc_tvm.targets import Device
 from abc_tvm.tuning.records import RecordSet
 
@@ -60,7 +60,7 @@ def make(seed: int, out: str | None) -> Task:
 
 def _read_shipped_records_once() -> None:
     """Reading those of one device takes most of a second, which every graph would take."""
-    read = api.open_records
+    read = compilation.open_records
     known: dict[str, RecordSet] = {}
 
     def remembered(device: Device, folder: object, tell: object) -> RecordSet:
@@ -68,7 +68,7 @@ def _read_shipped_records_once() -> None:
             known[device.name] = read(device, None, lambda _: None)
         return known[device.name]
 
-    api.open_records = remembered  # type: ignore[assignment]
+    compilation.open_records = remembered  # type: ignore[assignment]
 
 
 def again(folder: Path) -> Iterator[tuple[str, Outcome]]:

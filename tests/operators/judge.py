@@ -78,15 +78,12 @@ def in_memory(model: onnx.ModelProto) -> Any:
     import tvm
     from tvm import relax
 
-    from abc_tvm import api, stages
+    from abc_tvm.compilation import Compilation
     from abc_tvm.runtime.session import Session
 
-    context = stages.make_context(_device(), "auto")
-    imported = stages.import_model(model)
-    lowered = stages.apply(imported, imported.passes(context))
-    executable = stages.build(lowered, context.device)
-    machine = relax.VirtualMachine(executable, tvm.cpu())
-    return Session(api.describe(imported, context), machine, 1, tvm.cpu())
+    whole = Compilation(model, _device())
+    machine = relax.VirtualMachine(whole.executable(), tvm.cpu())
+    return Session(whole.info(), machine, 1, tvm.cpu())
 
 
 def _through_file(model: onnx.ModelProto) -> Any:
@@ -103,8 +100,8 @@ _known: list[Any] = []
 
 
 def _device() -> Any:
-    from abc_tvm import api
+    from abc_tvm.compilation import device_of
 
     if not _known:
-        _known.append(api.device_of("native"))
+        _known.append(device_of("native"))
     return _known[0]

@@ -51,6 +51,22 @@ def test_a_dense_layer_is_called_so() -> None:
     assert [(row.name, row.op) for row in context.layers.values()] == [("dense_0", "Dense")]
 
 
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_convolution_as_large_as_its_image_is_none(size: int) -> None:
+    net = Net((1, 4, size, size))
+    model = net.model(net.conv(net.step("input"), net.signs(6, 4, size, size)))
+    _, context = passes_until(model, "recognise_weights")
+    assert [row.op for row in context.layers.values()] == ["Conv"]
+
+
+def test_a_dense_layer_on_a_flattened_image_is_one() -> None:
+    net = Net((2, 4, 3, 3))
+    flat = net.op("Flatten", net.step("input"))
+    model = net.model(net.op("MatMul", flat, net.constant(net.signs(36, 5))))
+    _, context = passes_until(model, "recognise_weights")
+    assert [row.op for row in context.layers.values()] == ["Dense"]
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 def test_planes_and_scales_are_the_weights(groups: int) -> None:
     weight = ternary()[:, : 4 // groups] * np.float32(0.3)

@@ -14,7 +14,8 @@ from abc_tvm.compute.accumulate import Tile
 from abc_tvm.relay_passes.stack_buffers import keep_on_stack, lowering_of, stack_bytes
 from abc_tvm.targets import load
 from abc_tvm.tuning.measure import compiled
-from abc_tvm.tuning.task import Task, tasks_of
+from abc_tvm.tuning.network import tasks_of
+from abc_tvm.tuning.task import Task
 
 CALL = "TVMBackendAllocWorkspace"
 

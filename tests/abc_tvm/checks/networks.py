@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from abc_tvm import stages, targets
 from abc_tvm.checks import Opinion
+from abc_tvm.compilation import Compilation
 from abc_tvm.relay_passes.context import Context
+from abc_tvm.relay_passes.pipeline import Phase
 from tests.relay_passes.harness import Net, two_layers
 
 
@@ -18,12 +19,9 @@ def judged(
     model: onnx.ModelProto, lowering: str = "bitserial", allow_int8: float | None = None
 ) -> tuple[Opinion, Context, Any]:
     """What the second opinion says of a network, what the passes found, and the encoded module."""
-    context = Context(targets.load("zen4"), lowering, allow_int8=allow_int8)
-    imported = stages.import_model(model)
-    order = imported.passes(context)
-    last = [name for name, _ in order].index("encode")
-    module = stages.apply(imported, order[: last + 1])
-    return context.opinion or Opinion(), context, module
+    whole = Compilation(model, "zen4", lowering=lowering, allow_int8=allow_int8)
+    module = whole.until(Phase.ENCODED)
+    return whole.context.opinion or Opinion(), whole.context, module
 
 
 def clip(net: Net, x: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from abc_tvm import peaks
 from abc_tvm.targets import Device, load
-from abc_tvm.tuning.task import Task, tasks_of
+from abc_tvm.tuning.network import tasks_of
+from abc_tvm.tuning.task import Task
 from tests.abc_tvm.small_networks import network, write
 
 

@@ -21,9 +21,10 @@ from abc_tvm.tuning.database import Database, Lowering
 from abc_tvm.tuning.local import LocalRunner
 from abc_tvm.tuning.manifest import folder_name
 from abc_tvm.tuning.measure import Bench, WrongResult
+from abc_tvm.tuning.network import tasks_of
 from abc_tvm.tuning.records import open_records
 from abc_tvm.tuning.runner import Job, Work
-from abc_tvm.tuning.task import save_layer, tasks_of
+from abc_tvm.tuning.task import save_layer
 from tests.abc_tvm.small_networks import network, write
 
 EMULATED = "tests.abc_tvm.tuning.emulated_gpu"

@@ -9,7 +9,7 @@ from abc_tvm import zoo
 from abc_tvm.relay_passes.workload import BATCH, build
 from abc_tvm.schedules.kernels import Kernels
 from abc_tvm.targets import load
-from abc_tvm.tuning.task import tasks_of
+from abc_tvm.tuning.network import tasks_of
 
 
 @pytest.mark.parametrize("name", ["zen5", "haswell", "rpi4"])

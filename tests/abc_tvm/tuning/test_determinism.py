@@ -24,7 +24,7 @@ import sys
 from abc_tvm.targets import load
 from abc_tvm.tuning.learned import Learned
 from abc_tvm.tuning.search import next_choice
-from abc_tvm.tuning.task import tasks_of
+from abc_tvm.tuning.network import tasks_of
 learned = Learned(3)
 for task in tasks_of(sys.argv[1], load("native"), lowering="bitserial"):
     for propose in (learned.next, lambda space, seen: next_choice(space, seen, 3)):

@@ -18,8 +18,9 @@ from abc_tvm.tuning import maintain
 from abc_tvm.tuning.database import LOWERINGS, Database, Lowering, Record
 from abc_tvm.tuning.lowerings import Contest, contest, decide
 from abc_tvm.tuning.manifest import Manifest, folder_name
+from abc_tvm.tuning.network import Network
 from abc_tvm.tuning.records import RecordSet, target_json
-from abc_tvm.tuning.task import Network, dump_module
+from abc_tvm.tuning.task import dump_module
 from tests.relay_passes.harness import Net
 
 
@@ -70,7 +71,7 @@ def test_layers_in_doubt_have_kernels_of_both_kinds(network: Network) -> None:
     for both in found.kernels.values():
         assert {kinds[key] for key in both["bits"]} == {"bits"}
         assert {kinds[key] for key in both["float"]} == {"float"}
-    forced = Network(two(3, 4), network.device, lowering="bitserial")
+    forced = Network(two(3, 4), network.whole.device, lowering="bitserial")
     assert contest(forced).tasks == []
 
 

@@ -15,8 +15,9 @@ from abc_tvm.targets import Device
 from abc_tvm.tuning.database import Database, Record
 from abc_tvm.tuning.manifest import Manifest, folder_name
 from abc_tvm.tuning.measure import Bench
+from abc_tvm.tuning.network import tasks_of
 from abc_tvm.tuning.records import open_records, target_json
-from abc_tvm.tuning.task import Task, dump_module, load_layer, save_layer, tasks_of
+from abc_tvm.tuning.task import Task, dump_module, load_layer, save_layer
 from tests.relay_passes.harness import two_layers
 
 

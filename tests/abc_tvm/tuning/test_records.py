@@ -13,8 +13,9 @@ from abc_tvm.targets import Device, load
 from abc_tvm.tuning import records as module
 from abc_tvm.tuning.database import FAILED_S, Database, Record
 from abc_tvm.tuning.manifest import FILE, Manifest, folder_name
+from abc_tvm.tuning.network import tasks_of
 from abc_tvm.tuning.records import FINAL_ROUNDS, best, open_records, target_json
-from abc_tvm.tuning.task import Task, dump_module, tasks_of
+from abc_tvm.tuning.task import Task, dump_module
 from tests.abc_tvm.small_networks import network, write
 
 OTHER = Choice(Tile(1, 1, 1), taps="all")

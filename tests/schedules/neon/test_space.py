@@ -12,7 +12,8 @@ from abc_tvm.schedules.kernels import Kernels
 from abc_tvm.schedules.space import has_space
 from abc_tvm.targets import load
 from abc_tvm.tuning.measure import operands, shapes
-from abc_tvm.tuning.task import Task, tasks_of
+from abc_tvm.tuning.network import tasks_of
+from abc_tvm.tuning.task import Task
 from tests import emulated
 from tests.abc_tvm.small_networks import network, write
 

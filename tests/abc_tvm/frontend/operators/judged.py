@@ -15,7 +15,8 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from abc_tvm import api, stages
+from abc_tvm import stages
+from abc_tvm.compilation import Compilation, device_of
 from abc_tvm.runtime.session import Session
 
 RELATIVE = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-5}
@@ -109,11 +110,9 @@ def compiled(model: onnx.ModelProto) -> Session:
     import tvm
     from tvm import relax
 
-    context = stages.make_context(_device(), "auto")
-    imported = stages.import_model(model)
-    lowered = stages.apply(imported, imported.passes(context))
-    machine = relax.VirtualMachine(stages.build(lowered, context.device), tvm.cpu())
-    return Session(api.describe(imported, context), machine, 1, tvm.cpu())
+    whole = Compilation(model, _device())
+    machine = relax.VirtualMachine(whole.executable(), tvm.cpu())
+    return Session(whole.info(), machine, 1, tvm.cpu())
 
 
 def refusal(case: Case, opset: int, ranks: Sequence[int] = (4,)) -> str:
@@ -157,4 +156,4 @@ def _owners(cases: Sequence[Case]) -> list[Case]:
 
 @cache
 def _device() -> Any:
-    return api.device_of("native")
+    return device_of("native")
