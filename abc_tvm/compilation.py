@@ -20,7 +20,7 @@ from abc_tvm.runtime.container import Info, pack
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
 from abc_tvm.targets import load as load_target
-from abc_tvm.tuning.records import open_records
+from abc_tvm.tuning.records import RecordSet, open_records
 
 if TYPE_CHECKING:
     from abc_tvm.deploy.c_form import CForm
@@ -38,6 +38,7 @@ class Compilation:
         device: What it is compiled for.
         context: Settings of the passes, and what they found.
         imported: The network as TVM's importer gave it.
+        records: The records that kernels are looked up in, if any are.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Compilation:
         """
         self.device = device_of(target)
         self.context = stages.make_context(self.device, lowering, allow_int8, check)
+        self.records: RecordSet | None = None
         if tuned:
-            self.context.records = open_records(
+            self.records = open_records(
                 self.device, records, lambda note: warnings.warn(note, stacklevel=CALLER)
             )
+            self.context.records = self.records
         self.tell = progress or _silent
         self.tell("import")
         self.imported = stages.import_model(model, batch, one_image=one_image)
@@ -95,7 +98,7 @@ class Compilation:
             self.device, self.context.lowering, allow_int8, self.context.check
         )
         other.context.layers = {n: replace(row) for n, row in self.context.layers.items()}
-        other.context.records = records
+        other.context.records, other.records = records, None
         other._dump = None
         other._begin(module, self._done)
         return other

@@ -90,7 +90,7 @@ def compile_plan(
     )
     fused = whole.until(Phase.FUSED)
     artifact = whole.artifact()
-    used = whole.context.records.used
+    used = 0 if whole.records is None else whole.records.used
     return Plan(artifact, kernels_of(fused, whole.context), whole.device, used)
 
 

@@ -394,9 +394,9 @@ def make_anchors(
         ours = [var for var, value in relax.order if _kind(value) == name]
         if len(theirs) == len(ours):
             for node, var in zip(theirs, ours, strict=True):
-                convert = _with_bias(graph, node)
-                if convert is not None:
-                    found.append(Anchor((var,), node.output[0], convert))
+                biased = _with_bias(graph, node)
+                if biased is not None:
+                    found.append(Anchor((var,), node.output[0], biased))
     return Anchors(graph, relax, found, {}, batch)
 
 

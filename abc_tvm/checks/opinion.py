@@ -183,7 +183,7 @@ class _Checker:
         for layer in self.relax.layers:
             step = self._step_behind(layer) if layer.kind == FLOAT else None
             weights = None if step is None else whole_weights(layer)
-            if weights is not None:
+            if step is not None and weights is not None:
                 self._integer_form(layer, weights, array(step.args[3]).ravel())
 
     def _step_behind(self, layer: RelaxLayer) -> Any:
