@@ -30,7 +30,7 @@ _FLOAT_MAX = np.float32(2.0**100)
 step function goes on as it ends."""
 
 
-_BLOCK = 256
+_BLOCK = 2048
 """Channels that are looked at together: a bound of the memory, whatever a layer's width."""
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import shape_inference
 
-_FEW = 1024
-"""Stored elements that may be a shape, which inference reads."""
+from abc_tvm.frontend.light import light
 
 
 @dataclass(frozen=True)
@@ -23,31 +22,12 @@ class Dims:
 
 def infer_dims(model: onnx.ModelProto) -> Dims:
     """Extents of every tensor of the main graph, as far as inference gets."""
-    graph = model.graph
-    light = onnx.ModelProto()
-    light.ir_version = model.ir_version
-    light.opset_import.extend(model.opset_import)
-    light.functions.extend(model.functions)
-    light.graph.name = graph.name or "graph"
-    light.graph.node.extend(graph.node)
-    light.graph.input.extend(graph.input)
-    light.graph.output.extend(graph.output)
-    light.graph.value_info.extend(graph.value_info)
-    stored = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    declared = {value.name for value in graph.input}
-    for tensor in graph.initializer:
-        if onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).kind in "iub" and (
-            _count(tuple(tensor.dims)) <= _FEW
-        ):
-            light.graph.initializer.append(tensor)
-        elif tensor.name not in declared:
-            light.graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            )
+    stored = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    small = light(model)
     try:
-        graph = shape_inference.infer_shapes(light, data_prop=True).graph
+        graph = shape_inference.infer_shapes(small, data_prop=True).graph
     except (shape_inference.InferenceError, RuntimeError, ValueError):
-        graph = light.graph
+        graph = small.graph
     found: dict[str, tuple[int | None, ...]] = {}
     for value in (*graph.value_info, *graph.output, *graph.input):
         if value.type.tensor_type.HasField("shape"):
@@ -56,10 +36,3 @@ def infer_dims(model: onnx.ModelProto) -> Dims:
                 for d in value.type.tensor_type.shape.dim
             )
     return Dims({**found, **stored})
-
-
-def _count(dims: tuple[int, ...]) -> int:
-    total = 1
-    for extent in dims:
-        total *= extent
-    return total

@@ -18,6 +18,7 @@ from abc_tvm.frontend.dialects import to_standard
 from abc_tvm.frontend.element_types import check_types
 from abc_tvm.frontend.import_faults import why_not
 from abc_tvm.frontend.inferred import infer_dims
+from abc_tvm.frontend.light import light
 from abc_tvm.frontend.old_opset import raise_old_opset
 from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, one_line
 from abc_tvm.frontend.run_time_shapes import check_known_shapes, check_run_time_shapes
@@ -98,7 +99,7 @@ def simple_onnx(
         settle_inputs(standard, 1, label)
     try:
         simple = simplify(standard, label)
-        checker.check_model(simple, full_check=True)
+        checker.check_model(light(simple), full_check=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         raise ModelError(
             f"{label}: invalid with the shapes of its inputs: {one_line(error)}"

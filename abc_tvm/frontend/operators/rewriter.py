@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,8 @@ import onnx
 from onnx import helper, shape_inference
 
 from abc_tvm.frontend.graph_edit import GraphEditor
+from abc_tvm.frontend.light import light
 from abc_tvm.frontend.onnx_file import opset_of
-
-_SMALL = 1024
-"""Larger stored tensors decide no shape: inference need not copy them."""
 
 Dim = int | str | None
 
@@ -95,24 +92,11 @@ class Rewriter(GraphEditor):
 
 def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of ``model`` without its large tensors, with shapes and types inferred."""
-    light = onnx.ModelProto()
-    light.ir_version = model.ir_version
-    light.opset_import.extend(model.opset_import)
-    light.graph.name = model.graph.name or "graph"
-    light.graph.node.extend(model.graph.node)
-    light.graph.input.extend(model.graph.input)
-    light.graph.output.extend(model.graph.output)
-    light.graph.value_info.extend(model.graph.value_info)
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL:
-            light.graph.initializer.append(tensor)
-            continue
-        value = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-        light.graph.input.append(value)
+    small = light(model)
     try:
-        return shape_inference.infer_shapes(light, data_prop=True)
+        return shape_inference.infer_shapes(small, data_prop=True)
     except shape_inference.InferenceError:
-        return light
+        return small
 
 
 def _dimension(dim: onnx.TensorShapeProto.Dimension) -> Dim:
