@@ -329,3 +329,11 @@ def test_the_second_opinion_asks_for_what_a_root_can_be(
     model.opset_import[0].version = 18
     report = abc_tvm.compile(model, lowering="bitserial").report
     assert [row.lowering for row in report.layers] == ["bitserial"]
+
+
+def test_a_kernel_that_sorts_is_refused_for_a_c_library() -> None:
+    """It calls TVM's runtime from within."""
+    nodes = [node("TopK", ["x", "k"], ["y", "i"])]
+    model = model_of(nodes, {"x": (3, 8)}, {"k": np.array([4])}, {"y": 2})
+    with pytest.raises(UnsupportedError, match=r"tvm\.contrib\.sort\.topk needs TVM's runtime"):
+        abc_tvm.compile_c(model, "native", name="net")

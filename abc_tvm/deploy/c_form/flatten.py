@@ -118,7 +118,7 @@ class _Walker:
             return self.call(expr)
         if expr in self.known:
             return self.known[expr]
-        raise _unsupported(type(expr).__name__)
+        raise needs_runtime(type(expr).__name__)
 
     def call(self, call: Any) -> Operand | tuple[Any, ...]:
         from tvm import ir, tirx
@@ -126,7 +126,7 @@ class _Walker:
         if isinstance(call.op, ir.GlobalVar):
             kernel = self.module[call.op]
             if not isinstance(kernel, tirx.PrimFunc):
-                raise _unsupported(f"function {call.op.name_hint}")
+                raise needs_runtime(f"function {call.op.name_hint}")
             name = self.name(str(call.op.name_hint))
             operands = tuple(self.one(self.value(a)) for a in call.args)
             self.flat.calls.append(Call(name, operands))
@@ -138,7 +138,7 @@ class _Walker:
             return Operand("array", len(self.flat.arrays) - 1)
         if name == "relax.reshape":
             return self.value(call.args[0])
-        raise _unsupported(f"operator {name}")
+        raise needs_runtime(f"operator {name}")
 
     def name(self, kernel: str) -> str:
         """A name for C of a kernel, whose own may hold letters of any alphabet."""
@@ -156,7 +156,7 @@ class _Walker:
     def one(self, value: Operand | tuple[Any, ...]) -> Operand:
         if isinstance(value, Operand):
             return value
-        raise _unsupported("a nested tuple")
+        raise needs_runtime("a nested tuple")
 
     def constant(self, array: np.ndarray) -> Operand:
         key = (str(array.dtype), array.tobytes())
@@ -172,7 +172,7 @@ def _bytes(kind: Any) -> int:
     sizes = []
     for extent in kind.shape:
         if not isinstance(extent, (int, tirx.IntImm)):
-            raise _unsupported(f"the shape {list(kind.shape)}, known only when it runs,")
+            raise needs_runtime(f"the shape {list(kind.shape)}, known only when it runs,")
         sizes.append(int(extent))
     return int(np.prod(sizes, dtype=np.int64)) * itemsize(kind.dtype)
 
@@ -185,7 +185,8 @@ def itemsize(dtype: Any) -> int:
     return int(kind.lanes * max(8, kind.bits)) // 8
 
 
-def _unsupported(what: str) -> UnsupportedError:
+def needs_runtime(what: str) -> UnsupportedError:
+    """The refusal of what TVM's runtime computes."""
     return UnsupportedError(
         f"{what} needs TVM's runtime, which the C form does without; compile the network to a .so"
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from abc_tvm.deploy.c_form.flatten import needs_runtime
 from abc_tvm.scratch import object_code
 from abc_tvm.targets import Device
 
@@ -127,6 +128,8 @@ class _Plain:
 
         if isinstance(stmt, tirx.AllocBuffer):
             return self.allocation(stmt)
+        if isinstance(stmt, tirx.Evaluate):
+            _refuse_packed(stmt.value)
         stmt = with_inner(stmt, self.visit)
         if isinstance(stmt, tirx.For) and stmt.kind == tirx.ForKind.PARALLEL:
             return tirx.For(
@@ -158,3 +161,10 @@ class _Plain:
         self.workspaces.append(size)
         self.pointers.append(pointer)
         return tirx.DeclBuffer(stmt.buffer, data=pointer)
+
+
+def _refuse_packed(value: Any) -> None:
+    """A function of TVM's runtime, as those that sort are, is none that a C library has."""
+    if str(getattr(getattr(value, "op", None), "name", "")).endswith("tvm_call_packed"):
+        called = str(getattr(value.args[0], "value", value.args[0])).strip('"')
+        raise needs_runtime(f"function {called}")
