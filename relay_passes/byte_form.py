@@ -68,7 +68,8 @@ def byte_form(
     exact = accumulator(planes, alpha, levels, padded=True)
     if exact is None:
         return None
-    weights = _combined(exact.weight, planes)
+    most = int(np.abs(exact.weight).sum(0).max(initial=0))
+    weights = _combined(exact.weight.astype(np.min_scalar_type(-most - 1)), planes)
     low = min(int(exact.level.min()), 0)
     high = max(int(exact.level.max()), 0)
     zero = -low if code == "uint8" else 0
@@ -106,7 +107,7 @@ def rounded(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: Cod
 
 
 def _combined(scales: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """``[OC, KH, KW, IC/g]``: ``sum_m scales[m] planes[m]``, int64 or float64.
+    """``[OC, KH, KW, IC/g]``: ``sum_m scales[m] planes[m]``, in the dtype of ``scales``.
 
     Plane by plane: all of them as 8-byte numbers would be 8 M times the weights.
     """
