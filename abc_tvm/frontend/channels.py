@@ -32,8 +32,21 @@ def check_channels(model: onnx.ModelProto, dims: Dims, label: str) -> None:
             why = _convolution(node, dims)
         elif node.op_type in _PER_CHANNEL:
             why = _normalization(node, dims)
+        elif node.op_type == "PRelu":
+            why = _slope(node, dims)
         if why is not None:
             raise ModelError(f"{label}: {describe(node)}: {why}; export the model again")
+
+
+def _slope(node: onnx.NodeProto, dims: Dims) -> str | None:
+    """PRelu's slope takes the shape of its input; checkers do not look at it."""
+    data, slope = dims[node.input[0]], dims[node.input[1]]
+    if data is None or slope is None:
+        return None
+    pairs = zip(reversed(slope), reversed(data), strict=False)
+    if len(slope) > len(data) or any(s not in (1, d, None) and d is not None for s, d in pairs):
+        return f"the slope has the shape {list(slope)}, and the input {list(data)}"
+    return None
 
 
 def _convolution(node: onnx.NodeProto, dims: Dims) -> str | None:

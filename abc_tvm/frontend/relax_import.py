@@ -99,7 +99,7 @@ def simple_onnx(
         settle_inputs(standard, 1, label)
     try:
         simple = simplify(standard, label)
-        checker.check_model(light(simple), full_check=True)
+        _check_shapes(simple, label)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         raise ModelError(
             f"{label}: invalid with the shapes of its inputs: {one_line(error)}"
@@ -110,6 +110,15 @@ def simple_onnx(
     check_sizes(simple, dims, label)
     check_channels(simple, dims, label)
     return simple
+
+
+def _check_shapes(model: onnx.ModelProto, label: str) -> None:
+    try:
+        checker.check_model(light(model), full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError):
+        raise
+    except (RuntimeError, ValueError, TypeError) as error:  # of an element type that is none
+        raise ModelError(f"{label}: the ONNX checker failed: {one_line(error)}") from error
 
 
 def to_relax(model: onnx.ModelProto, label: str) -> tvm.IRModule:

@@ -19,6 +19,7 @@ import onnx
 from abc_tvm.frontend.operators import (
     control,
     convolution,
+    division,
     elementwise,
     functions,
     indexing,
@@ -54,6 +55,7 @@ def one_table(tables: Sequence[Mapping[str, Rewrite]]) -> dict[str, Rewrite]:
 _FAMILIES = (
     control,
     convolution,
+    division,
     elementwise,
     functions,
     indexing,

@@ -104,23 +104,6 @@ def _mish(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _mod(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Of floats with the divisor's sign: by infinity it is x, or the divisor on its other side."""
-    x, by = node.input
-    kind, out = edit.dtype(x), node.output[0]
-    if kind is None or kind.kind != "f" or attributes(node).get("fmod", 0):
-        return False
-    if edit.opset < _EQUAL_OF_ALL:
-        raise edit.refuse(node, "has floats and fmod = 0; export the model with opset 11 or newer")
-    infinite, zero = (scalar(edit, x, v, f"{out}/number") for v in (np.inf, 0))
-    finite = edit.op(node, "Less", edit.op(node, "Abs", x), infinite)
-    whole = edit.op(node, "And", finite, edit.op(node, "Equal", edit.op(node, "Abs", by), infinite))
-    signs = edit.op(node, "Mul", edit.op(node, "Sign", x), edit.op(node, "Sign", by))
-    edge = edit.op(node, "Where", edit.op(node, "Less", signs, zero), by, x)
-    edit.op(node, "Where", whole, edge, edit.last(node, "Mod", x, by), out=out)
-    return True
-
-
 def _pow(edit: Rewriter, node: onnx.NodeProto) -> bool:
     """Of integers: TVM has powers of floats only."""
     base, exponent = node.input
@@ -262,7 +245,6 @@ REWRITES: dict[str, Any] = {
     "Mean": _variadic,
     "Min": _variadic,
     "Mish": rounded_once(_mish),
-    "Mod": _mod,
     "Pow": _pow,
     "Selu": rounded_once(_selu),
     "Sinh": rounded_once(_sinh),
