@@ -37,11 +37,18 @@ EXPANDED = (
 )
 
 
+_WINDOWS = ("BlackmanWindow", "HammingWindow", "HannWindow")
+"""Their one input is how many elements they make."""
+
+
 def expand(edit: Rewriter, node: onnx.NodeProto) -> bool:
     """Put the operator's own body in the place of ``node``; False where there is none."""
     body = _body(edit, node)
     if body is None:
         return False
+    if node.op_type in _WINDOWS:
+        size = edit.value(node.input[0])
+        edit.refuse_table(node, 0 if size is None else int(np.max(size, initial=0)))
     names = {"": ""}
     names.update(zip(body.input, node.input, strict=False))
     for missing in body.input[len(node.input) :]:

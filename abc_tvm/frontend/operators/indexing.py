@@ -142,6 +142,9 @@ def _one_hot(edit: Rewriter, node: onnx.NodeProto) -> bool:
         raise edit.refuse(node, "has a depth that the model computes; store it and export again")
     out, count = node.output[0], int(np.asarray(depth).reshape(-1)[0])
     axis = int(attributes(node).get("axis", -1)) % (rank + 1)
+    if count < 1:
+        raise edit.invalid(node, f"has a depth of {count}")
+    edit.refuse_table(node, count)
     if edit.dtypes.get(index) != TensorProto.INT64:
         index = edit.op(node, "Cast", index, to=TensorProto.INT64)
     size = edit.constant(np.asarray(count, np.int64), f"{out}/depth")

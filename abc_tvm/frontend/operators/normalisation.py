@@ -24,6 +24,7 @@ from abc_tvm.frontend.operators.rewriter import Rewriter
 from abc_tvm.frontend.operators.spell import DOUBLE, FLOAT, FLOAT16
 
 EPSILON = 1e-5
+_MOST_LRN = 4096
 MVN_EPSILON = 1e-9
 """The one in the body of ONNX's function."""
 
@@ -110,6 +111,15 @@ def lrn(edit: Rewriter, node: onnx.NodeProto) -> bool:
     kind = edit.dtypes.get(x, FLOAT)
     if size < 1:
         raise edit.invalid(node, "has a size below 1")
+    channels = edit.shapes.get(x, (None, None))[1:2]
+    most = 2 * channels[0] + 1 if channels and isinstance(channels[0], int) else _MOST_LRN
+    if size > most:  # all channels are in it; alpha is divided by its size
+        if not (channels and isinstance(channels[0], int)):
+            raise edit.refuse(node, f"has a size of {size} over channels whose number is unknown")
+        alpha = attrs.get("alpha", 1e-4) * most / size
+        rest = {k: v for k, v in attrs.items() if k in ("beta", "bias")}
+        edit.op(node, "LRN", x, out=node.output[0], size=most, alpha=alpha, **rest)
+        return True
     if kind == FLOAT and size % 2 and rank in (3, 4):
         return False
     if rank < 2:

@@ -76,11 +76,18 @@ def lp_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
     at = _windows(edit, node)
     x, out = node.input[0], node.output[0]
     dtype = spell.real(edit, node, x)
-    p = float(attributes(node).get("p", 2))
+    p = _power_of(edit, node)
     total = _sums(edit, node, _powers(edit, node, x, p, dtype), at, dtype)
     _root(edit, node, total, p, dtype, out)
     _tell(edit, node, at)
     return True
+
+
+def _power_of(edit: Rewriter, node: onnx.NodeProto) -> float:
+    p = float(attributes(node).get("p", 2))
+    if not p >= 1:
+        raise edit.invalid(node, f"has p = {p:g}, and a norm needs 1 or more")
+    return p
 
 
 def global_lp_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
@@ -89,7 +96,7 @@ def global_lp_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
         return True
     x, out = node.input[0], node.output[0]
     dtype = spell.real(edit, node, x)
-    p = float(attributes(node).get("p", 2))
+    p = _power_of(edit, node)
     axes = list(range(2, spell.rank_of(edit, node, x)))
     powers = _powers(edit, node, x, p, dtype)
     total = edit.axes_op(node, "ReduceSum", powers, axes, keepdims=1)

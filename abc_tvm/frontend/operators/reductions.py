@@ -109,6 +109,9 @@ def _dft(edit: Rewriter, node: onnx.NodeProto) -> bool:
         raise edit.refuse(node, "is the inverse transform, which is not supported")
     size = int(length) if length is not None else shape[place]
     taken = min(size, shape[place])
+    if size < 1:
+        raise edit.invalid(node, f"has a length of {size}")
+    edit.refuse_table(node, size * taken)
     k = np.arange(size // 2 + 1 if half else size).reshape(-1, 1)
     angle = 2 * np.pi * (k * np.arange(taken) % size) / size
     roots = [edit.constant(m, f"{out}/roots") for m in (np.cos(angle), -np.sin(angle))]
@@ -146,8 +149,18 @@ _KINDS = (
     "ReduceSumSquare",
 )
 
+
+def _cum_sum(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """The importer looks at no axis before machine code is made."""
+    axis, rank = edit.value(node.input[1]), edit.ranks.get(node.input[0])
+    if axis is not None and rank is not None and not -rank <= int(axis.reshape(-1)[0]) < rank:
+        raise edit.invalid(node, f"sums up axis {int(axis.reshape(-1)[0])} of {rank}")
+    return False
+
+
 REWRITES: dict[str, Any] = {
     **dict.fromkeys(_KINDS, _reduce),
     "CumProd": _cum_prod,
+    "CumSum": _cum_sum,
     "DFT": _dft,
 }

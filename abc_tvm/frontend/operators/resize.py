@@ -36,6 +36,10 @@ _SYMMETRIC = "half_pixel_symmetric"
 _CROP = "tf_crop_and_resize"
 
 
+_MOST_TAPS = 4
+"""Pixels that make one, along an axis."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """One resized axis: ``size`` pixels become ``count``, ``scale`` times as many."""
@@ -218,6 +222,7 @@ def _resample(
             "keeps the size but not the scale, on which runtimes differ; remove it",
         )
     outside = np.zeros((1,) * rank, bool)
+    edit.refuse_table(node, max((a.count * _MOST_TAPS for a in axes), default=0))
     for a in axes:
         if a.scale == 1 and coordinates != _CROP:
             continue
@@ -226,7 +231,9 @@ def _resample(
             _check_halves(edit, node, a, places, coordinates, rounding)
         taps = _taps(a, places, mode, rounding, attrs, coordinates == _CROP)
         shape = [-1 if axis == a.axis else 1 for axis in range(rank)]
-        outside = outside | taps.outside.reshape(shape)
+        if taps.outside.any():
+            outside = outside | taps.outside.reshape(shape)
+            edit.refuse_table(node, outside.size)
         x = _sampled(edit, node, x, a, taps, dtype, shape)
     if outside.any():
         value = spell.like(edit, attrs.get("extrapolation_value", 0.0), dtype, f"{out}/outside")

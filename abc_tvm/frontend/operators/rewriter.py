@@ -12,8 +12,12 @@ from onnx import helper, shape_inference
 from abc_tvm.frontend.graph_edit import GraphEditor
 from abc_tvm.frontend.light import light
 from abc_tvm.frontend.onnx_file import opset_of
+from abc_tvm.frontend.sizes import SPARE
 
 Dim = int | str | None
+
+MOST_TABLE = SPARE // 8
+"""Elements of a stored tensor that is no part of the model, but of how an operator is spelled."""
 
 
 class Rewriter(GraphEditor):
@@ -60,6 +64,15 @@ class Rewriter(GraphEditor):
         if kind is None or kind == onnx.TensorProto.STRING:
             return None
         return helper.tensor_dtype_to_np_dtype(kind)
+
+    def refuse_table(self, node: onnx.NodeProto, elements: int) -> None:
+        """Raises ``UnsupportedError`` where a rewrite would store more than a network may hold."""
+        if elements > MOST_TABLE:
+            raise self.refuse(
+                node,
+                f"needs a stored table of {elements:,} elements, more than the {MOST_TABLE:,} that "
+                "an operator may have; make it smaller",
+            )
 
     def integers(self, values: Sequence[int], hint: str) -> str:
         """A stored one-dimensional int64 tensor, as axes, shapes and pads are."""

@@ -20,6 +20,7 @@ from abc_tvm.frontend.operators import spell
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 _SLICE_WITH_INPUTS = 10
+_FARTHEST = 2**31 - 1
 
 
 def _expand(edit: Rewriter, node: onnx.NodeProto) -> bool:
@@ -53,10 +54,18 @@ def _expand(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _within_reach(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """A step beyond 32 bits overflows what TVM counts with."""
+    steps = edit.value(node.input[4]) if len(node.input) > 4 and node.input[4] else None
+    if steps is not None and np.any((steps > _FARTHEST) | (steps < -_FARTHEST)):
+        raise edit.refuse(node, f"has steps {steps.reshape(-1).tolist()}; give smaller ones")
+    return False
+
+
 def _slice(edit: Rewriter, node: onnx.NodeProto) -> bool:
     """Case 2."""
     if edit.opset >= _SLICE_WITH_INPUTS:
-        return False
+        return _within_reach(edit, node)
     attrs, x, rank = attributes(node), node.input[0], spell.rank_of(edit, node, node.input[0])
     starts, ends = list(attrs["starts"]), list(attrs["ends"])
     axes = list(attrs.get("axes") or range(len(starts)))
