@@ -94,9 +94,7 @@ def space_of(task: Task, device: Device) -> dict[str, str]:
         "workload": task.key,
     }
     if device.gpu is None:
-        from abc_tvm.schedules.features import features
-
-        found["features"] = digest(features(task.space, points).tobytes())
+        found["features"] = digest(task.space.features(points).tobytes())
     step = max(1, len(points) // POINTS)
     for point in [task.default, *points[step // 2 :: step]]:
         made = task.workload.lowered(device, point)

@@ -24,10 +24,11 @@ from tvm import s_tir, tirx
 from abc_tvm.compute.byte_products import DOT, QUAD
 from abc_tvm.compute.flat_taps import GEOMETRY
 from abc_tvm.compute.geometry import WORD
-from abc_tvm.targets.device import Gpu
+from abc_tvm.schedules.machine import Gpu
+from abc_tvm.schedules.problem import Kind
 
 from .source import library, window_source
-from .tiles import OWN, UNITS, BlockTile, Operands
+from .tiles import OWN, UNITS, BlockTile
 
 PLAN = "abc_tile"
 """Annotation of a reduction: the fields of its :class:`BlockTile`, the unit by its number."""
@@ -133,7 +134,7 @@ class _Program:
         """The call that computes all sums of a lane."""
         data, weights = self.operands()
         m, p = self.planes
-        kind: Operands = "bytes" if self.dots else "bits"
+        kind: Kind = "bytes" if self.dots else "bits"
         if str(sums.dtype) == "float32":
             kind = "float"
         assert self.geometry is not None  # noqa: S101  (the caller has looked)
