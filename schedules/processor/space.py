@@ -7,7 +7,7 @@ default rule leaves to temporaries. The other knobs multiply that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -38,7 +38,7 @@ class ProcessorSpace(Space):
     """
 
     best: Choice
-    nests: Nests
+    nests: Nests = field(repr=False)  # of which Python prints where they lie
     ruled: bool
 
     def default(self) -> Choice:
