@@ -5,16 +5,19 @@ Where bits can be looked up (a 256-bit byte shuffle: from AVX2 on), the search s
 
 from __future__ import annotations
 
+from abc_tvm.schedules.choice import Count
 from abc_tvm.schedules.problem import Kind
 from abc_tvm.schedules.processor.family import Processor
 from abc_tvm.schedules.processor.floats import Floats
+from abc_tvm.schedules.processor.nest import Nest
 from abc_tvm.schedules.processor.space import Nests
 
 from .dots import Dots
 from .nibbles import Nibbles
 from .popcounts import Popcounts
 
-POPCOUNT, NIBBLE = ("popcount", Popcounts()), ("nibble", Nibbles())
+POPCOUNT: tuple[Count, Nest] = ("popcount", Popcounts())
+NIBBLE: tuple[Count, Nest] = ("nibble", Nibbles())
 
 
 def x86(bits: Nests, *, dots: bool) -> Processor:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from abc_tvm import stages, zoo
 from abc_tvm.errors import TargetError
+from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.targets import cuda, driver, load, names
 
 SHIPPED = [name for name in names() if name.startswith("cuda-")]
@@ -85,3 +87,18 @@ def test_a_wrong_table_is_named(old: str, new: str, message: str, tmp_path: Path
     path.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(TargetError, match=message):
         load(str(path))
+
+
+def test_an_architecture_of_ones_own_compiles(tmp_path: Path) -> None:
+    """What no file here knows, its own file says."""
+    text = Path(cuda.__file__).with_name("cuda-sm86.toml").read_text(encoding="utf-8")
+    path = tmp_path / "orin.toml"
+    path.write_text(text.replace("sm_86", "sm_87").replace("cores = 82", "cores = 16"), "utf-8")
+    device = load(str(path))
+    assert device.gpu is not None and (device.gpu.arch, device.cores) == ("sm_87", 16)
+    imported = stages.import_model(zoo.build("lenet", 2, 2, grid=True))
+    for lowering in ("bitserial", "int8", "float"):
+        context = stages.make_context(device, lowering)
+        module = stages.apply(imported, imported.passes(context))
+        scheduled = [f for _, f in module.functions_items() if SCHEDULED in (f.attrs or {})]
+        assert len(scheduled) > 3
