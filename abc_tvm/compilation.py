@@ -237,7 +237,7 @@ def target_facts(device: Device) -> dict[str, Any]:
     """What an artifact says about the machine it is for: see ``runtime.container.Info``."""
     from tvm.target import codegen
 
-    from abc_tvm.targets.native import INSTRUCTION_SETS
+    from abc_tvm.targets.host import INSTRUCTION_SETS
 
     # LLVM's list also holds tuning hints; only instruction sets can be absent from a processor.
     used = {str(name) for name in codegen.llvm_get_cpu_features(device.host_target())}

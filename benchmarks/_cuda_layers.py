@@ -11,7 +11,7 @@ import tvm
 from tvm import te, tirx
 
 from abc_tvm import stages
-from abc_tvm.compute.accumulate import Tile, combine
+from abc_tvm.compute.accumulate import combine
 from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window, words
 from abc_tvm.compute.lanes import Blocking, stage
@@ -19,9 +19,11 @@ from abc_tvm.compute.outputs import bit_output, code_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
 from abc_tvm.relay_passes.bit_layout import pack_planes
-from abc_tvm.schedules.cuda.kernels import CudaKernels
-from abc_tvm.schedules.cuda.tiles import BlockTile, Problem, choose
-from abc_tvm.schedules.kernels import Table
+from abc_tvm.schedules.cuda.family import CUDA
+from abc_tvm.schedules.cuda.space import CudaChoice
+from abc_tvm.schedules.cuda.tiles import BlockTile, choose
+from abc_tvm.schedules.family import Plan, Table
+from abc_tvm.schedules.problem import Problem
 from abc_tvm.targets import Device
 
 Timer = Callable[[int], float]
@@ -57,10 +59,12 @@ def bit_layer(
     shape = (batch, width, width, N, 1, words(channels))
     bits = rng.integers(0, 2**32, shape, np.uint32)
     planes = rng.choice(np.array([-1, 1], np.int8), (M, channels, 3, 3, channels))
-    made = CudaKernels(device, tile)
+    problem = Problem(window, blocking, M * N, "bits", M)
+    choice = CudaChoice(block=tile or choose(device, problem))
+    plan = Plan(device, problem, choice)
     operands, inputs, table = _tables(bits)
     packed = pack_planes(planes, window, blocking)
-    acc = made.counts(inputs[0], packed, window, blocking, Tile(), table)
+    acc = CUDA.sums(plan, inputs[0], packed, table)
     # Integers, so that the sums are exact in any order.
     factors = rng.integers(1, 4, (M, N, 1)).astype(np.float32)
     wanted = [weighted(bits[n], planes, factors) for n in (0, batch - 1)]
@@ -77,15 +81,13 @@ def bit_layer(
         lambda p, at: total[at] >= limit[p, blocking.slot(at)],
         N,
     )
-    found, timer = _run(made, inputs, operands, out)
+    found, timer = _run(device, plan, inputs, operands, out)
     for n, sums in zip((0, batch - 1), wanted, strict=True):
         fired = sums[None] >= limits[:, None, None, None]  # [N, O, H, W]
         expected = pack_bits(fired.transpose(2, 3, 0, 1), axis=-1)
         np.testing.assert_array_equal(found[n].reshape(expected.shape), expected)
 
-    problem = Problem(window, blocking, M, N, "bits")
-    operations = 2 * window.macs * batch * M * N
-    return Layer(tile or choose(device, problem), operations, timer)
+    return Layer(choice.block, 2 * window.macs * batch * M * N, timer)
 
 
 def byte_layer(
@@ -100,9 +102,11 @@ def byte_layer(
     blocking = Blocking(channels)
     codes = rng.integers(-7, 8, (batch, width, width, 1, code_slots(channels))).astype(np.int8)
     weights = rng.integers(-7, 8, (channels, 3, 3, channels)).astype(np.int8)
-    made = CudaKernels(device, tile)
+    problem = Problem(window, blocking, 1, "bytes")
+    choice = CudaChoice(block=tile or choose(device, problem))
+    plan = Plan(device, problem, choice)
     operands, inputs, table = _tables(codes)
-    acc = made.dots(inputs[0], weights, 0, window, blocking, Tile(), table)
+    acc = CUDA.sums(plan, inputs[0], weights, table)
     limits = [-200, -50, 50, 200]
     one, none = (tirx.const(n, "int32") for n in (1, 0))
 
@@ -112,15 +116,14 @@ def byte_layer(
 
     shape = blocking.shape(batch, width, width)
     out = code_output("y", batch, width, width, blocking, stage("level", shape, level), "int8")
-    found, timer = _run(made, inputs, operands, out)
+    found, timer = _run(device, plan, inputs, operands, out)
     for n in (0, batch - 1):
         image = np.pad(codes[n, :, :, 0, :channels].transpose(2, 0, 1), ((0, 0), (1, 1), (1, 1)))
         sums = conv2d(image[None], weights.transpose(0, 3, 1, 2))[0]
         expected = np.sum([sums >= limit for limit in limits], 0).transpose(1, 2, 0)
         stored = found[n].reshape(width, width, -1)[..., :channels]
         np.testing.assert_array_equal(stored, expected)
-    problem = Problem(window, blocking, 1, 1, "bytes")
-    return Layer(tile or choose(device, problem), 2 * window.macs * batch, timer)
+    return Layer(choice.block, 2 * window.macs * batch, timer)
 
 
 def _tables(data: np.ndarray) -> tuple[list[np.ndarray], list[te.Tensor], Table]:
@@ -137,12 +140,16 @@ def _tables(data: np.ndarray) -> tuple[list[np.ndarray], list[te.Tensor], Table]
 
 
 def _run(
-    made: CudaKernels, inputs: list[te.Tensor], operands: list[np.ndarray], out: te.Tensor
+    device: Device,
+    plan: Plan,
+    inputs: list[te.Tensor],
+    operands: list[np.ndarray],
+    out: te.Tensor,
 ) -> tuple[np.ndarray, Timer]:
     """The result of a kernel on the GPU, and what times it there."""
-    func = made.window(te.create_prim_func([*inputs, out]), Tile())
-    with stages.device_code_of(made.device):
-        module = tvm.compile(func, made.device.tvm_target()).jit()
+    func = CUDA.schedule(plan, te.create_prim_func([*inputs, out]))
+    with stages.device_code_of(device):
+        module = tvm.compile(func, device.tvm_target()).jit()
     empty = np.zeros([int(n) for n in out.shape], str(out.dtype))
     tensors = [tvm.runtime.tensor(a, tvm.cuda()) for a in (*operands, empty)]
     module["main"](*tensors)

@@ -35,9 +35,9 @@ from tvm import te
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import bit_output, float_output
-from abc_tvm.schedules.codes import code_type
-from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.families import code_type
 from abc_tvm.schedules.neon.microkernel import BEGIN, END
+from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 from abc_tvm.targets import Device, load
 
 SHAPES = [(56, 64), (28, 128), (14, 256), (7, 512)]
@@ -109,13 +109,13 @@ def find_mca() -> str | None:
 
 def bit_loop(device: Device, width: int, channels: int) -> Loop:
     """The inner loop of a binary convolution, M = N = 1."""
-    window, blocking, kernels = _frame(device, width, channels)
-    tile = kernels.tile(window, blocking, 1, "bits")
+    window, blocking, made = _frame(device, width, channels)
+    plan = made.plan(window, blocking, 1, "bits")
     words = channels // 32
     bits = te.placeholder((1, width, width, 1, 1, words), "uint32", name="bits")
     tables: list[te.Tensor] = []
     planes = np.zeros((blocking.blocks, 3, 3, words, 1, 32), np.uint32)
-    acc = kernels.counts(bits, planes, window, blocking, tile, _collect(tables))
+    acc = made.family.sums(plan, bits, planes, _collect(tables))
     limits = te.placeholder((channels,), "int32", name="thresholds")
     out = bit_output(
         "y",
@@ -127,21 +127,21 @@ def bit_loop(device: Device, width: int, channels: int) -> Loop:
         1,
     )
     func = te.create_prim_func([bits, *tables, limits, out])
-    body = _inner(device, kernels.window(func, tile))
+    body = _inner(device, made.family.schedule(plan, func))
     return Loop(body, PAIRS_PER_VECTOR * _count(body, "cnt"))
 
 
 def float_loop(device: Device, width: int, channels: int) -> Loop:
     """The inner loop of the same convolution in float32."""
-    window, blocking, kernels = _frame(device, width, channels)
-    tile = kernels.tile(window, blocking, 1, "float")
+    window, blocking, made = _frame(device, width, channels)
+    plan = made.plan(window, blocking, 1, "float")
     data = te.placeholder((1, width, width, 1, channels), "float32", name="data")
     tables: list[te.Tensor] = []
     weights = np.zeros((blocking.blocks, 3, 3, channels, 32), np.float32)
-    acc = kernels.products(data, weights, window, blocking, tile, _collect(tables))
+    acc = made.family.sums(plan, data, weights, _collect(tables))
     out = float_output("y", 1, width, width, blocking, lambda at: acc[at])
     func = te.create_prim_func([data, *tables, out])
-    body = _inner(device, kernels.window(func, tile))
+    body = _inner(device, made.family.schedule(plan, func))
     return Loop(body, 4 * _count(body, "fmla"))
 
 
@@ -150,21 +150,21 @@ def byte_loop(device: Device, width: int, channels: int) -> Loop | None:
     code = code_type(device)
     if code is None:
         return None
-    window, blocking, kernels = _frame(device, width, channels)
-    tile = kernels.tile(window, blocking, 1, "bytes")
+    window, blocking, made = _frame(device, width, channels)
+    plan = made.plan(window, blocking, 1, "bytes")
     codes = te.placeholder((1, width, width, 1, channels), code, name="codes")
     tables: list[te.Tensor] = []
     weights = np.zeros((channels, 3, 3, channels), np.int8)
-    acc = kernels.dots(codes, weights, 0, window, blocking, tile, _collect(tables))
+    acc = made.family.sums(plan, codes, weights, _collect(tables))
     out = float_output("y", 1, width, width, blocking, lambda at: acc[at].astype("float32"))
     func = te.create_prim_func([codes, *tables, out])
-    body = _inner(device, kernels.window(func, tile))
+    body = _inner(device, made.family.schedule(plan, func))
     return Loop(body, 16 * _count(body, "sdot"))
 
 
-def _frame(device: Device, width: int, channels: int) -> tuple[Window, Blocking, Kernels]:
+def _frame(device: Device, width: int, channels: int) -> tuple[Window, Blocking, Scheduler]:
     window = Window(1, width, width, channels, channels, (3, 3), (1, 1), (1, 1, 1, 1))
-    return window, Blocking(channels), Kernels(device)
+    return window, Blocking(channels), scheduler_of(device)
 
 
 def _collect(tables: list[te.Tensor]) -> Any:

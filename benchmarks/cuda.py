@@ -29,9 +29,9 @@ from rich.table import Table
 
 import abc_tvm
 from abc_tvm import targets, zoo
-from abc_tvm.errors import MissingDependencyError, TargetError, UserError
-from abc_tvm.schedules.cuda.tiles import DP4A, TENSOR_QUADS, TENSOR_WORDS
-from abc_tvm.targets import Device, cuda
+from abc_tvm.errors import MissingDependencyError, UserError
+from abc_tvm.schedules.cuda.tiles import gpu_of
+from abc_tvm.targets import Device, driver
 
 SHAPES = [(56, 64), (28, 128), (14, 256), (7, 512)]
 BATCHES = [1, 8, 64, 256]
@@ -85,8 +85,8 @@ def measure(device: Device, console: Console, quick: bool) -> dict[str, Any]:
     show(console, title, layers)
     networks = network_rows(console, [64] if quick else [1, 256])
     show(console, f"ResNet-18, 224x224: {device.description}", networks)
-    *capability, sms, name = cuda.capability()
-    about = {"name": name, "capability": capability, "sms": sms, "target": arch_of(device)}
+    *capability, sms, name = driver.capability()
+    about = {"name": name, "capability": capability, "sms": sms, "target": gpu_of(device).arch}
     return {"device": about, "layers": layers, "networks": networks}
 
 
@@ -173,20 +173,14 @@ def in_turns(timers: dict[Any, Any], number: int = 20) -> dict[Any, float]:
     return {name: min(taken[name] for taken in rounds) for name in timers}
 
 
-def arch_of(device: Device) -> str:
-    """The architecture that the kernels are compiled for."""
-    if device.gpu is None:
-        raise TargetError(f"target {device.name}: is no GPU")
-    return device.gpu.arch
-
-
 def peak(device: Device, unit: str, on_bytes: bool) -> float:
     """Published operations a second of ``unit`` ("tensor" or "cores") at the device's clock."""
-    driver = ctypes.CDLL("libcuda.so.1")
+    library = ctypes.CDLL("libcuda.so.1")
     khz = ctypes.c_int()
-    driver.cuDeviceGetAttribute(ctypes.byref(khz), _CLOCK_RATE, 0)
-    tensor, cores = (TENSOR_QUADS, DP4A) if on_bytes else (TENSOR_WORDS, 16)
-    words = tensor[arch_of(device)] if unit == "tensor" else cores
+    library.cuDeviceGetAttribute(ctypes.byref(khz), _CLOCK_RATE, 0)
+    gpu = gpu_of(device)
+    tensor, cores = (gpu.tensor_quads, gpu.dp4a) if on_bytes else (gpu.tensor_words, gpu.popc)
+    words = tensor if unit == "tensor" else cores
     return 2.0 * (4 if on_bytes else 32) * words * device.cores * khz.value * 1e3
 
 

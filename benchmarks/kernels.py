@@ -22,7 +22,6 @@ from _report import Report, figure, run
 from layers import SHAPES, Layer, Timer, bit_layer, byte_layer, float_layer
 
 from abc_tvm.peaks import BITS_512, DOT_256, DOT_512, FMA_256, FMA_512, SHUFFLE_256, Peak, loops
-from abc_tvm.schedules.x86 import family
 from abc_tvm.targets import load
 
 SAMPLE_S = 0.004
@@ -68,10 +67,11 @@ def layer_rows() -> list[Measured]:
     rows = []
     native, haswell = load("native"), load("haswell")
     wide = native.vector_bits == 512
-    bits = BITS_512 if wide and family(native) == "popcount" else SHUFFLE_256
     for width, channels in SHAPES:
+        first = bit_layer(native, width, channels)
+        bits = BITS_512 if wide and not first.looked_up else SHUFFLE_256
         made = [
-            (bit_layer(native, width, channels), bits),
+            (first, bits),
             (bit_layer(native, width, channels, 3, 3), bits),
             (float_layer(native, width, channels), FMA_512 if wide else FMA_256),
         ]

@@ -10,22 +10,17 @@ import numpy as np
 import tvm
 from tvm import te
 
-from abc_tvm.compute.accumulate import Tile, combine, popcounts, products
-from abc_tvm.compute.byte_products import byte_products, pack_quads
+from abc_tvm.compute.accumulate import Tile, combine
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
 from abc_tvm.compute.outputs import bit_output, float_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
 from abc_tvm.relay_passes.bit_layout import pack_planes, pack_weights
 from abc_tvm.relay_passes.stack_buffers import lowering_of
-from abc_tvm.schedules.codes import code_type
-from abc_tvm.schedules.tiles import choose_tile
-from abc_tvm.schedules.window import schedule_window
-from abc_tvm.schedules.x86 import family
-from abc_tvm.schedules.x86.dot import instruction
-from abc_tvm.schedules.x86.nibbles import schedule_nibbles
+from abc_tvm.schedules.families import code_type
+from abc_tvm.schedules.family import Table
+from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import Device
 
 SHAPES = [(56, 64), (28, 128), (14, 256), (7, 512)]
@@ -37,7 +32,10 @@ Timer = Callable[[int], float]
 
 @dataclass
 class Layer:
-    """One compiled and checked kernel. ``macs`` counts every pair of planes."""
+    """One compiled and checked kernel. ``macs`` counts every pair of planes.
+
+    ``looked_up``: bits are counted by table lookup.
+    """
 
     name: str
     width: int
@@ -45,6 +43,7 @@ class Layer:
     macs: int
     tile: Tile
     timer: Timer
+    looked_up: bool = False
 
 
 def _window(width: int, channels: int) -> tuple[Window, Blocking]:
@@ -67,8 +66,17 @@ def _compile(
     return timer, tensors[-1].numpy()
 
 
-def _places(values: list[np.ndarray]) -> list[te.Tensor]:
-    return [te.placeholder(v.shape, str(v.dtype), name=f"in{i}") for i, v in enumerate(values)]
+def _tables(data: np.ndarray) -> tuple[list[np.ndarray], list[te.Tensor], Table]:
+    """Operands that begin with ``data``, their placeholders, and what adds one more."""
+    operands = [data]
+    inputs = [te.placeholder(data.shape, str(data.dtype), name="data")]
+
+    def table(array: np.ndarray, name: str) -> te.Tensor:
+        operands.append(array)
+        inputs.append(te.placeholder(array.shape, str(array.dtype), name=name))
+        return inputs[-1]
+
+    return operands, inputs, table
 
 
 def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1) -> Layer:
@@ -79,17 +87,15 @@ def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1)
     """
     rng = np.random.default_rng(width)
     window, blocking = _window(width, channels)
-    tile = choose_tile(device, window, blocking, M * N, bases=M)
+    made = scheduler_of(device)
+    plan = made.plan(window, blocking, M * N, "bits", M)
     signs = rng.choice(np.array([-1, 1], np.int8), (N, width, width, channels))
     planes = rng.choice(np.array([-1, 1], np.int8), (M, channels, 3, 3, channels))
     packed = pack_bits((signs > 0).transpose(1, 2, 0, 3)[None], axis=-1)
     bits = np.ascontiguousarray(packed[:, :, :, :, None])
     words = pack_planes(planes, window, blocking)
-    lookup = family(device) == "nibble"
-    operands = [bits, pack_nibbles(words), lookup_table()] if lookup else [bits, words]
-    inputs = _places(operands)
-    count = nibble_counts if lookup else popcounts
-    acc = count(*inputs, window, blocking, tile)
+    operands, inputs, table = _tables(bits)
+    acc = made.family.sums(plan, inputs[0], words, table)
     differing = _reference(signs, planes)
     if M * N == 1:
         limits = np.full(channels, int(np.median(differing)), np.int32)
@@ -109,8 +115,7 @@ def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1)
         more = [te.placeholder(values[0].shape, "float32", name="factors")]
         total = combine(acc, more[0], window, blocking, "float32")
         out = float_output("y", 1, width, width, blocking, lambda at: total[at])
-    schedule = schedule_nibbles if lookup else schedule_window
-    func = schedule(te.create_prim_func([*inputs, *more, out]), tile, cores=device.cores)
+    func = made.family.schedule(plan, te.create_prim_func([*inputs, *more, out]))
     shape = tuple(int(n) for n in out.shape)
     timer, result = _compile(func, device, [*operands, *values], shape, str(out.dtype))
     if M * N == 1:
@@ -124,9 +129,9 @@ def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1)
             result.reshape(expected.shape), expected, rtol=1e-3, atol=1e-2 * channels
         )
     kind = "bits, M=N=1, bits out" if M * N == 1 else f"bits, M={M} N={N}, float out"
-    way = "nibble lookup" if lookup else "popcount"
-    name = f"{kind} ({way}, {device.cpu})"
-    return Layer(name, width, channels, window.macs * M * N, tile, timer)
+    looked_up = plan.choice.count == "nibble"
+    name = f"{kind} ({'nibble lookup' if looked_up else 'popcount'}, {device.cpu})"
+    return Layer(name, width, channels, window.macs * M * N, plan.tile, timer, looked_up)
 
 
 def _reference(signs: np.ndarray, planes: np.ndarray) -> np.ndarray:
@@ -143,21 +148,21 @@ def float_layer(device: Device, width: int, channels: int) -> Layer:
     """The same convolution in float32, with the same loop nest."""
     rng = np.random.default_rng(width)
     window, blocking = _window(width, channels)
-    tile = choose_tile(device, window, blocking, 1, kind="float")
+    made = scheduler_of(device)
+    plan = made.plan(window, blocking, 1, "float")
     x = rng.normal(size=(1, width, width, 1, channels)).astype(np.float32)
     weight = rng.normal(size=(channels, 3, 3, channels)).astype(np.float32)
-    operands = [x, pack_weights(weight, blocking)]
-    inputs = _places(operands)
-    acc = products(*inputs, window, blocking, tile)
+    operands, inputs, table = _tables(x)
+    acc = made.family.sums(plan, inputs[0], pack_weights(weight, blocking), table)
     out = float_output("y", 1, width, width, blocking, lambda at: acc[at])
-    func = schedule_window(te.create_prim_func([*inputs, out]), tile, cores=device.cores)
+    func = made.family.schedule(plan, te.create_prim_func([*inputs, out]))
     shape = tuple(int(n) for n in out.shape)
     timer, result = _compile(func, device, operands, shape, "float32")
     expected = conv2d(x[:, :, :, 0].transpose(0, 3, 1, 2), weight.transpose(0, 3, 1, 2), padding=1)
     np.testing.assert_allclose(
         result.reshape(width, width, channels), expected[0].transpose(1, 2, 0), rtol=1e-3, atol=1e-2
     )
-    return Layer(f"float32 ({device.cpu})", width, channels, window.macs, tile, timer)
+    return Layer(f"float32 ({device.cpu})", width, channels, window.macs, plan.tile, timer)
 
 
 def byte_layer(device: Device, width: int, channels: int) -> Layer | None:
@@ -170,17 +175,15 @@ def byte_layer(device: Device, width: int, channels: int) -> Layer | None:
         return None
     rng = np.random.default_rng(width)
     window, blocking = _window(width, channels)
-    tile = choose_tile(device, window, blocking, 1, kind="bytes")
+    made = scheduler_of(device)
+    plan = made.plan(window, blocking, 1, "bytes")
     zero = 5
     codes = rng.integers(0, 11, (1, width, width, 1, channels)).astype(np.uint8)
     weight = rng.integers(-127, 128, (channels, 3, 3, channels)).astype(np.int8)
-    operands = [codes, pack_quads(weight, blocking)]
-    inputs = _places(operands)
-    acc = byte_products(*inputs, window, blocking, tile, zero)
+    operands, inputs, table = _tables(codes)
+    acc = made.family.sums(plan, inputs[0], weight, table, zero)
     out = float_output("y", 1, width, width, blocking, lambda at: acc[at].astype("float32"))
-    func = schedule_window(
-        te.create_prim_func([*inputs, out]), tile, cores=device.cores, dot=instruction(device)
-    )
+    func = made.family.schedule(plan, te.create_prim_func([*inputs, out]))
     shape = tuple(int(n) for n in out.shape)
     timer, result = _compile(func, device, operands, shape, "float32")
     image = np.pad(
@@ -192,4 +195,4 @@ def byte_layer(device: Device, width: int, channels: int) -> Layer | None:
     np.testing.assert_array_equal(
         result.reshape(width, width, channels), expected[0].transpose(1, 2, 0)
     )
-    return Layer(f"bytes ({device.cpu})", width, channels, window.macs, tile, timer)
+    return Layer(f"bytes ({device.cpu})", width, channels, window.macs, plan.tile, timer)

@@ -103,7 +103,7 @@ def one(shape: Shape, device: Device, trials: int, searches: dict[str, Propose])
     tuned = min(times, key=lambda choice: typical(times[choice]))
     before, after = typical(times[default]), typical(times[tuned])
     return {
-        "kind": task.workload.layer.kind,
+        "kind": task.workload.problem.kind,
         "points": sum(1 for _ in task.space.points()),
         "default_us": before * 1e6,
         "tuned_us": after * 1e6,
@@ -176,7 +176,7 @@ def resnet(device: Device, trials: int, console: Console) -> dict[str, Any]:
         {
             "layer": row.task.name,
             "times": row.task.count,
-            "kind": row.task.workload.layer.kind,
+            "kind": row.task.workload.problem.kind,
             "default_us": row.before * 1e6 if row.before else None,
             "tuned_us": row.after * 1e6 if row.after else None,
             "of_peak": tuner.share(row),
@@ -223,7 +223,7 @@ def orders(device: Device, console: Console) -> list[dict[str, Any]]:
     """Layers whose default order is rows of pixels, beside the same with weights first."""
     rows = []
     for task in tasks_of(zoo.build("resnet50", 1, 1, batch=1), device):
-        if task.workload.layer.kind != "bits" or task.default.order != "pixels":
+        if task.workload.problem.kind != "bits" or task.default.order != "pixels":
             continue
         bench = Bench(task, device)
         both = [bench.build(replace(task.default, order=order)) for order in ORDERS]

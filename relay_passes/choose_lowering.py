@@ -24,7 +24,7 @@ from tvm import relax
 
 from abc_tvm.compute.byte_products import QUAD, quads
 from abc_tvm.compute.geometry import WORD, Window, words
-from abc_tvm.schedules.codes import code_type
+from abc_tvm.schedules.families import code_type
 
 from .byte_form import Rounded, byte_form, rounded
 from .context import Context, Layer, Measured, Rivals

@@ -19,7 +19,7 @@ import tvm
 from tvm import relax
 
 from abc_tvm.compute.geometry import Window, pair
-from abc_tvm.schedules.codes import code_type
+from abc_tvm.schedules.families import code_type
 
 from .byte_form import ByteForm, byte_form
 from .context import Context, Layer

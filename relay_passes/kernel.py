@@ -16,7 +16,8 @@ from tvm.sym import Analyzer
 from abc_tvm.compute import outputs
 from abc_tvm.compute.geometry import WORD, Window
 from abc_tvm.compute.lanes import Blocking, Index, Scalar, stage
-from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.family import Plan
+from abc_tvm.schedules.scheduler import Scheduler
 
 from . import pointwise
 from .bit_layout import pack_planes, pack_weights
@@ -33,6 +34,7 @@ class Lowered:
     """A kernel: the scheduled function, constants after its tensor arguments, result types."""
 
     func: Any
+    plan: Plan
     constants: list[np.ndarray]
     results: list[tuple[tuple[Any, ...], str]]
     shapes: list[tuple[Any, ...]] = field(default_factory=list)
@@ -45,8 +47,8 @@ class KernelBuilder:
     ``batch`` stands in for a symbolic one.
     """
 
-    def __init__(self, func: Any, kernels: Kernels, batch: int | None = None) -> None:
-        self.kernels = kernels
+    def __init__(self, func: Any, scheduler: Scheduler, batch: int | None = None) -> None:
+        self.scheduler = scheduler
         self.fixed_batch = batch
         self.members = bindings(func)
         self.params = list(func.params)
@@ -67,15 +69,15 @@ class KernelBuilder:
         name = op_name(first)
         self.symbolic()
         if name == "abc.bitconv2d":
-            tile = self.bit_convolution(first_var, first)
+            plan = self.bit_convolution(first_var, first)
         elif name == "abc.dotconv2d":
-            tile = self.byte_convolution(first_var, first)
+            plan = self.byte_convolution(first_var, first)
         elif name == "nn.conv2d":
-            tile = self.float_convolution(first_var, first)
+            plan = self.float_convolution(first_var, first)
         elif name == "nn.max_pool2d":
-            tile = self.max_pool(first_var, first)
+            plan = self.max_pool(first_var, first)
         else:
-            tile = self.nothing()
+            plan = self.nothing()
         # What the kernel computes first: every later stage is placed in the loops that read it.
         known = [v for v in (first_var, *self.params) if v in self.values]
         self.first = self.values[known[0]] if known else None
@@ -109,9 +111,8 @@ class KernelBuilder:
             shapes.append(shape)
         args = [self.inputs[p] for p in self.params] + self.tables + outs
         func = te.create_prim_func(args)
-        kernels = self.kernels
-        scheduled = kernels.lanes(func) if tile is None else kernels.window(func, tile)
-        return Lowered(scheduled, self.constants, types, shapes)
+        scheduled = self.scheduler.family.schedule(plan, func)
+        return Lowered(scheduled, plan, self.constants, types, shapes)
 
     # ---- frame ------------------------------------------------------------------------
 
@@ -209,7 +210,7 @@ class KernelBuilder:
 
     # ---- anchors ----------------------------------------------------------------------
 
-    def bit_convolution(self, var: Any, call: Any) -> Any:
+    def bit_convolution(self, var: Any, call: Any) -> Plan:
         window = bit_window(call)
         self.frame(
             window.out_height,
@@ -220,17 +221,15 @@ class KernelBuilder:
         base = float(call.attrs["base"])
         weights = np.array([float(w) for w in call.attrs["weights"]])
         pairs = len(planes) * len(weights)
-        tile = self.kernels.tile(window, self.blocking, pairs, "bits", len(planes))
+        plan = self.scheduler.plan(window, self.blocking, pairs, "bits", len(planes))
         bits = self.inputs[call.args[0]]
         packed = pack_planes(planes, window, self.blocking)
-        counts = self.kernels.counts(
-            bits, packed, window, self.blocking, tile, lambda a, n: self.table(a, n)
-        )
+        counts = self.scheduler.family.sums(plan, bits, packed, self.table)
         sums = Sums(self, window, planes, alpha, base, weights, counts)
         self.keep_sums(var, sums)
-        return tile
+        return plan
 
-    def byte_convolution(self, var: Any, call: Any) -> Any:
+    def byte_convolution(self, var: Any, call: Any) -> Plan:
         window = bit_window(call)
         self.frame(
             window.out_height,
@@ -238,13 +237,11 @@ class KernelBuilder:
             self.lanes_for(window.out_channels, window.groups),
         )
         weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
-        tile = self.kernels.tile(window, self.blocking, 1, "bytes")
+        plan = self.scheduler.plan(window, self.blocking, 1, "bytes")
         codes = self.inputs[call.args[0]]
-        acc = self.kernels.dots(
-            codes, weights, zero, window, self.blocking, tile, lambda a, n: self.table(a, n)
-        )
+        acc = self.scheduler.family.sums(plan, codes, weights, self.table, zero)
         self.keep_sums(var, ByteSums(self, weights, array_of(call.args[2]), zero, acc))
-        return tile
+        return plan
 
     def keep_sums(self, var: Any, sums: Sums | ByteSums) -> None:
         """Integer sums for what compares them, float values where anything reads those."""
@@ -261,7 +258,7 @@ class KernelBuilder:
         tensor = self.stage(sums.value)
         return lambda index: tensor[index]
 
-    def float_convolution(self, var: Any, call: Any) -> Any:
+    def float_convolution(self, var: Any, call: Any) -> Plan:
         window = conv_window(call)
         self.frame(
             window.out_height,
@@ -269,7 +266,7 @@ class KernelBuilder:
             self.lanes_for(window.out_channels, window.groups),
         )
         weight = array_of(call.args[1])
-        tile = self.kernels.tile(window, self.blocking, 1, "float")
+        plan = self.scheduler.plan(window, self.blocking, 1, "float")
         data = self.inputs[call.args[0]]
         split = (
             te.compute(
@@ -282,15 +279,13 @@ class KernelBuilder:
         )
         shaped = split if split is not None else _with_group(data, window)
         packed = pack_weights(weight, self.blocking)
-        acc = self.kernels.products(
-            shaped, packed, window, self.blocking, tile, lambda a, n: self.table(a, n)
-        )
+        acc = self.scheduler.family.sums(plan, shaped, packed, self.table)
         self.values[var] = lambda index: acc[index]
         if self.readers.get(var, 0) > 1:
             self.values[var] = self.keep(var, self.values[var])
-        return tile
+        return plan
 
-    def max_pool(self, var: Any, call: Any) -> Any:
+    def max_pool(self, var: Any, call: Any) -> Plan:
         dims = shape_of(call.args[0])
         _, height, width, channels = shape_of(var)
         blocking = self.lanes_for(channels, self.layout(1))
@@ -318,9 +313,9 @@ class KernelBuilder:
 
         acc = stage("acc", blocking.shape(self.batch, height, width), value)
         self.values[var] = lambda index: acc[index]
-        return None
+        return self.without_sum()
 
-    def nothing(self) -> Any:
+    def nothing(self) -> Plan:
         var, first = self.members[0]
         image = shape_of(first.args[0]) if op_name(first) in ENCODINGS else shape_of(var)
         blocking = self.lanes_for(int(image[3]), self.layout(1))
@@ -330,7 +325,14 @@ class KernelBuilder:
         shape = blocking.shape(self.batch, self.height, self.width)
         acc = stage("acc", shape, lambda *i: blocking.read(tensor, i[0]))
         self.values[source] = lambda index: acc[index]
-        return None
+        return self.without_sum()
+
+    def without_sum(self) -> Plan:
+        """The plan of a kernel without a reduction: an image whose channels stay in their lanes."""
+        slots = self.blocking.slots
+        window = Window(self.batch, self.height, self.width, slots, slots)
+        blocking = Blocking(slots, self.blocking.groups, self.blocking.lanes)
+        return self.scheduler.plan(window, blocking, 1, "lanes")
 
     # ---- epilogue ---------------------------------------------------------------------
 

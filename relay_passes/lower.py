@@ -12,9 +12,8 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
-from abc_tvm.schedules.chosen import chosen_kernels
 from abc_tvm.schedules.generic import SCHEDULED
-from abc_tvm.schedules.kernels import Kernels, kernels_of
+from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 
 from .context import Context
 from .fuse import GROUP
@@ -29,7 +28,6 @@ class Lower:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.kernels = kernels_of(context.device)
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         func = mod["main"]
@@ -65,16 +63,16 @@ class Lower:
         return out
 
     def group(self, builder: Any, call: Any, function: Any, name: str) -> Any:
-        lowered = build(function, self.kernels_for(function))
+        lowered = build(function, self.scheduler_for(function))
         args = list(call.args)[: len(function.params)]
         return call_kernel(builder, lowered, args, name, self.batch(args))
 
-    def kernels_for(self, function: Any) -> Kernels:
-        """The default kernels, or those that a tuning record chooses for this function."""
+    def scheduler_for(self, function: Any) -> Scheduler:
+        """Of default kernels, or of the one that a tuning record chooses for this function."""
         records = self.context.records
         workload = workload_of(function, self.context.device) if records else None
         choice = records.choice(workload.func) if records and workload else None
-        return self.kernels if choice is None else chosen_kernels(self.context.device, choice)
+        return scheduler_of(self.context.device, choice)
 
     def batch(self, args: Any) -> Any:
         return next((shape_of(a)[0] for a in args if not _is_one(shape_of(a)[0])), 1)

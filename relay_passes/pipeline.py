@@ -10,6 +10,8 @@ import tvm
 from tvm import relax
 
 from abc_tvm.errors import UserError
+from abc_tvm.schedules.families import family_of
+from abc_tvm.schedules.generic import schedule_rest_of
 from abc_tvm.targets import Device
 
 from .canonicalise import Canonicalise
@@ -112,10 +114,7 @@ def _only_looking(layers: RecogniseWeights, context: Context) -> Pass:
 
 def legalise(mod: tvm.IRModule, device: Device) -> tvm.IRModule:
     """TVM's own kernels for what is left."""
-    from abc_tvm.schedules.generic import schedule_rest_of
-    from abc_tvm.schedules.kernels import kernels_of
-
-    return schedule_rest_of(relax.transform.LegalizeOps(LEGAL)(mod), kernels_of(device).rest)
+    return schedule_rest_of(relax.transform.LegalizeOps(LEGAL)(mod), family_of(device).rest)
 
 
 def run(

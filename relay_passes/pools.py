@@ -16,7 +16,7 @@ from tvm import relax, te, tirx
 
 from abc_tvm.compute.geometry import WORD, Window
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.scheduler import Scheduler
 
 from .bit_layout import pack_channels
 from .encode import turned_channels
@@ -45,7 +45,7 @@ def pool_of(function: Any) -> Any:
     return call if op_name(call) in POOLS else None
 
 
-def pool_kernel(call: Any, kernels: Kernels, batch: int | None = None) -> Lowered:
+def pool_kernel(call: Any, scheduler: Scheduler, batch: int | None = None) -> Lowered:
     """OR over the window, then the planes that the next convolution wants."""
     dims = shape_of(call.args[0])
     window = _window(call, batch)
@@ -102,11 +102,12 @@ def pool_kernel(call: Any, kernels: Kernels, batch: int | None = None) -> Lowere
     func = te.create_prim_func([bits, mask, out])
     shape = (*head, planes, groups, blocks)
     constants: list[np.ndarray] = [pack_channels(turned, blocking)]
-    scheduled = kernels.pool(func, window, blocking, n, "pool_bits")
-    return Lowered(scheduled, constants, [(shape, "uint32")], [shape])
+    plan = scheduler.plan(window, blocking, n, "pool_bits")
+    scheduled = scheduler.family.schedule(plan, func)
+    return Lowered(scheduled, plan, constants, [(shape, "uint32")], [shape])
 
 
-def pool_codes_kernel(call: Any, kernels: Kernels, batch: int | None = None) -> Lowered:
+def pool_codes_kernel(call: Any, scheduler: Scheduler, batch: int | None = None) -> Lowered:
     """The largest code of the window; of indices, then the code of that."""
     dims = shape_of(call.args[0])
     window, dtype = _window(call, batch), dtype_of(call.args[0])
@@ -134,10 +135,11 @@ def pool_codes_kernel(call: Any, kernels: Kernels, batch: int | None = None) -> 
     codes = [int(n) for n in call.attrs["codes"]]
     turned = turned_channels(call)
     blocking = Blocking(len(turned), groups, WORD)
+    plan = scheduler.plan(window, blocking, 1, "pool_codes")
     if not codes:
         func = te.create_prim_func([data, pooled])
-        scheduled = kernels.pool(func, window, blocking, 1, "pool_codes")
-        return Lowered(scheduled, [], [(shape, dtype)], [shape])
+        scheduled = scheduler.family.schedule(plan, func)
+        return Lowered(scheduled, plan, [], [(shape, dtype)], [shape])
     rows = np.where(turned[None], np.array(codes)[::-1, None], np.array(codes)[:, None])
     spread = blocking.spread(rows.astype(dtype)).reshape(len(codes), groups, slots)
     table = te.placeholder(spread.shape, dtype, name="table")
@@ -151,8 +153,8 @@ def pool_codes_kernel(call: Any, kernels: Kernels, batch: int | None = None) -> 
 
     out = te.compute(shape, coded, name="coded")
     func = te.create_prim_func([data, table, out])
-    scheduled = kernels.pool(func, window, blocking, 1, "pool_codes")
-    return Lowered(scheduled, [spread], [(shape, dtype)], [shape])
+    scheduled = scheduler.family.schedule(plan, func)
+    return Lowered(scheduled, plan, [spread], [(shape, dtype)], [shape])
 
 
 def _window(call: Any, batch: int | None) -> Window:

@@ -5,8 +5,8 @@ loop. LLVM cannot know that nobody else reads what is stored there, so sums that
 are written back as well, and their first zeros. Sixteen accumulators of AVX-512 are 1,024 bytes.
 
 Buffers stay on the stack up to the size of the registers that a tile may use for its sums
-(:func:`abc_tvm.schedules.tiles.budget`). Beyond that most of a buffer is memory anyway, and kernels
-were measured to be 3 to 10 % slower for it (AMD Zen 5).
+(:func:`abc_tvm.schedules.processor.tiles.words_room`). Beyond that most of a buffer is memory
+anyway, and kernels were measured to be 3 to 10 % slower for it (AMD Zen 5).
 """
 
 from __future__ import annotations

@@ -22,11 +22,14 @@ CUTS: tuple[Cut, ...] = get_args(Cut)
 
 @dataclass(frozen=True)
 class Choice:
-    """How one fused convolution runs.
+    """How one fused convolution runs on a processor.
+
+    A family with other knobs derives its own class, whose words begin with the family's ``isa`` and
+    an underscore; :func:`.families.choice_of` reads those of every family.
 
     ``count``: how differing bits are counted (floats ignore it). ``taps``: which reduction loops
-    are fused, see :func:`abc_tvm.schedules.window.fuse_taps`. ``order``: "weights" keeps a block
-    of weights and walks the rows, "pixels" keeps a row and walks the blocks. ``unroll``: steps of
+    are fused, see :func:`.processor.window.fuse_taps`. ``order``: "weights" keeps a block of
+    weights and walks the rows, "pixels" keeps a row and walks the blocks. ``unroll``: steps of
     the innermost reduction loop in one turn. ``cut``: what one step of the parallel loop computes,
     a row of tiles or (at "columns") a tile; pooling may have no parallel loop ("none"). ``tasks``:
     tasks a core of the parallel loop, where a task has memory of its own.
@@ -52,10 +55,6 @@ class Choice:
     @staticmethod
     def of(words: dict[str, str]) -> Choice:
         """The choice that :meth:`words` wrote. Raises ``ValueError`` for anything else."""
-        from .cuda.space import CudaChoice, is_cuda_choice  # made of this module's class
-
-        if is_cuda_choice(words):
-            return CudaChoice.of(words)
         extents = [knob.name for knob in fields(Tile) if knob.name != "planes"]
         numbers = {n: words.get(n, "") for n in (*extents, "unroll", "tasks")}
         if (

@@ -13,52 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from abc_tvm.errors import TargetError
-from abc_tvm.targets.device import NATIVE, Device, load, names
-
-# Linux's name in /proc/cpuinfo (arch/x86/include/asm/cpufeatures.h) -> LLVM's name, for the
-# instruction sets that LLVM may use by itself in vector and integer code.
-_LLVM_NAME = {
-    "pni": "sse3",
-    "ssse3": "ssse3",
-    "sse4_1": "sse4.1",
-    "sse4_2": "sse4.2",
-    "sse4a": "sse4a",
-    "popcnt": "popcnt",
-    "cx16": "cx16",
-    "movbe": "movbe",
-    "abm": "lzcnt",
-    "bmi1": "bmi",
-    "bmi2": "bmi2",
-    "adx": "adx",
-    "avx": "avx",
-    "f16c": "f16c",
-    "fma": "fma",
-    "avx2": "avx2",
-    "avx_vnni": "avxvnni",
-    "gfni": "gfni",
-    "vaes": "vaes",
-    "vpclmulqdq": "vpclmulqdq",
-    "avx512f": "avx512f",
-    "avx512cd": "avx512cd",
-    "avx512bw": "avx512bw",
-    "avx512dq": "avx512dq",
-    "avx512vl": "avx512vl",
-    "avx512ifma": "avx512ifma",
-    "avx512vbmi": "avx512vbmi",
-    "avx512_vbmi2": "avx512vbmi2",
-    "avx512_vnni": "avx512vnni",
-    "avx512_bitalg": "avx512bitalg",
-    "avx512_vpopcntdq": "avx512vpopcntdq",
-    "avx512_bf16": "avx512bf16",
-    "avx512_fp16": "avx512fp16",
-    "avx512_vp2intersect": "avx512vp2intersect",
-    "amx_tile": "amx-tile",
-    "amx_int8": "amx-int8",
-    "amx_bf16": "amx-bf16",
-}
-
-INSTRUCTION_SETS = frozenset(_LLVM_NAME.values())
-"""LLVM's names of the instruction sets whose absence this module can see."""
+from abc_tvm.targets.device import Device
+from abc_tvm.targets.files import NATIVE, names, shipped
+from abc_tvm.targets.host import INSTRUCTION_SETS, host_features
 
 _AVX2 = frozenset({"avx2", "fma", "popcnt", "bmi", "bmi2"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
@@ -74,23 +31,6 @@ _FAMILIES = (
 )
 
 
-def host_features(root: Path = Path("/")) -> frozenset[str]:
-    """The instruction sets of the processor, by LLVM's names, as Linux lists them.
-
-    ``root`` stands for the file system's root. Raises ``TargetError`` where there is no list of
-    flags to read.
-    """
-    try:
-        text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise _unknown("there is no /proc/cpuinfo to read") from error
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "flags":
-            return frozenset(_LLVM_NAME[flag] for flag in value.split() if flag in _LLVM_NAME)
-    raise _unknown("/proc/cpuinfo lists no x86 flags")
-
-
 def detect(root: Path = Path("/")) -> Device:
     """The machine that we run on, as the device ``native``.
 
@@ -101,15 +41,15 @@ def detect(root: Path = Path("/")) -> Device:
     if platform.machine() != "x86_64" or platform.system() != "Linux":
         raise _unknown(f"{platform.system()} on {platform.machine()} cannot be detected")
     host = host_features(root)
-    stand_in = next((load(name) for wanted, name in _FAMILIES if wanted <= host), None)
+    stand_in = next((shipped(name) for wanted, name in _FAMILIES if wanted <= host), None)
     if stand_in is None:
         raise _unknown("the processor lacks popcnt or SSE4.2 (x86-64-v2)")
 
     from tvm.target import codegen
 
     cpu = str(codegen.llvm_get_system_cpu())
-    shipped = (load(name) for name in names())
-    model = next((d for d in shipped if (d.cpu, d.isa) == (cpu, stand_in.isa)), stand_in)
+    devices = (shipped(name) for name in names())
+    model = next((d for d in devices if (d.cpu, d.isa) == (cpu, stand_in.isa)), stand_in)
     caches = _caches(root)
     dots = {"avx512vnni"} if model.vector_bits == 512 else {"avxvnni"}
     cost = model.cost if dots <= host else replace(model.cost, dot=None)

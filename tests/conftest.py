@@ -47,10 +47,10 @@ def _shared() -> Path | None:
 def _missing_gpu() -> str | None:
     """Why there is no GPU to test on, before any test emulates one."""
     from abc_tvm.errors import TargetError
-    from abc_tvm.targets import cuda
+    from abc_tvm.targets import driver
 
     try:
-        cuda.capability()
+        driver.capability()
     except TargetError as error:
         return f"needs a GPU ({str(error).split(': ')[1]})"
     return None

@@ -97,7 +97,7 @@ def tune(
                 interrupted = True
     console = tables(as_json)
     console.print(_summary(tuner))
-    if not any(row.task.workload.layer.kind in BINARIZED for row in tuner.rows):
+    if not any(row.task.workload.problem.kind in BINARIZED for row in tuner.rows):
         console.print("nothing is binarized: what was tuned runs in float (the reasons: inspect)")
     if as_json:
         print_json(_json(model, target, records, settings, tuner, interrupted))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from abc_tvm.errors import TargetError
-from abc_tvm.targets import cuda
+from abc_tvm.targets import driver
 
 RUNTIME = "libcudart.so.13"
 """What TVM's CUDA runtime needs besides the driver."""
@@ -52,14 +52,14 @@ def open_device(path: str, arch: str) -> Any:
         TargetError: There is no device, another kind of device, or no CUDA runtime.
     """
     try:
-        major, minor, _, name = cuda.capability()
+        major, minor, _, name = driver.capability()
     except TargetError as error:
         reason = str(error).partition(": name the architecture")[0].removeprefix("target cuda: ")
         raise TargetError(
             f"{path}: compiled for a GPU ({arch}): {reason}; run it on a machine with one, or "
             "compile it for this one (abc-tvm compile -t native)"
         ) from None
-    if not cuda.runs(arch):
+    if not driver.runs(arch):
         raise TargetError(
             f"{path}: compiled for {arch}, and {name} is sm_{major}{minor}; compile it with "
             "-t cuda on this machine"

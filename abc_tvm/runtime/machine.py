@@ -57,6 +57,6 @@ def check_machine(path: str | os.PathLike[str], info: Info) -> None:
 def _host_features(info: Info) -> frozenset[str]:
     if not info.target["requires"]:
         return frozenset()
-    from abc_tvm.targets.native import host_features
+    from abc_tvm.targets.host import host_features
 
     return host_features()

@@ -29,6 +29,7 @@ from typing import Any
 from abc_tvm.errors import RecordsError
 from abc_tvm.files import read_regular, refuse_other
 from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.families import choice_of
 
 from .packed import SUFFIX, unpack
 from .suspects import Suspect
@@ -91,7 +92,7 @@ class Record:
                 raise ValueError(f"no seconds: {times}")
         except (TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a record: {error}") from error
-        return number, Record(str(workload), Choice.of(note), times, target, arguments)
+        return number, Record(str(workload), choice_of(note), times, target, arguments)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Which choice to measure next, by a cost model that is learned while measuring (XGBoost).
 
 Gradient-boosted trees predict how much slower than the layer's best a choice is, from
-:mod:`abc_tvm.schedules.features`, and learn from every layer that has been measured in this run.
+:meth:`abc_tvm.schedules.space.Space.features`, and learn from every layer that has been measured in
+this run.
 After the default and a few tiles by rank, the choice with the best prediction is measured; now and
 then one at random, so that the model also learns where it would never look.
 """
@@ -15,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.features import features
 from abc_tvm.schedules.space import Space
 
 FIRST = 6
@@ -55,7 +55,7 @@ class Learned:
             return
         slower = np.full(len(times), FAILED)
         slower[good] = np.minimum(np.log(times[good] / times[good].min()), FAILED)
-        self._known[space] = (features(space, list(seen)), slower)
+        self._known[space] = (space.features(list(seen)), slower)
 
     def next(
         self, space: Space, seen: Mapping[Choice, float], pending: Collection[Choice] = ()
@@ -81,7 +81,7 @@ class Learned:
     def _described(self, space: Space) -> tuple[list[Choice], np.ndarray]:
         if space not in self._points:
             points = list(space.points())
-            self._points[space] = (points, features(space, points))
+            self._points[space] = (points, space.features(points))
         return self._points[space]
 
     def _model(self) -> Any:

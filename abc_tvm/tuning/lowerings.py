@@ -59,7 +59,7 @@ def contest(network: Network) -> Contest:
     }
     if network.lowering != "auto" or not doubtful:
         return found
-    already = {(name, task.workload.layer.kind) for task in default for name in task.names}
+    already = {(name, task.workload.problem.kind) for task in default for name in task.names}
     known: set[str] = set()
     for kind in KINDS:
         wanted = {layer: key for layer, (key, kinds) in doubtful.items() if kind in kinds}
@@ -69,7 +69,7 @@ def contest(network: Network) -> Contest:
         if not all((name, kind) in already for name in wanted):
             tasks = network.tasks(_Every(set(wanted.values()), kind))
         for task in tasks:
-            if task.workload.layer.kind != kind:
+            if task.workload.problem.kind != kind:
                 continue  # a kernel in front of the layer, or behind it, may have its name
             layers = [wanted[name] for name in task.names if name in wanted]
             for layer in layers:

@@ -113,7 +113,7 @@ class Bench:
     def _compile(self, lowered: Lowered, device: Device) -> Built:
         import tvm
 
-        inputs = operands(lowered, self.task.workload.layer.window)
+        inputs = operands(lowered, self.task.workload.problem.window)
         run = compiled(lowered, device).jit()
         place = tvm.cpu() if device.gpu is None else tvm.cuda()
         tensors = [tvm.runtime.tensor(a, place) for a in inputs]

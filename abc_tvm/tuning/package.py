@@ -39,4 +39,4 @@ def package(task: Task, device: Device, choice: Choice | None) -> Package:
     workload = task.workload
     lowered = workload.plain if choice is None else workload.lowered(device, choice)
     library = link(compiled(lowered, device), device)
-    return Package(library, operands(lowered, workload.layer.window), shapes(lowered))
+    return Package(library, operands(lowered, workload.problem.window), shapes(lowered))

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
 from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.families import family_of
 from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device
 
@@ -33,8 +34,8 @@ class Search(Protocol):
 
 
 def make_search(seed: int, device: Device) -> Search:
-    """The learned model; climbing on GPUs, which it has no features of, and without XGBoost."""
-    if device.gpu is not None or importlib.util.find_spec("xgboost") is None:
+    """The learned model; climbing where it has no features (GPUs), and without XGBoost."""
+    if not family_of(device).described or importlib.util.find_spec("xgboost") is None:
         return Climbing(seed)
     from .learned import Learned
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.families import choice_of
 
 LOSSES = 2
 """Devices that may die at a candidate before it counts as failed."""
@@ -43,7 +44,7 @@ class Suspect:
         """What :meth:`line` wrote. Raises ``ValueError``."""
         try:
             workload, words, where, reason, when = json.loads(line)
-            choices = tuple(Choice.of(knobs) for knobs in words)
+            choices = tuple(choice_of(knobs) for knobs in words)
             return Suspect(str(workload), choices, str(where), str(reason), float(when))
         except (TypeError, AttributeError) as error:
             raise ValueError(f"not a suspect: {error}") from error

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from abc_tvm.errors import RecordsError, one_line
 from abc_tvm.files import read_regular, write_atomically
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.cuda.space import CudaSpace
+from abc_tvm.schedules.families import family_of
+from abc_tvm.schedules.problem import SUMS
 from abc_tvm.schedules.space import Space
-from abc_tvm.schedules.tiles import SUMS
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ class Task:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one call, every pair of planes counted; 0 without a sum."""
-        if self.workload.layer.kind not in SUMS:
+        problem = self.workload.problem
+        if problem.kind not in SUMS:
             return 0
-        window = self.workload.layer.window
+        window = problem.window
         batch = window.batch if isinstance(window.batch, int) else 1
-        return window.macs * self.workload.layer.pairs * batch
+        return window.macs * problem.pairs * batch
 
 
 def module_of(func: Any) -> Any:
@@ -112,13 +113,9 @@ def make_task(function: Any, device: Device, threads: int) -> Task | None:
     workload = workload_of(function, device)
     if workload is None:
         return None
-    layer = workload.layer
-    if device.gpu is not None and layer.kind not in SUMS:
-        return None  # the one kernel of its kind
-    kind = Space if device.gpu is None else CudaSpace
-    space = kind(
-        device, layer.window, layer.blocking, layer.pairs, layer.kind, threads, layer.bases
-    )
+    space = family_of(device).space(device, workload.problem, threads)
+    if space is None:
+        return None
     module = module_of(workload.func)
     return Task(workload_key(module), module, workload, space)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from abc_tvm import peaks
 from abc_tvm.errors import RecordsError, TargetError
 from abc_tvm.remote import read_address
-from abc_tvm.schedules.space import has_space
+from abc_tvm.schedules.families import family_of
 from abc_tvm.targets import Device
 
 from .database import Database
@@ -66,10 +66,10 @@ def tuner(
         DeviceError: There is no device at the address.
         RecordsError: The folder is damaged, or of another version.
     """
-    if not has_space(device):
+    if not family_of(device).tunable:
         raise TargetError(
-            f"target {device.name}: there is no search space for {device.triple} yet; its "
-            "default schedules are used without tuning"
+            f"target {device.name}: the family {device.isa} has no search space; its default "
+            "schedules are used without tuning"
         )
     address = read_address(*(settings.get(name) for name in ("rpc", "rpc_tracker", "rpc_key")))
     if address is not None and device.gpu is not None:
@@ -176,7 +176,7 @@ class NetworkTuner(Tuner):
         rate = row.gmacs()
         if rate is None:
             return None
-        peak = self.peaks[PEAKS[row.task.workload.layer.kind]]
+        peak = self.peaks[PEAKS[row.task.workload.problem.kind]]
         return rate / peak / self.network.threads if peak else None
 
     def lowerings(self) -> dict[str, dict[str, float]]:

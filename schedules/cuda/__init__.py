@@ -4,12 +4,3 @@ One shape of kernel serves all of them (``window.cuh``): a block of threads comp
 pixels by output channels, a lane owns eight neighbouring channels of each of its pixels, and the
 epilogue works on those in registers. ``program`` makes that kernel of a fused TE computation.
 """
-
-from __future__ import annotations
-
-from abc_tvm.targets import Device
-
-
-def is_cuda(device: Device) -> bool:
-    """Whether kernels for ``device`` come from this package."""
-    return device.gpu is not None

@@ -24,10 +24,12 @@ from tvm import s_tir, tirx
 from abc_tvm.compute.byte_products import DOT, QUAD
 from abc_tvm.compute.flat_taps import GEOMETRY
 from abc_tvm.compute.geometry import WORD
-from abc_tvm.targets.device import Gpu
+from abc_tvm.schedules.machine import Gpu
+from abc_tvm.schedules.problem import Kind
 
 from .source import library, window_source
-from .tiles import OWN, UNITS, BlockTile, Operands
+from .statements import address, address_at, blocks_of, bound, call, loop, realize, scope
+from .tiles import OWN, UNITS, BlockTile
 
 PLAN = "abc_tile"
 """Annotation of a reduction: the fields of its :class:`BlockTile`, the unit by its number."""
@@ -63,7 +65,7 @@ class _Program:
         self.func, self.gpu = _registers(func), gpu
         root = self.func.body.block
         self.local = list(root.alloc_buffers)
-        self.blocks = {str(b.name_hint): b for b in _blocks_of(root.body)}
+        self.blocks = {str(b.name_hint): b for b in blocks_of(root.body)}
         self.acc = self.blocks["acc"]
         found = {str(k): v for k, v in self.acc.annotations.items()}
         pixels, blocks, warps_p, warps_o, rounds, unit = (
@@ -90,11 +92,11 @@ class _Program:
             self.lane_blocks // tile.block_blocks,
             self.groups,
         ]
-        body = _bound(self.thread, tile.threads, "threadIdx.x", body)
+        body = bound(self.thread, tile.threads, "threadIdx.x", body)
         names = ("blockIdx.x", "blockIdx.y", "blockIdx.z")
         for var, extent, name in reversed(list(zip(self.grid, extents, names, strict=True))):
-            body = _bound(var, extent, name, body)
-        return self.func.with_body(_block("root", body))
+            body = bound(var, extent, name, body)
+        return self.func.with_body(scope("root", body))
 
     def threads(self, pixels: Any) -> Any:
         """What one thread does."""
@@ -118,7 +120,7 @@ class _Program:
         slot = _Slot(head, self.grid[2], block, tirx.floormod(lane, _QUAD) * OWN, pixel < pixels)
 
         def every(sums: Any) -> Any:
-            return _loop(i, tile.pixels, _loop(o, tile.blocks, self.slot(slot, sums)))
+            return loop(i, tile.pixels, loop(o, tile.blocks, self.slot(slot, sums)))
 
         if self.geometry is None:
             return every(None)
@@ -127,21 +129,21 @@ class _Program:
             (tile.pixels, tile.blocks, m, p, OWN), dtype, name="sums", scope="local"
         )
         body = tirx.SeqStmt([self.reduce(sums, pixels), every((sums, i, o))])
-        return _block("thread", body, [sums])
+        return scope("thread", body, [sums])
 
     def reduce(self, sums: Any, pixels: Any) -> Any:
         """The call that computes all sums of a lane."""
         data, weights = self.operands()
         m, p = self.planes
-        kind: Operands = "bytes" if self.dots else "bits"
+        kind: Kind = "bytes" if self.dots else "bits"
         if str(sums.dtype) == "float32":
             kind = "float"
         assert self.geometry is not None  # noqa: S101  (the caller has looked)
         numbers = [*self.geometry, *plan_of(self.tile), m, p]
         name = f"abc_{kind}_" + "_".join(str(n) for n in numbers)
         source = window_source(name, self.geometry, self.tile, m, p, kind, self.gpu)
-        arguments = (_address(data), _address(weights), pixels, _address(sums))
-        return tirx.Evaluate(_call(name, source, "void", *arguments))
+        arguments = (address(data), address(weights), pixels, address(sums))
+        return tirx.Evaluate(call(name, source, "void", *arguments))
 
     def operands(self) -> tuple[Any, Any]:
         """Buffers of the convolution's input and of its packed weights."""
@@ -179,7 +181,7 @@ class _Program:
                 parts.append(self.codes(slot, block, target))
             else:
                 parts.append(self.stage(slot, block, None if inner else slot.valid))
-        return _block("slot", tirx.SeqStmt(parts), local)
+        return scope("slot", tirx.SeqStmt(parts), local)
 
     def copy(self, slot: _Slot, target: Any, sums: Any, i: Any, o: Any) -> Any:
         """The reduction's block: its values are there already."""
@@ -188,9 +190,9 @@ class _Program:
         inner = [var for var, _ in loops] if len(target.shape) == 8 else []
         load = tirx.BufferLoad(sums, [i, o, loops[0][0], loops[1][0], lane])
         at = [*slot.head, slot.group, slot.block, *inner, slot.first + lane]
-        body: Any = _loop(lane, OWN, tirx.BufferStore(target, load, at))
+        body: Any = loop(lane, OWN, tirx.BufferStore(target, load, at))
         for var, extent in reversed(loops):
-            body = _loop(var, extent, body)
+            body = loop(var, extent, body)
         return body
 
     def stage(self, slot: _Slot, block: Any, guard: Any) -> Any:
@@ -199,17 +201,17 @@ class _Program:
         reduced = [v for v in block.iter_vars if int(v.iter_type) != 0]
         loops = [(tirx.Var(str(v.var.name), "int32"), int(v.dom.extent)) for v in reduced]
         values = [*slot.head, slot.group, slot.block, slot.first + lane]
-        body = _realize(block, [*values, *(var for var, _ in loops)], guard)
+        body = realize(block, [*values, *(var for var, _ in loops)], guard)
         for var, extent in reversed(loops):
-            body = _loop(var, extent, body)
-        return _loop(lane, OWN, body)
+            body = loop(var, extent, body)
+        return loop(lane, OWN, body)
 
     def bit(self, slot: _Slot, block: Any) -> Any:
         """Truth values of every plane."""
         lane, plane = tirx.Var("l", "int32"), tirx.Var("plane", "int32")
         values = [*slot.head, plane, slot.group, slot.block, slot.first + lane]
         planes = int(block.writes[0].source.shape[3])
-        return _loop(plane, planes, _loop(lane, OWN, _realize(block, values, None)))
+        return loop(plane, planes, loop(lane, OWN, realize(block, values, None)))
 
     def pack(self, slot: _Slot, block: Any) -> Any:
         """Words of every plane: eight bits of this lane, and those of its neighbours."""
@@ -221,8 +223,8 @@ class _Program:
             bit = tirx.Cast("uint32", tirx.BufferLoad(bits, [*head, slot.first + n]))
             mine = mine | (bit << tirx.const(n, "uint32"))
         mine = mine << tirx.Cast("uint32", slot.first)
-        word = _call("abc_quad_or", library("slot"), "uint32", mine)
-        return _loop(plane, int(target.shape[3]), tirx.BufferStore(target, word, head))
+        word = call("abc_quad_or", library("slot"), "uint32", mine)
+        return loop(plane, int(target.shape[3]), tirx.BufferStore(target, word, head))
 
     def word(self, slot: _Slot, block: Any) -> Any:
         """Stores a word of each plane, another lane of four for each."""
@@ -230,7 +232,7 @@ class _Program:
         mine = tirx.EQ(tirx.floordiv(slot.first, OWN), tirx.floormod(plane, _QUAD))
         values = [*slot.head, plane, slot.group, slot.block]
         planes = int(block.writes[0].source.shape[3])
-        return _loop(plane, planes, _realize(block, values, tirx.And(slot.valid, mine)))
+        return loop(plane, planes, realize(block, values, tirx.And(slot.valid, mine)))
 
     def codes(self, slot: _Slot, block: Any, target: Any) -> Any:
         """Stores the bytes of this lane's channels at once."""
@@ -244,8 +246,8 @@ class _Program:
                 byte = tirx.Cast("uint32", code) & tirx.const(0xFF, "uint32")
                 word = word | (byte << tirx.const(8 * n, "uint32"))
             halves.append(word)
-        to = _address_at(target, [*head, slot.first])
-        store = _call("abc_store8", library("slot"), "void", to, *halves)
+        to = address_at(target, [*head, slot.first])
+        store = call("abc_store8", library("slot"), "void", to, *halves)
         return tirx.IfThenElse(slot.valid, tirx.Evaluate(store), None)
 
     def crop(self, slot: _Slot, block: Any, target: Any) -> Any:
@@ -257,7 +259,7 @@ class _Program:
         load = tirx.BufferLoad(wide, [*slot.head, slot.group, slot.block, slot.first + lane])
         store = tirx.BufferStore(target, load, [*slot.head, slot.group * per_group + within])
         there = tirx.And(slot.valid, within < per_group)
-        return _loop(lane, OWN, tirx.IfThenElse(there, store, None))
+        return loop(lane, OWN, tirx.IfThenElse(there, store, None))
 
 
 def _registers(func: Any) -> Any:
@@ -269,47 +271,3 @@ def _registers(func: Any) -> Any:
         if str(sch.get(block).writes[0].source.name) in inner:
             sch.set_scope(block, 0, "local")
     return sch.mod["main"]
-
-
-def _address(buffer: Any) -> Any:
-    return _address_at(buffer, [tirx.const(0, "int32")] * len(buffer.shape))
-
-
-def _address_at(buffer: Any, indices: list[Any]) -> Any:
-    return tirx.address_of(tirx.BufferLoad(buffer, indices))
-
-
-def _blocks_of(stmt: Any) -> list[Any]:
-    """The blocks of a computation in order."""
-    if isinstance(stmt, tirx.SeqStmt):
-        return [block for part in stmt.seq for block in _blocks_of(part)]
-    if isinstance(stmt, tirx.For):
-        return _blocks_of(stmt.body)
-    return [stmt.block]
-
-
-def _loop(var: Any, extent: int, body: Any) -> Any:
-    return tirx.For(var, tirx.const(0, "int32"), tirx.const(extent, "int32"), _UNROLLED, body)
-
-
-_UNROLLED = tirx.ForKind.UNROLLED
-
-
-def _bound(var: Any, extent: Any, tag: str, body: Any) -> Any:
-    """A loop whose iterations are threads."""
-    axis = tirx.IterVar(None, tirx.Var(tag, "int32"), tirx.IterVar.ThreadIndex, tag)
-    kind = tirx.ForKind.THREAD_BINDING
-    return tirx.For(var, tirx.const(0, "int32"), extent, kind, body, axis)
-
-
-def _block(name: str, body: Any, buffers: list[Any] | None = None) -> Any:
-    block = s_tir.SBlock([], [], [], name, body, None, buffers or [])
-    return s_tir.SBlockRealize([], tirx.const(1, "bool"), block)
-
-
-def _realize(block: Any, values: list[Any], guard: Any) -> Any:
-    return s_tir.SBlockRealize(values, tirx.const(1, "bool") if guard is None else guard, block)
-
-
-def _call(name: str, source: str, result: str, *arguments: Any) -> Any:
-    return tirx.call_intrin(result, "tirx.cuda.func_call", name, *arguments, source)

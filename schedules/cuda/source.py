@@ -6,14 +6,15 @@ import functools
 from pathlib import Path
 
 from abc_tvm.compute.flat_taps import named
-from abc_tvm.targets.device import Gpu
+from abc_tvm.schedules.machine import Gpu
+from abc_tvm.schedules.problem import Kind
 
-from .tiles import AMPERE, BlockTile, Operands, architecture
+from .tiles import AMPERE, BlockTile, architecture
 
 _FOLDER = Path(__file__).parent
 _GUARD = "ABC_TVM_{}"
-_CORES: dict[Operands, str] = {"bits": "AbcBits", "bytes": "AbcDots", "float": "AbcFloats"}
-_TYPES: dict[Operands, str] = {"bits": "unsigned", "bytes": "signed char", "float": "float"}
+_CORES: dict[Kind, str] = {"bits": "AbcBits", "bytes": "AbcDots", "float": "AbcFloats"}
+_TYPES: dict[Kind, str] = {"bits": "unsigned", "bytes": "signed char", "float": "float"}
 
 
 @functools.cache
@@ -26,7 +27,7 @@ def library(name: str) -> str:
 
 
 def window_source(
-    name: str, geometry: list[int], tile: BlockTile, m: int, p: int, kind: Operands, gpu: Gpu
+    name: str, geometry: list[int], tile: BlockTile, m: int, p: int, kind: Kind, gpu: Gpu
 ) -> str:
     """The function ``name(data, weights, pixels, sums)`` of one convolution."""
     tensor = tile.unit == "tensor"
@@ -57,7 +58,7 @@ __device__ __forceinline__ void {name}(const {word}* data, const {word}* weights
 """
 
 
-def _products(kind: Operands, gpu: Gpu) -> str:
+def _products(kind: Kind, gpu: Gpu) -> str:
     """What the tensor cores multiply, in the fragments that they have."""
     if kind == "bits":
         return {"and": "AbcAnd", "xor": "AbcXor"}[gpu.b1]

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
 from typing import Any
 
-from abc_tvm.compute.accumulate import Tile
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.space import Space
 
-from .tiles import UNITS, BlockTile, Problem, candidates, choose, clocks
+from .tiles import UNITS, BlockTile, candidates, choose, clocks
 
 PREFIX = "cuda_"
-"""Beginning of the words of a choice, by which it is told from one for a processor."""
+"""Beginning of the words of a choice: the family's name, as everywhere."""
 
 
 @dataclass(frozen=True)
@@ -56,41 +54,18 @@ class CudaChoice(Choice):
         return ", ".join([*parts, f"{t.rounds} rounds"] if t.rounds > 1 else parts)
 
 
-def is_cuda_choice(words: dict[str, str]) -> bool:
-    """Whether :meth:`CudaChoice.of` is the one to read these words."""
-    return any(name.startswith(PREFIX) for name in words)
-
-
 @dataclass(frozen=True)
 class CudaSpace(Space):
     """Choices for one convolution on a GPU; its knobs are all in the block's tile."""
 
-    @cached_property
-    def problem(self) -> Problem:
-        """The convolution, as the default rule sees it."""
-        if self.kind not in ("bits", "bytes", "float"):
-            raise ValueError(f"a kernel without a reduction has no tile: {self.kind}")
-        planes = self.pairs // self.bases
-        return Problem(self.window, self.blocking, self.bases, planes, self.kind)
-
-    @cached_property
-    def ranked(self) -> tuple[Tile, ...]:
-        """No tile of registers: see :meth:`block_tiles`."""
-        return (Tile(),)
-
-    @cached_property
-    def knobs(self) -> dict[str, tuple[Any, ...]]:
-        """None that processors have."""
-        return {}
-
     def default(self) -> CudaChoice:
         """What is compiled where nothing is recorded."""
-        return CudaChoice(block=choose(self.device, self.problem))
+        return CudaChoice(block=choose(self.machine, self.problem))
 
     def block_tiles(self) -> list[BlockTile]:
         """All tiles, the fastest by the rule first."""
-        found = candidates(self.device, self.problem)
-        return sorted(found, key=lambda tile: clocks(self.device, self.problem, tile))
+        found = candidates(self.machine, self.problem)
+        return sorted(found, key=lambda tile: clocks(self.machine, self.problem, tile))
 
     def first(self, count: int) -> list[CudaChoice]:
         """The best by the rule, as many of each unit."""

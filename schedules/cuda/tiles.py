@@ -1,7 +1,6 @@
 """Which tile a block of threads computes when no tuning record names one.
 
-The rule is analytic; its throughputs are published ones (CUDA C++ Programming Guide, "Arithmetic
-Instructions"; see ``targets/cuda-*.toml``), none was measured.
+The rule is analytic; its throughputs are those that the device's file states.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ from typing import Literal
 
 from abc_tvm.compute.byte_products import QUAD, code_slots
 from abc_tvm.compute.flat_taps import STEP, steps
-from abc_tvm.compute.geometry import WORD, Window, words
-from abc_tvm.compute.lanes import Blocking
-from abc_tvm.targets import Device
-from abc_tvm.targets.device import Gpu
-
-Operands = Literal["bits", "bytes", "float"]
-"""What is multiplied."""
+from abc_tvm.compute.geometry import WORD, words
+from abc_tvm.errors import TargetError
+from abc_tvm.schedules.machine import Gpu, Machine
+from abc_tvm.schedules.problem import Kind, Problem
 
 Unit = Literal["cores", "tensor"]
 UNITS: tuple[Unit, ...] = ("cores", "tensor")
@@ -74,31 +70,27 @@ class BlockTile:
         return 2 * 4 * (pixel_words + self.block_blocks * STEP * (m // self.rounds) * WORD)
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What the rule needs to know of a convolution."""
-
-    window: Window
-    blocking: Blocking
-    m: int
-    p: int
-    kind: Operands
-
-    @property
-    def depth(self) -> int:
-        """Steps of the flat reduction."""
-        channels = self.window.group_in
-        per_tap = {
-            "bits": words(channels),
-            "bytes": code_slots(channels) // QUAD,
-            "float": channels,
-        }
-        return steps(self.window.taps, per_tap[self.kind])
+def gpu_of(machine: Machine) -> Gpu:
+    """The GPU of a machine. Raises ``TargetError`` where there is none."""
+    if machine.gpu is None:
+        raise TargetError(f"target {machine.name}: not a GPU")
+    return machine.gpu
 
 
-def units(device: Device, kind: Operands) -> tuple[Unit, ...]:
-    """What can multiply on ``device``."""
-    absent = device.gpu is None or (kind == "bits" and device.gpu.b1 == "none")
+def depth(problem: Problem) -> int:
+    """Steps of the flat reduction."""
+    channels = problem.window.group_in
+    per_tap = {
+        "bits": words(channels),
+        "bytes": code_slots(channels) // QUAD,
+        "float": channels,
+    }
+    return steps(problem.window.taps, per_tap[problem.kind])
+
+
+def units(gpu: Gpu, kind: Kind) -> tuple[Unit, ...]:
+    """What can multiply on a GPU."""
+    absent = kind == "bits" and gpu.b1 == "none"
     return ("cores",) if absent or kind == "float" else UNITS
 
 
@@ -107,19 +99,18 @@ def architecture(gpu: Gpu) -> int:
     return int(gpu.arch.removeprefix("sm_").rstrip("af"))
 
 
-def candidates(device: Device, problem: Problem) -> Iterator[BlockTile]:
+def candidates(machine: Machine, problem: Problem) -> Iterator[BlockTile]:
     """Tiles that fit registers and shared memory and whose lane blocks divide the output's."""
-    if device.gpu is None:
-        return
-    shared = device.gpu.block_shared_kib * 1024
-    rounds = [n for n in range(1, problem.m + 1) if problem.m % n == 0]
-    for unit in units(device, problem.kind):
+    gpu, m, p = gpu_of(machine), problem.bases, problem.planes
+    shared = gpu.block_shared_kib * 1024
+    rounds = [n for n in range(1, m + 1) if m % n == 0]
+    for unit in units(gpu, problem.kind):
         pixels = (1, 2, 4, 8) if unit == "cores" else (2, 4, 8)
         for shape in product(pixels, (1, 2, 4), WARPS, rounds):
             tile = BlockTile(shape[0], shape[1], *shape[2], unit, shape[3])
             if (
                 in_registers(tile, problem)
-                and tile.shared_bytes(problem.m, problem.p) <= shared
+                and tile.shared_bytes(m, p) <= shared
                 and problem.blocking.blocks % tile.block_blocks == 0
             ):
                 yield tile
@@ -127,14 +118,15 @@ def candidates(device: Device, problem: Problem) -> Iterator[BlockTile]:
 
 def in_registers(tile: BlockTile, problem: Problem) -> bool:
     """Whether a lane keeps its sums in registers, or cannot keep fewer."""
-    sums = OWN * tile.pixels * tile.blocks * (problem.m // tile.rounds) * problem.p
+    sums = OWN * tile.pixels * tile.blocks * (problem.bases // tile.rounds) * problem.planes
     least = tile.pixels * tile.blocks == (1 if tile.unit == "cores" else 2)
-    return sums <= ACCUMULATORS or (least and tile.rounds == problem.m)
+    return sums <= ACCUMULATORS or (least and tile.rounds == problem.bases)
 
 
-def clocks(device: Device, problem: Problem, tile: BlockTile) -> float:
+def clocks(machine: Machine, problem: Problem, tile: BlockTile) -> float:
     """Relative time of the whole output: waves of blocks, times the longest pipe of one block."""
-    window, m, p = problem.window, problem.m // tile.rounds, problem.p
+    gpu, window = gpu_of(machine), problem.window
+    m, p = problem.bases // tile.rounds, problem.planes
     batch = window.batch if isinstance(window.batch, int) else OPEN_BATCH
     pixels = batch * window.out_height * window.out_width
     grid = -(-pixels // tile.block_pixels) * (problem.blocking.blocks // tile.block_blocks)
@@ -143,50 +135,29 @@ def clocks(device: Device, problem: Problem, tile: BlockTile) -> float:
     sums = tile.pixels * tile.blocks * OWN * m * p * 32 * warps  # of one block of threads
     loads: float
     if tile.unit == "tensor":
-        rates = TENSOR_WORDS if problem.kind == "bits" else TENSOR_QUADS
-        per_clock = rates[device.gpu.arch] if device.gpu is not None else 1.0
+        per_clock = gpu.tensor_words if problem.kind == "bits" else gpu.tensor_quads
         # One product more a fragment counts the pixels' bits; fragments are single loads.
         more = 1 / (4 * tile.blocks * m) if problem.kind == "bits" else 0.0
         arithmetic = sums * STEP * (1 + more) / per_clock
         loads = warps * (tile.pixels * p * 2 + tile.blocks * m * 2 * 4)
     else:
-        fma = FMA[device.gpu.arch] if device.gpu is not None else 1
-        arithmetic = sums * STEP / {"bits": 16, "bytes": DP4A, "float": fma}[problem.kind]
+        rates = {"bits": gpu.popc, "bytes": gpu.dp4a, "float": gpu.fma}
+        arithmetic = sums * STEP / rates[problem.kind]
         loads = warps * STEP * (tile.pixels * p / 4 + tile.blocks * m * 2)
     copies = (tile.block_pixels * p + tile.block_blocks * m * WORD) * STEP / 32
     step = max(arithmetic, loads + copies) + 40 / _RESIDENT
-    waves = max(1.0, grid / (device.cores * _RESIDENT))
+    waves = max(1.0, grid / (machine.cores * _RESIDENT))
     # Sums of a round are written to local memory, and read again.
     kept = 2 * sums / 32 if tile.rounds > 1 else 0.0
-    return waves * (tile.rounds * (problem.depth * step + kept) + 200)
+    return waves * (tile.rounds * (depth(problem) * step + kept) + 200)
 
 
 AMPERE = 80
 """The compute capability from which fragments have 32 bytes a row."""
 
-DP4A = 64
-"""Products of four bytes on ordinary cores: taken to be as many as 32-bit multiply-adds."""
 
-FMA = {"sm_75": 64, "sm_80": 64, "sm_86": 128, "sm_89": 128, "sm_90": 128}
-"""float32 multiply-adds of a multiprocessor in one clock."""
-
-TENSOR_WORDS = {"sm_75": 256.0, "sm_80": 512.0, "sm_86": 256.0, "sm_89": 256.0, "sm_90": 512.0}
-"""32-bit words of binary products of the tensor cores of a multiprocessor in one clock.
-
-A100: 4,992 TOPS (A100 architecture whitepaper) are 512 words. The others are eight times int8 of
-their own whitepapers, the ratio of A100; none states a figure for bits.
-"""
-
-TENSOR_QUADS = {"sm_75": 256.0, "sm_80": 512.0, "sm_86": 256.0, "sm_89": 256.0, "sm_90": 1024.0}
-"""Products of four bytes of the tensor cores of a multiprocessor in one clock: the whitepapers'."""
-
-
-def choose(device: Device, problem: Problem) -> BlockTile:
-    """The default tile of a convolution on ``device``."""
-    found = list(candidates(device, problem))
-    return min(found, key=lambda tile: clocks(device, problem, tile), default=_smallest(problem))
-
-
-def _smallest(problem: Problem) -> BlockTile:
-    """Where nothing fits: one warp, one pixel a lane."""
-    return BlockTile(1, 1, 1, 1, "cores")
+def choose(machine: Machine, problem: Problem) -> BlockTile:
+    """The default tile of a convolution; where nothing fits, one warp and one pixel a lane."""
+    found = candidates(machine, problem)
+    least = BlockTile(1, 1, 1, 1, "cores")
+    return min(found, key=lambda tile: clocks(machine, problem, tile), default=least)

@@ -19,10 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .microkernel import COUNT, LEFT, REGISTERS, Kernel, Writer, constant
+from abc_tvm.compute.byte_sums import STEPS
 
-STEPS = 255 // 8
-"""Steps of at most 8 that a byte can sum."""
+from .microkernel import COUNT, LEFT, REGISTERS, Microkernel, Writer, constant
 
 TO_COUNT, TO_ADD = 2, 4
 """Slots between ``eor`` and ``cnt``, and between ``eor`` and the addition."""
@@ -51,7 +50,7 @@ class Registers:
 
 
 @dataclass(frozen=True)
-class BitKernel(Kernel):
+class BitKernel(Microkernel):
     """See the module's text. Activations are packed words, spread to four; sums are int32.
 
     Weights are 16 bytes for each of ``registers``, step after step. ``dot``: there is ``udot``.

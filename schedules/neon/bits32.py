@@ -20,30 +20,52 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from tvm import s_tir
+import numpy as np
+from tvm import s_tir, te
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.compute.byte_sums import WORDS
+from abc_tvm.compute.byte_sums import WORDS, byte_counts, pack_bytes
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.intrinsics import lower_lanes
-from abc_tvm.schedules.spatial import schedule_rest
-from abc_tvm.schedules.window import (
+from abc_tvm.schedules.family import Plan, Table
+from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.problem import Problem
+from abc_tvm.schedules.processor.intrinsics import lower_lanes
+from abc_tvm.schedules.processor.nest import MOST, Nest
+from abc_tvm.schedules.processor.spatial import schedule_rest
+from abc_tvm.schedules.processor.window import (
     finish_tile_stage,
     parallel_tiles,
     schedule_tile_stage,
 )
 
 from .instructions32 import TABLE
+from .tiles import fits_few, ranked_bits
 
 
-def schedule_bits(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | None = None) -> Any:
+class Bits32(Nest):
+    """See the module's text."""
+
+    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+        return tuple(ranked_bits(fits_few, problem)[:MOST])
+
+    def sums(
+        self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int
+    ) -> te.Tensor:
+        window, blocking = plan.problem.window, plan.problem.blocking
+        return byte_counts(data, table(pack_bytes(weights), "plane"), window, blocking, plan.tile)
+
+    def schedule(self, plan: Plan, func: Any) -> Any:
+        return schedule_bits(func, plan.choice, cores=plan.machine.cores)
+
+
+def schedule_bits(func: Any, choice: Choice, *, cores: int = 4) -> Any:
     """Schedule a fused convolution on :func:`abc_tvm.compute.byte_sums.byte_counts`.
 
-    ``cores`` only sets how finely the parallel loop is cut. ``choice``: order and cut of a tuning
-    record. Returns a PrimFunc.
+    ``cores`` only sets how finely the parallel loop is cut. Of ``choice`` tile, order and cut
+    matter. Returns a PrimFunc.
     """
-    plan = choice or Choice(tile)
+    tile = choice.tile
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
@@ -53,7 +75,7 @@ def schedule_bits(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | Non
     h0, h1 = sch.split(h, [None, tile.rows])
     w0, w1 = sch.split(w, [None, tile.columns])
     part, register, lane = sch.split(lane, [tile.parts, None, WORDS])
-    rows = [o, h0] if plan.order == "weights" else [h0, o]
+    rows = [o, h0] if choice.order == "weights" else [h0, o]
     sch.reorder(b, g, *rows, w0, m, p, part, *taps, register, h1, w1, lane)
     epilogue = [n for n in order[order.index("acc") + 1 :] if not n.startswith("crop_")]
     for name in epilogue:
@@ -62,7 +84,7 @@ def schedule_bits(func: Any, tile: Tile, *, cores: int = 4, choice: Choice | Non
     _byte_sums(sch, taps[-1])
     for name in epilogue:
         schedule_tile_stage(sch, name)
-    outer = parallel_tiles(sch, [b, g, *rows], w0, plan, cores, scratch)
+    outer = parallel_tiles(sch, [b, g, *rows], w0, choice, cores, scratch)
     _clear(sch, sch.decompose_reduction(sch.get_sblock("byte_acc"), _byte_taps(sch)))
     _clear(sch, sch.decompose_reduction(acc, taps[0]))
     for name in epilogue:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .microkernel import COUNT, REGISTERS, Kernel, Writer, constant
+from .microkernel import COUNT, REGISTERS, Microkernel, Writer, constant
 
 LATENCY = 10
 """Sums that keep one ``fmla`` a cycle busy on Cortex-A53 and A72 (LLVM's scheduling models)."""
@@ -28,7 +28,7 @@ def weights_held(pixels: int, registers: int, channels: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class FloatKernel(Kernel):
+class FloatKernel(Microkernel):
     """See the module's text. Activations, weights and sums are float32; with ``dot`` the first
     two are int8, the sums int32.
 

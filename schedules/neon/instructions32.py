@@ -1,4 +1,4 @@
-"""The instructions of 32-bit NEON that LLVM does not find by itself: see :mod:`..intrinsics`.
+"""Instructions of 32-bit NEON that LLVM does not find: see :mod:`..processor.intrinsics`.
 
 Arm Architecture Reference Manual for ARMv7-A (DDI 0406): ``VCNT``, ``VPADDL``, ``VPADAL``.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from tvm import tirx
 
-from abc_tvm.schedules.intrinsics import INSTRUCTIONS, Instruction
+from abc_tvm.schedules.processor.intrinsics import INSTRUCTIONS, Instruction
 
 WORDS = 4
 BYTES = 16

@@ -42,7 +42,7 @@ def reachable(pixels: Iterable[int], outputs: Iterable[int] = ()) -> bool:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class Microkernel:
     """A loop over the reduction of one tile. Offsets are bytes.
 
     ``steps`` are where the activations of each step lie, from the first one on; ``pixels`` those of
@@ -99,7 +99,7 @@ class Writer(ABC):
 
     together = False
 
-    def __init__(self, kernel: Kernel, groups: int, weights: int) -> None:
+    def __init__(self, kernel: Microkernel, groups: int, weights: int) -> None:
         if not reachable(kernel.pixels, kernel.outputs):
             raise ValueError("the pixels of a tile are too far apart")
         self.kernel, self.groups = kernel, groups

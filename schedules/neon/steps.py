@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -23,9 +22,10 @@ from abc_tvm.compute.byte_sums import STRIDES, WORDS
 from abc_tvm.compute.float_steps import STEP_CHANNELS
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.intrinsics import lower_lanes
-from abc_tvm.schedules.spatial import schedule_rest
-from abc_tvm.schedules.window import (
+from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.processor.intrinsics import lower_lanes
+from abc_tvm.schedules.processor.spatial import schedule_rest
+from abc_tvm.schedules.processor.window import (
     finish_tile_stage,
     parallel_tiles,
     schedule_tile_stage,
@@ -33,31 +33,21 @@ from abc_tvm.schedules.window import (
 
 from .bit_kernel import BitKernel
 from .float_kernel import FloatKernel
-from .microkernel import Kernel
+from .microkernel import Microkernel
 
 TILE = "acc_o"
 """Name that ``blockize`` gives to the block that the microkernel computes."""
 
 
-@dataclass(frozen=True)
-class Core:
-    """What a microkernel must know of a processor: ``udot``, and whether it executes in order."""
-
-    dot: bool = False
-    in_order: bool = False
-
-
-def schedule_steps(
-    func: Any, tile: Tile, core: Core, *, cores: int = 4, choice: Choice | None = None
-) -> Any:
+def schedule_steps(func: Any, choice: Choice, machine: Machine, *, dot: bool = False) -> Any:
     """Schedule a fused convolution whose reduction goes in steps. Returns a PrimFunc.
 
     That is :func:`abc_tvm.compute.byte_sums.step_counts`,
     :func:`abc_tvm.compute.float_steps.step_products` or
-    :func:`abc_tvm.compute.byte_products.step_byte_products`. ``cores`` only sets how finely the
-    parallel loop is cut. ``choice``: order and cut of a tuning record.
+    :func:`abc_tvm.compute.byte_products.step_byte_products`. Of ``choice`` tile, order and cut
+    matter. ``dot``: counts of bits are summed by ``udot``.
     """
-    plan = choice or Choice(tile)
+    tile = choice.tile
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
@@ -70,7 +60,7 @@ def schedule_steps(
     h0, h1 = sch.split(h, [None, tile.rows])
     w0, w1 = sch.split(w, [None, tile.columns])
     part, lane = sch.split(lane, [tile.parts, None])
-    rows = [o, h0] if plan.order == "weights" else [h0, o]
+    rows = [o, h0] if choice.order == "weights" else [h0, o]
     sch.reorder(b, g, *rows, w0, *planes, part, kh, kw, c, h1, w1, lane, *channels)
     epilogue = [n for n in order[order.index("acc") + 1 :] if not n.startswith("crop_")]
     for name in epilogue:
@@ -79,15 +69,17 @@ def schedule_steps(
         schedule_tile_stage(sch, name)
     # Before loops are fused: blockize wants to see each index by itself.
     sch.blockize(kh)
-    outer = parallel_tiles(sch, [b, g, *rows], w0, plan, cores, scratch)
+    outer = parallel_tiles(sch, [b, g, *rows], w0, choice, machine.cores, scratch)
     for name in epilogue:
         finish_tile_stage(sch, name, outer)
-    kernel = _kernel(sch.get(acc), tile, registers, 4 * sums, core)
+    kernel = _kernel(sch.get(acc), tile, registers, 4 * sums, machine.in_order, dot)
     schedule_rest(sch, [n for n in order if n == "pad" or n.startswith("crop_")])
     return lower_lanes(sch.mod["main"], blocks={TILE: _call(kernel)})
 
 
-def _kernel(block: Any, tile: Tile, registers: int, out: int, core: Core) -> Kernel:
+def _kernel(
+    block: Any, tile: Tile, registers: int, out: int, in_order: bool, dot: bool
+) -> Microkernel:
     """The microkernel of a tile of ``acc``; ``out`` is the size in bytes of a pixel's sums.
 
     Activations are ``[B, H', W', ...]``, with those of a group side by side.
@@ -108,9 +100,9 @@ def _kernel(block: Any, tile: Tile, registers: int, out: int, core: Core) -> Ker
     outputs = tuple(out * n for n in range(len(places)))
     if STEP_CHANNELS in block.annotations:
         channels = int(block.annotations[STEP_CHANNELS])
-        dot = DOT in block.annotations
-        return FloatKernel(steps, pixels, outputs, registers, channels, core.in_order, dot)
-    return BitKernel(steps, pixels, outputs, registers, core.dot)
+        on_bytes = DOT in block.annotations
+        return FloatKernel(steps, pixels, outputs, registers, channels, in_order, on_bytes)
+    return BitKernel(steps, pixels, outputs, registers, dot)
 
 
 def _activations(block: Any) -> Any:
@@ -119,7 +111,7 @@ def _activations(block: Any) -> Any:
     return next(r for r in block.reads if len(r.region) > 1 and not r.source.same_as(out))
 
 
-def _call(kernel: Kernel) -> Callable[[Any], Any]:
+def _call(kernel: Microkernel) -> Callable[[Any], Any]:
     """From the block of a tile to the call of the microkernel, whose code travels with it."""
 
     def emit(block: Any) -> Any:

@@ -8,7 +8,7 @@ included.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from abc_tvm.compute.accumulate import Tile
@@ -17,35 +17,44 @@ from abc_tvm.compute.byte_sums import BYTES, WORDS
 from abc_tvm.compute.float_steps import step_channels
 from abc_tvm.compute.geometry import Window, words
 from abc_tvm.compute.lanes import Blocking
+from abc_tvm.schedules.problem import Problem
 
-from . import Family
 from .bit_kernel import Registers
 from .float_kernel import LATENCY, weights_held
 from .microkernel import reachable
+
+Fits = Callable[[int, int], bool]
+"""Whether the sums of that many pixels and registers each fit."""
 
 FEW = 7
 """Sums of a tile on 32-bit NEON: with eight and two pixels or more, LLVM spills one of them."""
 
 
-def bit_tiles(family: Family, window: Window, blocking: Blocking, pairs: int) -> list[Tile]:
-    """All tiles that a bit convolution with ``pairs`` pairs of planes can have."""
-    registers = blocking.lanes // WORDS
-    column = pairs * window.groups * words(window.group_in) * BYTES
+def fits_steps(dot: bool) -> Fits:
+    """On AArch64; ``dot``: with ``udot``."""
+    return lambda pixels, registers: Registers.share(pixels, registers, dot) is not None
+
+
+def fits_few(pixels: int, registers: int) -> bool:
+    """On 32-bit NEON."""
+    return pixels == 1 or pixels * registers <= FEW
+
+
+def bit_tiles(fits: Fits, problem: Problem) -> list[Tile]:
+    """All tiles that a bit convolution can have."""
+    window, registers = problem.window, problem.blocking.lanes // WORDS
+    column = problem.pairs * window.groups * words(window.group_in) * BYTES
     return [
         tile
         for tile in _candidates(window, registers)
-        if _fits_bits(family, tile, registers) and _near(tile, window, column, 4 * 32 * pairs)
+        if fits(tile.rows * tile.columns, registers // tile.parts)
+        and _near(tile, window, column, 4 * 32 * problem.pairs)
     ]
 
 
-def choose_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> Tile:
-    """The default tile of a bit convolution with ``pairs`` pairs of planes."""
-    return ranked_bits(family, window, blocking, pairs)[0]
-
-
-def ranked_bits(family: Family, window: Window, blocking: Blocking, pairs: int) -> list[Tile]:
+def ranked_bits(fits: Fits, problem: Problem) -> list[Tile]:
     """:func:`bit_tiles`, the fewest instructions first."""
-    registers = blocking.lanes // WORDS
+    window, registers = problem.window, problem.blocking.lanes // WORDS
     steps = window.taps * words(window.group_in)
 
     def cost(tile: Tile) -> float:
@@ -53,7 +62,7 @@ def ranked_bits(family: Family, window: Window, blocking: Blocking, pairs: int) 
         step = 3 * tile.rows * tile.columns * share
         return _instructions(tile, window, share, step, share, steps)
 
-    return sorted(bit_tiles(family, window, blocking, pairs), key=cost)
+    return sorted(bit_tiles(fits, problem), key=cost)
 
 
 def float_tiles(window: Window, blocking: Blocking, column: int | None = None) -> list[Tile]:
@@ -71,21 +80,11 @@ def float_tiles(window: Window, blocking: Blocking, column: int | None = None) -
     ]
 
 
-def choose_dots(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
-    """The default tile of a convolution on bytes."""
-    return ranked_dots(window, blocking, in_order=in_order)[0]
-
-
 def ranked_dots(window: Window, blocking: Blocking, *, in_order: bool = False) -> list[Tile]:
     """Tiles on bytes, the fastest first: of a float convolution with a channel for each four."""
     column = window.groups * code_slots(window.group_in)
     narrow = replace(window, in_channels=window.groups * quads(window.group_in))
     return ranked_floats(narrow, blocking, in_order=in_order, column=column)
-
-
-def choose_floats(window: Window, blocking: Blocking, *, in_order: bool = False) -> Tile:
-    """The default tile of a float convolution on AArch64."""
-    return ranked_floats(window, blocking, in_order=in_order)[0]
 
 
 def ranked_floats(
@@ -115,13 +114,6 @@ def _candidates(window: Window, registers: int) -> Iterator[Tile]:
         for rows in range(1, min(window.out_height, registers) + 1):
             for columns in range(1, min(window.out_width, registers) + 1):
                 yield Tile(rows, columns, 1, parts)
-
-
-def _fits_bits(family: Family, tile: Tile, registers: int) -> bool:
-    pixels, share = tile.rows * tile.columns, registers // tile.parts
-    if family == "bytes32":
-        return pixels == 1 or pixels * share <= FEW
-    return Registers.share(pixels, share, family == "dot") is not None
 
 
 def _near(tile: Tile, window: Window, column: int, out: int) -> bool:

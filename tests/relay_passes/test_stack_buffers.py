@@ -36,7 +36,7 @@ def test_tvm_keeps_what_other_devices_have_registers_for(name: str) -> None:
 def task() -> Task:
     """A convolution of nine pairs of planes."""
     tasks = tasks_of(zoo.build("lenet", 3, 3, batch=1), load("zen4"), lowering="bitserial")
-    return next(task for task in tasks if task.workload.layer.pairs == 9)
+    return next(task for task in tasks if task.workload.problem.pairs == 9)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import code_output, float_output
 from abc_tvm.reference.conv import conv2d
-from abc_tvm.schedules.codes import code_type
-from abc_tvm.schedules.kernels import Kernels, kernels_of
+from abc_tvm.schedules.families import code_type
+from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 from abc_tvm.targets import Device
 from tests.schedules.window_cases import Run, placeholder
 
@@ -49,7 +49,7 @@ def check(
     device: Device,
     rng: np.random.Generator,
     run: Run,
-    made: Kernels | None = None,
+    made: Scheduler | None = None,
 ) -> None:
     """Sums as floats and as bytes, of all values that bytes can have, against NumPy."""
     kernel = byte_kernel(case, device, rng, made)
@@ -61,7 +61,7 @@ def check(
 
 
 def byte_kernel(
-    case: dict[str, Any], device: Device, rng: np.random.Generator, made: Kernels | None = None
+    case: dict[str, Any], device: Device, rng: np.random.Generator, made: Scheduler | None = None
 ) -> ByteKernel:
     """A convolution of random bytes, its sums stored as floats and as bytes."""
     size, channels, batch = case["size"], case["channels"], case.get("batch", 1)
@@ -76,8 +76,8 @@ def byte_kernel(
     # Slots past the last channel hold anything.
     wide = rng.integers(low, high + 1, (*shape[:4], code_slots(window.group_in))).astype(dtype)
     wide[..., : window.group_in] = codes
-    kernels = made or kernels_of(device)
-    tile = kernels.tile(window, blocking, 1, "bytes")
+    scheduler = made or scheduler_of(device)
+    plan = scheduler.plan(window, blocking, 1, "bytes")
     tables: list[np.ndarray] = []
     inputs = [placeholder("A", wide)]
 
@@ -86,11 +86,11 @@ def byte_kernel(
         inputs.append(placeholder("W", array))
         return inputs[-1]
 
-    acc = kernels.dots(inputs[0], w, zero, window, blocking, tile, table)
+    acc = scheduler.family.sums(plan, inputs[0], w, table, zero)
     pixels = (batch, window.out_height, window.out_width)
     real = float_output("y", *pixels, blocking, lambda at: acc[at].astype("float32"))
     byte = code_output("z", *pixels, blocking, acc, str(dtype))
-    func = kernels.window(te.create_prim_func([*inputs, real, byte]), tile)
+    func = scheduler.family.schedule(plan, te.create_prim_func([*inputs, real, byte]))
     empty = [
         np.zeros([int(n) for n in tensor.shape], kind)
         for tensor, kind in ((real, "float32"), (byte, dtype))

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from abc_tvm import stages, zoo
 from abc_tvm.errors import TargetError
-from abc_tvm.targets import cuda, load, names
+from abc_tvm.schedules.generic import SCHEDULED
+from abc_tvm.targets import cuda, driver, load, names
 
 SHIPPED = [name for name in names() if name.startswith("cuda-")]
 
@@ -19,7 +21,6 @@ def test_the_target_names_its_architecture_and_has_a_host(name: str) -> None:
     device = load(name)
     assert device.gpu is not None
     assert device.gpu.arch == f"sm_{name[-2:]}"
-    assert device.cores == device.gpu.sms
     target = device.tvm_target()
     assert (target.kind.name, target.arch) == ("cuda", device.gpu.arch)
     assert target.host.attrs["mtriple"] == device.triple
@@ -37,20 +38,20 @@ def test_turing_alone_has_the_xor_instruction() -> None:
 def test_a_gpu_gets_the_nearest_earlier_architecture_of_its_kind(
     found: tuple[int, int], wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda, "capability", lambda: (*found, 77, "a card"))
+    monkeypatch.setattr(driver, "capability", lambda: (*found, 77, "a card"))
     device = load("cuda")
     assert device.gpu is not None
-    assert (device.gpu.arch, device.gpu.sms, device.cores) == (wanted, 77, 77)
+    assert (device.gpu.arch, device.cores) == (wanted, 77)
     assert "a card" in device.description
-    assert cuda.runs(wanted)
-    assert not cuda.runs("sm_75")
+    assert driver.runs(wanted)
+    assert not driver.runs("sm_75")
 
 
 @pytest.mark.parametrize("found", [(7, 0), (10, 0)])
 def test_a_gpu_that_no_target_serves(
     found: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda, "capability", lambda: (*found, 80, "a card"))
+    monkeypatch.setattr(driver, "capability", lambda: (*found, 80, "a card"))
     with pytest.raises(TargetError, match=rf"a card has compute capability {found[0]}\.{found[1]}"):
         load("cuda")
 
@@ -70,9 +71,13 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ('arch = "sm_80"', 'arch = "ampere"', "gpu.arch must be the name of a real architecture"),
         ('b1 = "and"', 'b1 = "or"', "gpu.b1 must be one of and, xor, none"),
-        ("warps = 64", "warps = 0", "gpu.warps must be an integer of at least 1"),
-        ("warps = 64", "warp = 64", r"unknown field gpu\.warp: did you mean warps"),
-        ("warps = 64", "", r"the field gpu\.warps is missing"),
+        ("fma = 64", "fma = 0", "gpu.fma must be an integer of at least 1"),
+        ("fma = 64", "fmas = 64", r"unknown field gpu\.fmas: did you mean fma"),
+        ("fma = 64", "", r"the field gpu\.fma is missing"),
+        ("dp4a = 64", "dp4a = 64.5", "gpu.dp4a must be an integer"),
+        ("tensor_quads = 512", "", r"the field gpu\.tensor_quads is missing"),
+        ("popc = 16", "popc = 16\nsms = 108", r"unknown field gpu\.sms: there are arch"),
+        ('isa = "cuda"', 'isa = "avx2"', "gpu must be left out: the family avx2 is for processors"),
     ],
 )
 def test_a_wrong_table_is_named(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -82,3 +87,18 @@ def test_a_wrong_table_is_named(old: str, new: str, message: str, tmp_path: Path
     path.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(TargetError, match=message):
         load(str(path))
+
+
+def test_an_architecture_of_ones_own_compiles(tmp_path: Path) -> None:
+    """What no file here knows, its own file says."""
+    text = Path(cuda.__file__).with_name("cuda-sm86.toml").read_text(encoding="utf-8")
+    path = tmp_path / "orin.toml"
+    path.write_text(text.replace("sm_86", "sm_87").replace("cores = 82", "cores = 16"), "utf-8")
+    device = load(str(path))
+    assert device.gpu is not None and (device.gpu.arch, device.cores) == ("sm_87", 16)
+    imported = stages.import_model(zoo.build("lenet", 2, 2, grid=True))
+    for lowering in ("bitserial", "int8", "float"):
+        context = stages.make_context(device, lowering)
+        module = stages.apply(imported, imported.passes(context))
+        scheduled = [f for _, f in module.functions_items() if SCHEDULED in (f.attrs or {})]
+        assert len(scheduled) > 3

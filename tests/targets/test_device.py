@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abc_tvm.errors import TargetError
-from abc_tvm.targets import Cost, Device, device, load, names, native
+from abc_tvm.targets import Cost, Device, device, host, load, names
 
 GOOD = """\
 description = "a board"
@@ -156,6 +156,8 @@ def test_a_name_like_no_other_gets_no_suggestion() -> None:
         ("l3_kib = 0", "l3_kib = -1", "l3_kib", "integer of at least 0"),
         ('cpu = "znver3"', 'cpu = " "', "cpu", "not empty"),
         ('isa = "avx2"', "isa = 2", "isa", "string"),
+        ('isa = "avx2"', 'isa = "avx-2"', "isa", "one of avx512-vpopcnt, .*; did you mean avx2"),
+        ('isa = "avx2"', 'isa = "cuda"', "gpu", "missing: the family cuda is for GPUs"),
         ('["+avx2", "-sse4a"]', '"+avx2"', "features", "list"),
         ('"+avx2"', '"avx2"', "features", r"\+avx2"),
         ("[cost]\npair = 0.125", "cost = 1", "cost", "table"),
@@ -178,6 +180,18 @@ def test_a_wrong_field_is_named(
         load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert f"field {field}" in str(caught.value)
+
+
+@pytest.mark.parametrize("isa", ["x86-64", "neon", "neon32"])
+def test_a_cost_of_dots_needs_a_family_that_has_them(isa: str, tmp_path: Path) -> None:
+    text = GOOD.replace('isa = "avx2"', f'isa = "{isa}"')
+    assert load(write(tmp_path, text)).cost.dot is None
+    with pytest.raises(
+        TargetError, match=rf"cost\.dot must be left out: the family {isa}"
+    ) as caught:
+        load(write(tmp_path, f"{text}dot = 0.5\n"))
+    assert "\n" not in str(caught.value)
+    assert load(write(tmp_path, f"{GOOD}dot = 0.5\n")).cost.dot == 0.5
 
 
 def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:
@@ -214,8 +228,8 @@ def test_runs_here_needs_every_instruction_set(
     monkeypatch: pytest.MonkeyPatch, hidden: set[str], runs: bool
 ) -> None:
     monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
-    host = native.INSTRUCTION_SETS - hidden
-    monkeypatch.setattr(native, "host_features", lambda: host)
+    there = host.INSTRUCTION_SETS - hidden
+    monkeypatch.setattr(host, "host_features", lambda: there)
     assert load("skylake-avx512").runs_here() is runs
     assert load("haswell").runs_here()
 
@@ -225,5 +239,5 @@ def test_runs_here_is_false_where_nothing_can_be_seen(monkeypatch: pytest.Monkey
         raise TargetError("no flags")
 
     monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(native, "host_features", blind)
+    monkeypatch.setattr(host, "host_features", blind)
     assert not load("x86-64").runs_here()

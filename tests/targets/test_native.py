@@ -8,7 +8,7 @@ import pytest
 from tvm.target import codegen
 
 from abc_tvm.errors import TargetError
-from abc_tvm.targets import Device, load, native
+from abc_tvm.targets import Device, host, load, native
 
 V2 = "fpu sse sse2 pni ssse3 cx16 sse4_1 sse4_2 popcnt"
 AVX2 = f"{V2} movbe avx f16c fma avx2 bmi1 bmi2 abm"
@@ -60,8 +60,8 @@ def test_the_flags_decide_and_not_the_name(
     device = native.detect(machine(tmp_path, flags))
     assert (device.name, device.isa, device.vector_bits) == ("native", isa, vector_bits)
     assert device.cpu == "znver4"
-    seen = native.host_features(tmp_path)
-    assert granted(device) & native.INSTRUCTION_SETS == seen
+    seen = host.host_features(tmp_path)
+    assert granted(device) & host.INSTRUCTION_SETS == seen
 
 
 def test_a_processor_as_its_name_says_needs_no_corrections(
@@ -165,7 +165,7 @@ def test_every_flag_has_a_name_that_llvm_knows() -> None:
         import tvm
 
         known |= {str(f) for f in codegen.llvm_get_cpu_features(tvm.target.Target(target))}
-    assert known >= native.INSTRUCTION_SETS
+    assert known >= host.INSTRUCTION_SETS
 
 
 def test_this_very_machine_runs_its_own_code() -> None:

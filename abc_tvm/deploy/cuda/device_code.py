@@ -170,7 +170,10 @@ def compiled_for(arch: str) -> Iterator[None]:
             raise errors[0] from None
         raise
     finally:
-        if before is not None:
+        # Nothing of ours stays: another compilation for CUDA in this process is not for ``arch``.
+        if before is None:
+            tvm_ffi.remove_global_func(CALLBACK)
+        else:
             tvm_ffi.register_global_func(CALLBACK, before, override=True)
     if not made:
         raise UnsupportedError(f"no device code was made for {arch}")

@@ -214,12 +214,12 @@ def test_an_artifact_for_a_gpu_says_what_is_missing(
     from dataclasses import replace
 
     from abc_tvm.runtime import session as module
-    from abc_tvm.targets import cuda
+    from abc_tvm.targets import driver
 
     info = abc_tvm.runtime.read_info(saved)
     gpu = replace(info, target={**info.target, "gpu": {"arch": "sm_90"}})
     monkeypatch.setattr(module, "read_info", lambda _: gpu)
-    monkeypatch.setattr(cuda, "capability", lambda: (8, 0, 108, "a card"))
+    monkeypatch.setattr(driver, "capability", lambda: (8, 0, 108, "a card"))
     with pytest.raises(TargetError, match=r"m\.so: compiled for sm_90, and a card is sm_80"):
         abc_tvm.load(saved)
     monkeypatch.undo()

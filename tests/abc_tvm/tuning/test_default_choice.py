@@ -7,7 +7,7 @@ import tvm_ffi
 
 from abc_tvm import zoo
 from abc_tvm.relay_passes.workload import BATCH, build
-from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import load
 from abc_tvm.tuning.network import tasks_of
 
@@ -18,7 +18,7 @@ def test_compiled_and_tuned_defaults_are_one_kernel(name: str) -> None:
     device = load(name)
     tasks = tasks_of(zoo.build("resnet50", 1, 1, image_size=64, batch=1), device)
     for task in tasks:
-        compiled = build(task.workload.function, Kernels(device), BATCH)
+        compiled = build(task.workload.function, scheduler_of(device), BATCH)
         chosen = task.workload.lowered(device, task.default)
         assert tvm_ffi.structural_equal(compiled.func, chosen.func), task.name
     orders = {task.default.order for task in tasks}

@@ -67,7 +67,7 @@ def test_a_clear_case_is_not_measured(device: Device) -> None:
 def test_layers_in_doubt_have_kernels_of_both_kinds(network: Network) -> None:
     found = contest(network)
     assert found.kernels
-    kinds = {task.key: task.workload.layer.kind for task in found.tasks}
+    kinds = {task.key: task.workload.problem.kind for task in found.tasks}
     for both in found.kernels.values():
         assert {kinds[key] for key in both["bits"]} == {"bits"}
         assert {kinds[key] for key in both["float"]} == {"float"}
@@ -84,7 +84,7 @@ def test_compilation_takes_the_faster(
     records = RecordSet(device, [Database(database.folder).read()])
     names = {name for task in found.tasks for name in task.names}
     kinds = {
-        name: task.workload.layer.kind
+        name: task.workload.problem.kind
         for task in network.tasks(records)
         for name in task.names
         if name in names

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.cuda.tiles import BlockTile
 from tests.schedules.byte_cases import CASES, check
-from tests.schedules.cuda.cases import kernels, run_on
+from tests.schedules.cuda.cases import device_of, kernels, run_on
 
 pytestmark = pytest.mark.usefixtures("cuda_emulation")
 
@@ -27,7 +29,7 @@ def test_byte_convolution(
     case: dict[str, Any], name: str, tile: BlockTile | None, rng: np.random.Generator
 ) -> None:
     made = kernels(tile, name)
-    check(case, made.device, rng, run_on(made), made)
+    check(case, device_of(made), rng, run_on(made), made)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_byte_convolution(
 )
 def test_tiles_of_several_warps_and_blocks(tile: BlockTile, rng: np.random.Generator) -> None:
     made = kernels(tile)
-    check({**WIDE, "batch": 3}, made.device, rng, run_on(made), made)
+    check({**WIDE, "batch": 3}, device_of(made), rng, run_on(made), made)
 
 
 def test_one_wrong_weight_is_seen(rng: np.random.Generator) -> None:
@@ -56,9 +58,11 @@ def test_one_wrong_weight_is_seen(rng: np.random.Generator) -> None:
         return run(func, [arguments[0], weights, *arguments[2:]])
 
     with pytest.raises(AssertionError):
-        check(WIDE, made.device, rng, spoilt, made)
+        check(WIDE, device_of(made), rng, spoilt, made)
 
 
 def test_codes_of_zero_that_are_not_zero_are_refused() -> None:
+    made = kernels()
+    plan = made.plan(Window(1, 7, 7, 64, 64, (3, 3)), Blocking(64), 1, "bytes")
     with pytest.raises(ValueError, match="must be 0 on a GPU"):
-        kernels().dots(None, None, 7, None, None, None, None)  # type: ignore[arg-type]
+        made.family.sums(plan, None, np.zeros(1, np.int8), lambda array, name: None, 7)

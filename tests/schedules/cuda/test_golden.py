@@ -17,13 +17,12 @@ import pytest
 import tvm
 
 from abc_tvm import stages
-from abc_tvm.compute.accumulate import Tile
 from abc_tvm.deploy.cuda import device_code
 from abc_tvm.runtime.cuda_device import pip_libraries
 from abc_tvm.schedules.cuda.source import library
 from abc_tvm.schedules.cuda.tiles import BlockTile
 from tests.schedules.byte_cases import byte_kernel
-from tests.schedules.cuda.cases import counts_of, kernels
+from tests.schedules.cuda.cases import counts_of, device_of, kernels, scheduled
 from tests.schedules.window_cases import all_outputs, bit_case
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,13 +39,13 @@ def source(name: str, tile: BlockTile | None, kind: str = "bits") -> str:
     """The CUDA C of one fused kernel, as TVM hands it to a compiler."""
     made = kernels(tile, f"cuda-{name}")
     if kind == "bytes":
-        func = byte_kernel(SMALL, made.device, np.random.default_rng(0), made).func
+        func = byte_kernel(SMALL, device_of(made), np.random.default_rng(0), made).func
     else:
         case = bit_case(0, **SMALL, M=2)
         kernel = all_outputs(case, case.window, counts_of(made))
-        func = made.window(kernel.func(False), Tile())
-    with stages.device_code_of(made.device):
-        built = tvm.compile(func, made.device.tvm_target())
+        func = scheduled(made, kernel.func(False))
+    with stages.device_code_of(device_of(made)):
+        built = tvm.compile(func, device_of(made).tvm_target())
     return str(built.mod.imports[0].inspect_source())
 
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from tvm import te, tirx
 
-from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import float_output
 from abc_tvm.reference.conv import conv2d
 from abc_tvm.schedules.cuda.tiles import BlockTile, Unit
-from tests.schedules.cuda.cases import counts_of, kernels, run_on
+from tests.schedules.cuda.cases import counts_of, kernels, run_on, scheduled
 from tests.schedules.window_cases import GEOMETRIES, all_outputs, bit_case, placeholder
 
 pytestmark = pytest.mark.usefixtures("cuda_emulation")
@@ -29,7 +28,7 @@ def check(geometry: dict[str, Any], tile: BlockTile | None, name: str, batch: st
     window = replace(case.window, batch=open_batch) if batch == "symbolic" else case.window
     made = kernels(tile, name)
     kernel = all_outputs(case, window, counts_of(made))
-    kernel.check(made.window(kernel.func(False), Tile()), run=run_on(made))
+    kernel.check(scheduled(made, kernel.func(False)), run=run_on(made))
 
 
 @pytest.mark.parametrize("geometry", [g for g, _ in GEOMETRIES], ids=str)
@@ -102,10 +101,11 @@ def test_float_convolution(
         return inputs[-1]
 
     weights = np.ascontiguousarray(lanes)
-    acc = made.products(inputs[0], weights, window, blocking, Tile(), table)
+    plan = made.plan(window, blocking, 1, "float")
+    acc = made.family.sums(plan, inputs[0], weights, table)
     size = (2, window.out_height, window.out_width)
     out = float_output("y", *size, blocking, lambda at: acc[at])
-    func = made.window(te.create_prim_func([*inputs, out]), Tile())
+    func = scheduled(made, te.create_prim_func([*inputs, out]))
     empty = np.zeros([int(n) for n in out.shape], np.float32)
     y = run_on(made)(func, [*operands, empty])[-1]
     image = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -128,4 +128,4 @@ def test_one_wrong_weight_is_seen() -> None:
     values[1][0, 0, 5] ^= 1 << 7
     other = replace(kernel, values=values)
     with pytest.raises(AssertionError):
-        other.check(made.window(other.func(False), Tile()), run=run_on(made))
+        other.check(scheduled(made, other.func(False)), run=run_on(made))

@@ -1,22 +1,24 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.cuda.space import CudaChoice, CudaSpace, is_cuda_choice
+from abc_tvm.schedules.cuda.space import CudaChoice, CudaSpace
 from abc_tvm.schedules.cuda.tiles import BlockTile
-from abc_tvm.schedules.tiles import Kind
+from abc_tvm.schedules.families import choice_of
+from abc_tvm.schedules.family import Plan
+from abc_tvm.schedules.problem import Kind, Problem
 from abc_tvm.targets import load
-from tests.schedules.cuda.cases import counts_of, kernels, run_on
+from tests.schedules.cuda.cases import counts_of, kernels, run_on, scheduled
 from tests.schedules.window_cases import all_outputs, bit_case
 
 
 def space(channels: int = 128, m: int = 1, p: int = 1, kind: Kind = "bits") -> CudaSpace:
     window = Window(8, 14, 14, channels, channels, (3, 3), padding=(1, 1, 1, 1))
-    return CudaSpace(load("cuda-sm80"), window, Blocking(channels), m * p, kind, bases=m)
+    return CudaSpace(load("cuda-sm80"), Problem(window, Blocking(channels), m * p, kind, m), 1)
 
 
 @pytest.mark.parametrize(
@@ -26,21 +28,24 @@ def test_words_are_read_back(tile: BlockTile) -> None:
     choice = CudaChoice(block=tile)
     words = choice.words()
     assert CudaChoice.of(words) == choice
-    assert is_cuda_choice(words)
+    assert choice_of(words) == choice
     assert not any(" " in word for word in words.values())
     assert choice.json()["block"]["unit"] == tile.unit
 
 
 def test_a_choice_for_a_processor_has_no_neighbours_here() -> None:
     assert list(space().neighbours(Choice())) == []
-    assert Choice.of(space().default().words()) == space().default()
+    assert choice_of(space().default().words()) == space().default()
+    plan = Plan(load("cuda-sm80"), space().problem, Choice())
+    with pytest.raises(ValueError, match="not a choice for a GPU"):
+        kernels().family.sums(plan, None, np.zeros(1), lambda array, name: None)
 
 
 def test_both_units_are_measured_first() -> None:
     first = space().first(3)
     assert [choice.block.unit for choice in first] == ["cores"] * 3 + ["tensor"] * 3
     assert space().default() in first
-    assert (space(m=3, p=2).problem.m, space(m=3, p=2).problem.p) == (3, 2)
+    assert (space(m=3, p=2).problem.bases, space(m=3, p=2).problem.planes) == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def test_other_words_are_refused(name: str, word: str) -> None:
         CudaChoice.of({**words, f"cuda_{name}": word})
     with pytest.raises(ValueError, match="not a choice"):
         CudaChoice.of({**words, "more": "1"})
-    assert not is_cuda_choice({"rows": "1", "count": "popcount"})
+    assert type(choice_of(Choice().words())) is Choice
 
 
 def test_both_units_are_in_the_space_and_the_default_is_its_best() -> None:
@@ -81,8 +86,8 @@ def test_neighbours_differ_in_one_knob_and_lead_everywhere() -> None:
 def test_points_give_the_same_result(cuda_emulation: None) -> None:
     """Some points, in emulation."""
     case = bit_case(0, size=(6, 5), channels=(64, 128), kernel=(3, 3), M=2, P=1, batch=2)
-    found = CudaSpace(load("cuda-sm80"), case.window, case.blocking, 2, "bits", bases=2)
+    found = CudaSpace(load("cuda-sm80"), Problem(case.window, case.blocking, 2, "bits", 2), 1)
     for tile in found.block_tiles()[::29]:
         made = kernels(tile)
         kernel = all_outputs(case, case.window, counts_of(made))
-        kernel.check(made.window(kernel.func(False), Tile()), run=run_on(made))
+        kernel.check(scheduled(made, kernel.func(False)), run=run_on(made))

@@ -6,7 +6,8 @@ import pytest
 
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.schedules.cuda.tiles import BlockTile, Problem, candidates, choose, clocks
+from abc_tvm.schedules.cuda.tiles import BlockTile, candidates, choose, clocks
+from abc_tvm.schedules.problem import Problem
 from abc_tvm.targets import load
 
 RESNET = [(56, 64), (28, 128), (14, 256), (7, 512)]
@@ -22,7 +23,7 @@ def problem(
     kind: Literal["bits", "float"] = "bits",
 ) -> Problem:
     window = Window(batch, size, size, channels, channels, (3, 3), padding=(1, 1, 1, 1))
-    return Problem(window, Blocking(channels), m, p, kind)
+    return Problem(window, Blocking(channels), m * p, kind, m)
 
 
 @pytest.mark.parametrize("name", NAMES)

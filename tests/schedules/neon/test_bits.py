@@ -10,12 +10,10 @@ import pytest
 import tvm
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.compute.byte_sums import byte_counts, pack_bytes, pack_steps, step_counts
 from abc_tvm.compute.geometry import Window
-from abc_tvm.schedules import neon
-from abc_tvm.schedules.neon.bits32 import schedule_bits
-from abc_tvm.schedules.neon.steps import Core, schedule_steps
-from abc_tvm.schedules.neon.tiles import choose_bits
+from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.family import Plan
+from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 from abc_tvm.targets import Device, load
 from tests import emulated
 from tests.schedules.window_cases import (
@@ -31,33 +29,34 @@ from tests.schedules.window_cases import (
 DEVICES = ["rpi3", "rpi4", "rpi5", "rpi-armv7"]
 
 
-def by_bytes(device: Device, tile: Tile) -> Counts:
+def plan_of(made: Scheduler, case: BitCase, window: Window) -> Plan:
+    pairs = len(case.weights) * case.activations.shape[3]
+    return made.plan(window, case.blocking, pairs, "bits", len(case.weights))
+
+
+def by_bytes(made: Scheduler) -> Counts:
     def counts(case: BitCase, window: Window) -> Any:
-        planes, thirty_two = case.planes(), neon.family(device) == "bytes32"
-        packed = pack_bytes(planes) if thirty_two else pack_steps(planes, tile)
-        operands = [case.bits(), packed]
-        inputs = [placeholder("A", operands[0], window.batch), placeholder("W", operands[1])]
-        if thirty_two:
-            return byte_counts(*inputs, window, case.blocking, tile), inputs, operands
-        count = int(planes.shape[4])
-        return step_counts(*inputs, count, window, case.blocking, tile), inputs, operands
+        operands = [case.bits()]
+        inputs = [placeholder("A", operands[0], window.batch)]
+
+        def table(array: np.ndarray, _: str) -> Any:
+            operands.append(array)
+            inputs.append(placeholder("W", array))
+            return inputs[-1]
+
+        plan = plan_of(made, case, window)
+        acc = made.family.sums(plan, inputs[0], case.planes(), table)
+        return acc, inputs, operands
 
     return counts
 
 
 def check(device: Device, case: BitCase, tile: Tile | None = None, shapes: str = "int32") -> None:
-    counted = neon.family(device)
-    assert counted is not None
-    if tile is None:
-        pairs = len(case.weights) * case.activations.shape[3]
-        tile = choose_bits(counted, case.window, case.blocking, pairs)
+    made = scheduler_of(device, None if tile is None else Choice(tile))
     window = symbolic(case.window) if shapes == "symbolic" else case.window
-    kernel = all_outputs(case, window, by_bytes(device, tile))
+    kernel = all_outputs(case, window, by_bytes(made))
     func = kernel.func(shapes != "int32")
-    if counted == "bytes32":
-        scheduled = schedule_bits(func, tile)
-    else:
-        scheduled = schedule_steps(func, tile, Core(dot=counted == "dot"))
+    scheduled = made.family.schedule(plan_of(made, case, window), func)
     kernel.check(scheduled, run=partial(emulated.call, device=device))
 
 
@@ -119,7 +118,7 @@ def test_the_compute_itself_equals_numpy(M: int, P: int) -> None:
     """Its plain loops, which the microkernel replaces, run on any machine."""
     tile = Tile(1, 2, 1, 2)
     case = bit_case(3, size=(5, 5), channels=(40, 70), kernel=(3, 3), dilation=(1, 2), M=M, P=P)
-    acc, inputs, operands = by_bytes(load("rpi4"), tile)(case, case.window)
+    acc, inputs, operands = by_bytes(scheduler_of(load("rpi4"), Choice(tile)))(case, case.window)
     func = tvm.te.create_prim_func([*inputs, acc])
     arrays = [*operands, np.zeros([int(n) for n in acc.shape], np.int32)]
     tensors = [tvm.runtime.tensor(array) for array in arrays]

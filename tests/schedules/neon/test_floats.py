@@ -12,7 +12,7 @@ from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import float_output
 from abc_tvm.reference.conv import conv2d
-from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import load
 from tests import emulated
 from tests.schedules.window_cases import placeholder
@@ -42,8 +42,8 @@ def test_float_convolution(case: dict[str, Any], name: str, rng: np.random.Gener
     spread = blocking.spread(np.moveaxis(w, 0, -1).transpose(1, 2, 0, 3))
     lanes = spread.reshape(*spread.shape[:3], blocking.groups * blocking.blocks, -1)
     packed = np.ascontiguousarray(lanes.transpose(3, 0, 1, 2, 4))
-    kernels = Kernels(device)
-    tile = kernels.tile(window, blocking, 1, "float")
+    scheduler = scheduler_of(device)
+    plan = scheduler.plan(window, blocking, 1, "float")
     tables: list[np.ndarray] = []
     inputs = [placeholder("A", x)]
 
@@ -52,10 +52,10 @@ def test_float_convolution(case: dict[str, Any], name: str, rng: np.random.Gener
         inputs.append(placeholder("W", array))
         return inputs[-1]
 
-    acc = kernels.products(inputs[0], packed, window, blocking, tile, table)
+    acc = scheduler.family.sums(plan, inputs[0], packed, table)
     pixels = (batch, window.out_height, window.out_width)
     out = float_output("y", *pixels, blocking, lambda at: acc[at])
-    func = kernels.window(te.create_prim_func([*inputs, out]), tile)
+    func = scheduler.family.schedule(plan, te.create_prim_func([*inputs, out]))
     empty = np.zeros([int(n) for n in out.shape], np.float32)
     y = emulated.call(func, [x, *tables, empty], device)[-1]
     image = x.reshape(batch, *size, -1).transpose(0, 3, 1, 2)

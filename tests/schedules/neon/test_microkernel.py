@@ -9,7 +9,7 @@ import pytest
 
 from abc_tvm.schedules.neon.bit_kernel import BitKernel, Registers
 from abc_tvm.schedules.neon.float_kernel import FloatKernel
-from abc_tvm.schedules.neon.microkernel import BEGIN, END, Kernel, reachable
+from abc_tvm.schedules.neon.microkernel import BEGIN, END, Microkernel, reachable
 
 TILES = [(1, 8), (2, 4), (2, 8), (4, 4), (7, 2), (5, 2), (3, 4)]
 
@@ -20,7 +20,7 @@ def bits(pixels: int, registers: int, steps: int = 18, dot: bool = False) -> Bit
     return BitKernel(words, tuple(32 * n for n in range(pixels)), outputs, registers, dot)
 
 
-def inner(kernel: Kernel) -> list[str]:
+def inner(kernel: Microkernel) -> list[str]:
     lines = kernel.assembly()
     return lines[lines.index(BEGIN) + 1 : lines.index(END)]
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from abc_tvm.compute.accumulate import Tile
 from abc_tvm.relay_passes.kernel import Lowered
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.kernels import Kernels
-from abc_tvm.schedules.space import has_space
+from abc_tvm.schedules.families import family_of
+from abc_tvm.schedules.processor.space import ProcessorSpace
 from abc_tvm.targets import load
 from abc_tvm.tuning.measure import operands, shapes
 from abc_tvm.tuning.network import tasks_of
@@ -27,22 +28,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tasks(model: Path, target: str, lowering: str) -> list[Task]:
     found = tasks_of(str(model), load(target), lowering=lowering)
-    return [task for task in found if task.workload.layer.kind != "lanes"]
+    return [task for task in found if task.workload.problem.kind != "lanes"]
+
+
+def tiles(task: Task) -> list[Tile]:
+    assert isinstance(task.space, ProcessorSpace)
+    return task.space.tiles()
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("lowering", ["bitserial", "float"])
 def test_it_begins_with_the_default(model: Path, target: str, lowering: str) -> None:
     device = load(target)
-    assert has_space(device)
+    assert family_of(device).tunable
     for task in tasks(model, target, lowering):
-        layer = task.workload.layer
-        kernels = Kernels(device)
-        default = kernels.tile(layer.window, layer.blocking, layer.pairs, layer.kind)
-        assert task.default == Choice(default) and task.space.tiles()[0] == default
+        default = family_of(device).default(device, task.workload.problem)
+        assert task.default == default == Choice(default.tile)
+        assert tiles(task)[0] == default.tile
         near = list(task.space.neighbours(task.default))
         assert len(near) >= 4 and task.default not in near
-        assert {choice.tile for choice in near} <= set(task.space.tiles())
+        assert {choice.tile for choice in near} <= set(tiles(task))
 
 
 def test_all_tiles_can_be_reached(model: Path) -> None:
@@ -52,7 +57,7 @@ def test_all_tiles_can_be_reached(model: Path) -> None:
             found = {c for choice in fresh for c in task.space.neighbours(choice)} - reached
             reached |= found
             fresh = list(found)
-        assert {choice.tile for choice in reached} == set(task.space.tiles())
+        assert {choice.tile for choice in reached} == set(tiles(task))
 
 
 @pytest.mark.parametrize("lowering", ["bitserial", "float"])
@@ -60,7 +65,7 @@ def test_choices_compute_what_the_plain_loops_do(model: Path, lowering: str) -> 
     device = load("rpi4")
     emulated.need(device.triple)
     task = tasks(model, "rpi4", lowering)[0]
-    window = task.workload.layer.window
+    window = task.workload.problem.window
 
     def results(lowered: Lowered) -> list[bytes]:
         found = emulated.call(lowered.func, operands(lowered, window), device)

@@ -7,6 +7,7 @@ import pytest
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.nibbles import lookup_table, nibble_counts, pack_nibbles
+from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.x86.nibbles import schedule_nibbles
 from abc_tvm.targets import load
 from tests.schedules.window_cases import (
@@ -44,7 +45,7 @@ def test_every_output_equals_numpy(case: tuple[dict[str, Any], Tile], shapes: st
     bits = bit_case(0, **geometry)
     window = symbolic(bits.window) if shapes == "symbolic" else bits.window
     kernel = all_outputs(bits, window, by_lookup(tile))
-    kernel.check(schedule_nibbles(kernel.func(shapes != "int32"), tile), cpu="haswell")
+    kernel.check(schedule_nibbles(kernel.func(shapes != "int32"), Choice(tile)), cpu="haswell")
 
 
 def test_sums_beyond_sixteen_bits() -> None:
@@ -52,4 +53,4 @@ def test_sums_beyond_sixteen_bits() -> None:
     bits.activations[:] = 1
     bits.weights[:, :16] = 0
     kernel = all_outputs(bits, bits.window, by_lookup(Tile()))
-    kernel.check(schedule_nibbles(kernel.func(False), Tile()), cpu="haswell")
+    kernel.check(schedule_nibbles(kernel.func(False), Choice()), cpu="haswell")

@@ -5,25 +5,45 @@ AVX-512 VNNI has them for 512 bits, AVX-VNNI for 256.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
-from tvm import tirx
+import numpy as np
+from tvm import te, tirx
 
-from abc_tvm.compute.byte_products import QUAD
-from abc_tvm.schedules.intrinsics import LANES, Instruction, ramp
+from abc_tvm.compute.byte_products import QUAD, byte_products, pack_quads, quads
+from abc_tvm.compute.lanes import Blocking
+from abc_tvm.schedules.family import Plan, Table
+from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.problem import Problem
+from abc_tvm.schedules.processor.intrinsics import LANES, Instruction, ramp
+from abc_tvm.schedules.processor.ruled import Ruled
+from abc_tvm.schedules.processor.tiles import Room, Way, words_room
+from abc_tvm.schedules.processor.window import schedule_window
 
 
-class HasVectors(Protocol):
-    """What :func:`instruction` needs to know of a device."""
+class Dots(Ruled):
+    """Convolutions on bytes by ``vpdpbusd``."""
 
-    @property
-    def vector_bits(self) -> int:
-        """Width of a vector register."""
+    way = Way(cycles=0.5, latency=5, activation=1, store=2)
 
+    def steps(self, problem: Problem) -> int:
+        return problem.window.taps * quads(problem.window.group_in)
 
-def instruction(device: HasVectors) -> Instruction:
-    """The dot product of a device that has one."""
-    return vpdpbusd(device.vector_bits)
+    def room(self, machine: Machine, blocking: Blocking) -> Room:
+        """The instruction is put in for whole lane blocks."""
+        return replace(words_room(machine, blocking), whole=True)
+
+    def sums(
+        self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int
+    ) -> te.Tensor:
+        window, blocking = plan.problem.window, plan.problem.blocking
+        packed = table(pack_quads(weights, blocking), "weight")
+        return byte_products(data, packed, window, blocking, plan.tile, zero)
+
+    def schedule(self, plan: Plan, func: Any) -> Any:
+        dot = vpdpbusd(plan.machine.vector_bits)
+        return schedule_window(func, plan.choice, cores=plan.machine.cores, dot=dot)
 
 
 def vpdpbusd(vector_bits: int) -> Instruction:

@@ -14,9 +14,9 @@ from abc_tvm.compute.byte_products import byte_products, pack_quads
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import float_output
-from abc_tvm.schedules.kernels import Kernels
+from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import Device, load
-from abc_tvm.targets.native import host_features
+from abc_tvm.targets.host import host_features
 from tests.schedules.byte_cases import CASES, check
 from tests.schedules.window_cases import call, placeholder
 
@@ -37,16 +37,18 @@ def test_byte_convolution(case: dict[str, Any], device: Device, rng: np.random.G
 def test_one_dot_product_for_each_register_of_sums(device: Device) -> None:
     """A tap of the tile costs one ``vpdpbusd`` a register, and no multiplication of words."""
     window, blocking = Window(1, 8, 8, 64, 64, (3, 3)), Blocking(64)
-    kernels = Kernels(device)
-    tile = kernels.tile(window, blocking, 1, "bytes")
+    scheduler = scheduler_of(device)
+    plan = scheduler.plan(window, blocking, 1, "bytes")
     data = placeholder("A", np.zeros((1, 8, 8, 1, 64), np.uint8))
     weights = placeholder("W", pack_quads(np.zeros((64, 3, 3, 64), np.int8), blocking))
-    acc = byte_products(data, weights, window, blocking, tile)
+    acc = byte_products(data, weights, window, blocking, plan.tile)
     out = float_output("y", 1, 6, 6, blocking, lambda at: acc[at].astype("float32"))
-    func = kernels.window(te.create_prim_func([data, weights, out]), tile)
+    func = scheduler.family.schedule(plan, te.create_prim_func([data, weights, out]))
     module = tvm.compile(func, tvm.target.Target({"kind": "llvm", "mcpu": device.cpu}))
     lines = str(getattr(module, "mod", module).inspect_source("asm")).splitlines()
     dots = [line for line in lines if "vpdpbusd" in line]
-    registers = tile.rows * tile.columns * tile.blocks * (32 * 32 // device.vector_bits)
+    registers = (
+        plan.tile.rows * plan.tile.columns * plan.tile.blocks * (32 * 32 // device.vector_bits)
+    )
     assert dots and len(dots) % registers == 0
     assert not any("vpmulld" in line or "vpmaddwd" in line for line in lines)

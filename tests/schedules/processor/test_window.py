@@ -11,7 +11,8 @@ from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import float_output
 from abc_tvm.reference.conv import conv2d
-from abc_tvm.schedules.window import schedule_window
+from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.processor.window import schedule_window
 from tests.schedules.window_cases import (
     GEOMETRIES,
     BitCase,
@@ -41,7 +42,7 @@ def test_every_output_equals_numpy(case: tuple[dict[str, Any], Tile], shapes: st
     bits = bit_case(0, **geometry)
     window = symbolic(bits.window) if shapes == "symbolic" else bits.window
     kernel = all_outputs(bits, window, by_popcount(tile))
-    kernel.check(schedule_window(kernel.func(shapes != "int32"), tile))
+    kernel.check(schedule_window(kernel.func(shapes != "int32"), Choice(tile)))
 
 
 @pytest.mark.sweep(
@@ -55,13 +56,13 @@ def test_channels_round_word_boundaries(channels: int) -> None:
     )
     tile = Tile(1, 5)
     kernel = all_outputs(bits, bits.window, by_popcount(tile))
-    kernel.check(schedule_window(kernel.func(True), tile, cores=1))
+    kernel.check(schedule_window(kernel.func(True), Choice(tile), cores=1))
 
 
 def test_runs_without_vector_instructions_beyond_the_baseline() -> None:
     bits = bit_case(0, size=(5, 5), channels=(64, 64), kernel=(3, 3), M=2)
     kernel = all_outputs(bits, bits.window, by_popcount(Tile(1, 5)))
-    kernel.check(schedule_window(kernel.func(False), Tile(1, 5)), cpu="x86-64")
+    kernel.check(schedule_window(kernel.func(False), Choice(Tile(1, 5))), cpu="x86-64")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_float_convolution(channels: tuple[int, int], tile: Tile, batch: int) ->
     inputs = [placeholder("A", operands[0]), placeholder("W", operands[1])]
     acc = products(inputs[0], inputs[1], window, blocking, tile)
     out = float_output("y", batch, 8, 7, blocking, lambda at: acc[at])
-    func = schedule_window(te.create_prim_func([*inputs, out]), tile)
+    func = schedule_window(te.create_prim_func([*inputs, out]), Choice(tile))
     y = call(func, [*operands, np.zeros([int(n) for n in out.shape], np.float32)])[-1]
     expected = conv2d(x[:, :, :, 0].transpose(0, 3, 1, 2), w, padding=1).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(y.reshape(expected.shape), expected, rtol=1e-4, atol=1e-3)
@@ -90,5 +91,5 @@ def test_border_is_cut_from_the_image() -> None:
     """A padded row is three runs of elements, so that none is tested alone."""
     bits = bit_case(0, size=(6, 6), channels=(64, 64), kernel=(3, 3), padding=(1, 1, 1, 1))
     kernel = all_outputs(bits, bits.window, by_popcount(Tile(1, 6)))
-    text = schedule_window(kernel.func(False), Tile(1, 6)).script()
+    text = schedule_window(kernel.func(False), Choice(Tile(1, 6))).script()
     assert sum(line.count("_partition") for line in text.splitlines() if "sblock" in line) == 3

@@ -19,13 +19,11 @@ from typing import Any
 from tvm import DataType, s_tir
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.compute.geometry import Window
-from abc_tvm.compute.lanes import Blocking
+from abc_tvm.schedules import blocks
+from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.problem import Problem
 
-from . import blocks
-from .choice import Choice
 from .spatial import PARALLEL_BYTES
-from .tiles import Kind
 
 VECTOR_BYTES = 64
 """Bytes of one vector at ``Tile.parts`` 1; the code generator cuts it to what the machine has."""
@@ -34,16 +32,17 @@ COLUMNS = (1, 2, 4, 8)
 PARTS = (1, 2, 4)
 
 
-def default_pool(window: Window, blocking: Blocking, planes: int, kind: Kind) -> Choice:
+def default_pool(problem: Problem) -> Choice:
     """What is compiled where nothing is recorded.
 
     Columns that divide a row need no test for its end.
     """
+    window, slots = problem.window, problem.blocking.slots
     columns = next(n for n in (8, 4, 2, 1) if window.out_width % n == 0)
-    slot = blocking.slots if kind == "pool_codes" else blocking.slots // 8
+    slot = slots if problem.kind == "pool_codes" else slots // 8
     batch = window.batch if isinstance(window.batch, int) else 1
     pixels = batch * window.out_height * window.out_width
-    small = pixels * window.taps * planes * slot < PARALLEL_BYTES
+    small = pixels * window.taps * problem.pairs * slot < PARALLEL_BYTES
     return Choice(Tile(columns=columns), cut="none" if small else "rows")
 
 

@@ -16,9 +16,8 @@ from abc_tvm.relay_passes.pools import alone
 from abc_tvm.relay_passes.rewrite import const
 from abc_tvm.relay_passes.workload import Workload, build, workload_of
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.features import features
-from abc_tvm.schedules.kernels import kernels_of
-from abc_tvm.schedules.space import Space
+from abc_tvm.schedules.processor.space import ProcessorSpace
+from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import Device, load
 from abc_tvm.tuning.measure import compiled, operands, shapes
 from abc_tvm.tuning.task import make_task
@@ -68,15 +67,16 @@ CASES = {
 
 def run(workload: Workload, lowered: Any, device: Device) -> np.ndarray:
     module = compiled(lowered, device).jit()
-    tensors = [tvm.runtime.tensor(a) for a in operands(lowered, workload.layer.window)]
+    tensors = [tvm.runtime.tensor(a) for a in operands(lowered, workload.problem.window)]
     module["main"](*tensors)
     (shape,) = shapes(lowered)
     return np.asarray(tensors[-1].numpy().reshape(shape))
 
 
-def task_of(function: Any, device: Device, threads: int = 1) -> tuple[Workload, Space]:
+def task_of(function: Any, device: Device, threads: int = 1) -> tuple[Workload, ProcessorSpace]:
     task = make_task(function, device, threads)
     assert task is not None and task.macs == 0
+    assert isinstance(task.space, ProcessorSpace)
     return task.workload, task.space
 
 
@@ -100,7 +100,7 @@ def test_arm_computes_the_same(name: str, target: str) -> None:
     wanted = run(workload, workload.plain, load("native"))
     for choice in (space.default(), Choice(Tile(columns=2, parts=4), cut="rows")):
         lowered = workload.lowered(load(target), choice)
-        arrays = operands(lowered, workload.layer.window)
+        arrays = operands(lowered, workload.problem.window)
         func = lowered.func.with_attr("global_symbol", "main")
         found = emulated.call(func, arrays, load(target))[-1]
         np.testing.assert_array_equal(found.reshape(wanted.shape), wanted)
@@ -116,11 +116,11 @@ def test_the_space(name: str, target: str) -> None:
     assert 6 <= len(points) == len({*points}) <= 24
     assert {point.cut for point in points} == {space.default().cut}
     assert {*space.neighbours(points[0])} <= {*points}
-    assert np.isfinite(features(space, points)).all()
+    assert np.isfinite(space.features(points)).all()
     _, threaded = task_of(CASES[name], device, threads=2)
     cuts = {point.cut for point in threaded.points()}
     assert cuts == {"none", "rows", "columns"} and next(threaded.points()) == points[0]
-    default = build(CASES[name], kernels_of(device), 1)
+    default = build(CASES[name], scheduler_of(device), 1)
     chosen = workload.lowered(device, space.default())
     tvm.ir.assert_structural_equal(default.func, chosen.func)
 

@@ -8,13 +8,24 @@ import pytest
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.schedules.space import Space
-from abc_tvm.schedules.tiles import Kind, budget, choose_order, choose_tile, waste, work_of
-from abc_tvm.schedules.x86 import family
-from abc_tvm.targets import load
+from abc_tvm.schedules.families import family_of
+from abc_tvm.schedules.problem import Kind, Problem
+from abc_tvm.schedules.processor.family import Processor
+from abc_tvm.schedules.processor.ruled import Ruled
+from abc_tvm.schedules.processor.space import ProcessorSpace
+from abc_tvm.schedules.processor.tiles import waste
+from abc_tvm.targets import Device, load
 
 DEVICES = ["zen4", "skylake-avx512", "haswell", "x86-64"]
 WIDTHS = [1, 2, 3, 5, 7, 13, 14, 17, 28, 30, 56, 112]
+
+
+def nest_of(device: Device, kind: Kind = "bits") -> Ruled:
+    family = family_of(device)
+    assert isinstance(family, Processor)
+    nest = family.nest(kind)
+    assert isinstance(nest, Ruled)
+    return nest
 
 
 def square(width: int, channels: int) -> Window:
@@ -27,11 +38,13 @@ def test_every_tile_is_valid_and_wastes_little(device: str, kind: Kind) -> None:
     machine = load(device)
     for width, blocks, pairs in itertools.product(WIDTHS, [1, 2, 5, 16], [1, 2, 3, 4, 9, 25]):
         window, blocking = square(width, 32 * blocks), Blocking(32 * blocks)
-        tile = choose_tile(machine, window, blocking, pairs, kind=kind)
+        problem = Problem(window, blocking, pairs, kind)
+        nest = nest_of(machine, kind)
+        tile = nest.tile(machine, problem)
         at = f"{width} wide, {blocks} blocks, {pairs} pairs: {tile}"
         assert blocking.blocks % tile.blocks == 0, at
         assert tile.rows <= window.out_height and tile.columns <= window.out_width, at
-        room = budget(machine, blocking, kind)
+        room = nest.room(machine, blocking)
         assert tile == Tile() or room.fits(tile, pairs), at
         assert waste(tile, window) <= (0.25 if width < 10 else 0.15), at
 
@@ -50,21 +63,22 @@ def test_every_tile_is_valid_and_wastes_little(device: str, kind: Kind) -> None:
 def test_zen4_keeps_fourteen_accumulators_of_a_resnet(width: int, blocks: int, tile: Tile) -> None:
     """The tiles that benchmarks/kernels.py measures at 90 % of the peak and more."""
     channels = 32 * blocks
-    assert choose_tile(load("zen4"), square(width, channels), Blocking(channels), 1) == tile
+    problem = Problem(square(width, channels), Blocking(channels), 1, "bits")
+    assert nest_of(load("zen4")).tile(load("zen4"), problem) == tile
 
 
 def test_zen4_holds_useful_numbers_of_accumulators() -> None:
-    machine = load("zen4")
+    machine, nest = load("zen4"), nest_of(load("zen4"))
     for width, pairs in itertools.product([7, 13, 14, 17, 28, 30, 56, 112], range(1, 10)):
-        window, blocking = square(width, 128), Blocking(128)
-        held = budget(machine, blocking, "bits").accumulators(
-            choose_tile(machine, window, blocking, pairs), pairs
-        )
+        problem = Problem(square(width, 128), Blocking(128), pairs, "bits")
+        held = nest.estimate(machine, problem).sums(nest.tile(machine, problem))
         assert 6 <= held <= 20, (width, pairs)
 
 
 def test_family_follows_the_popcount_instruction() -> None:
-    kinds = {name: family(load(name)) for name in (*DEVICES, "zen3", "icelake-server")}
+    problem = Problem(square(7, 64), Blocking(64), 1, "bits")
+    machines = [load(name) for name in (*DEVICES, "zen3", "icelake-server")]
+    kinds = {m.name: family_of(m).default(m, problem).count for m in machines}
     assert kinds == {
         "zen4": "popcount",
         "icelake-server": "popcount",
@@ -98,9 +112,9 @@ def test_rows_of_pixels_go_first_where_outputs_are_many_and_quick(
     groups, height = more.get("groups", 1), more.get("height", 14)
     window = Window(1, height, 14, inputs, outputs, groups=groups)
     blocking = Blocking(outputs, groups)
-    work = work_of(machine, window, blocking, more.get("pairs", 1), kind=kind)
-    assert choose_order(work) == order
-    space = Space(machine, window, blocking, more.get("pairs", 1), kind)
-    assert space.default().order == order
+    problem = Problem(window, blocking, more.get("pairs", 1), kind)
+    assert nest_of(machine, kind).order(machine, problem) == order
+    space = family_of(machine).space(machine, problem, 1)
+    assert isinstance(space, ProcessorSpace) and space.default().order == order
     if space.knobs.get("order"):
         assert space.knobs["order"][0] == order

@@ -7,8 +7,7 @@ from typing import Any
 from tvm import DataType, s_tir, tirx
 
 from abc_tvm.compute.accumulate import IMAGE
-
-from . import blocks
+from abc_tvm.schedules import blocks
 
 VECTOR = 16
 """Lanes of one vector of a copy; the code generator cuts it to what the machine has."""

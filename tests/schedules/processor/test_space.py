@@ -14,10 +14,11 @@ from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.schedules.chosen import ChosenKernels
-from abc_tvm.schedules.features import features
-from abc_tvm.schedules.space import Space, has_space
-from abc_tvm.schedules.tiles import Kind, choose_tile
+from abc_tvm.schedules.families import family_of
+from abc_tvm.schedules.family import Plan
+from abc_tvm.schedules.problem import Kind, Problem
+from abc_tvm.schedules.processor.family import Processor
+from abc_tvm.schedules.processor.space import ProcessorSpace
 from abc_tvm.targets import Device, load
 from tests import emulated
 from tests.schedules.window_cases import (
@@ -33,9 +34,19 @@ SEVERAL = [geometry for geometry, _ in GEOMETRIES if geometry.get("M", 1) > 1]
 DEVICES = ["zen4", "haswell", "rpi3", "rpi5", "rpi-armv7"]
 
 
-def space_of(device: Device, case: BitCase, threads: int = 2) -> Space:
+def problem_of(case: BitCase, window: Window | None = None) -> Problem:
     bases, planes = len(case.weights), case.activations.shape[3]
-    return Space(device, case.window, case.blocking, bases * planes, "bits", threads, bases)
+    return Problem(window or case.window, case.blocking, bases * planes, "bits", bases)
+
+
+def processor(device: Device) -> Processor:
+    family = family_of(device)
+    assert isinstance(family, Processor)
+    return family
+
+
+def space_of(device: Device, case: BitCase, threads: int = 2) -> ProcessorSpace:
+    return processor(device).space(device, problem_of(case), threads)
 
 
 def by_choice(device: Device, choice: Choice) -> Counts:
@@ -48,8 +59,8 @@ def by_choice(device: Device, choice: Choice) -> Counts:
             inputs.append(placeholder(f"W{len(inputs)}", array))
             return inputs[-1]
 
-        kernels = ChosenKernels(device, choice)
-        acc = kernels.counts(inputs[0], case.planes(), window, case.blocking, choice.tile, table)
+        plan = Plan(device, problem_of(case, window), choice)
+        acc = family_of(device).sums(plan, inputs[0], case.planes(), table)
         return acc, inputs, operands
 
     return counts
@@ -57,14 +68,15 @@ def by_choice(device: Device, choice: Choice) -> Counts:
 
 def check(device: Device, case: BitCase, choice: Choice) -> None:
     kernel = all_outputs(case, case.window, by_choice(device, choice))
-    func = ChosenKernels(device, choice).window(kernel.func(True), choice.tile)
+    plan = Plan(device, problem_of(case), choice)
+    func = family_of(device).schedule(plan, kernel.func(True))
     if device.runs_here():
         kernel.check(func, cpu=device.cpu)
     else:
         kernel.check(func, run=partial(emulated.call, device=device))
 
 
-def covering(space: Space, count: int) -> list[Choice]:
+def covering(space: ProcessorSpace, count: int) -> list[Choice]:
     """Random points until every value of every knob and tile field was there, or ``count``."""
     points = list(space.points())
     random.Random(1).shuffle(points)
@@ -102,7 +114,7 @@ def test_points_equal_numpy_on_arm(name: str, sweep: Any) -> None:
 @pytest.mark.parametrize("count", ["popcount", "nibble"])
 def test_every_way_through_the_planes(planes: Any, count: Any) -> None:
     device = load("native")
-    if device.isa not in ("avx2", "avx512", "avx512-vpopcnt"):
+    if not load("haswell").runs_here():
         pytest.skip("needs a processor with AVX2")
     case = bit_case(
         2, size=(5, 5), channels=(33, 64), kernel=(3, 3), padding=(1, 1, 1, 1), M=2, P=3
@@ -118,25 +130,27 @@ def test_the_default_is_what_is_compiled_without_records(name: str, kind: Kind) 
     device = load(name)
     window = Window(1, 14, 14, 64, 96, (3, 3), (1, 1), (1, 1, 1, 1))
     pairs, bases = (6, 2) if kind == "bits" else (1, 1)
-    space = Space(device, window, Blocking(96), pairs, kind, 1, bases)
+    problem = Problem(window, Blocking(96), pairs, kind, bases)
+    space = processor(device).space(device, problem, 1)
     points = list(space.points())
     assert points[0] == space.default()
     assert len(points) == len(set(points)) >= 8
     assert all(choice in points for choice in space.neighbours(space.default()))
-    if kind != "lanes" and device.triple.startswith("x86"):
-        tile = choose_tile(device, window, Blocking(96), pairs, kind=kind, bases=bases)
-        assert space.default().tile == tile
+    assert family_of(device).default(device, problem) == space.default()
+    if kind != "lanes":
+        assert space.default().tile == processor(device).nest(kind).tile(device, problem)
 
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_features_tell_choices_apart(name: str) -> None:
     device = load(name)
-    assert has_space(device)
+    assert family_of(device).tunable and family_of(device).described
     window = Window(1, 14, 14, 64, 96, (3, 3), (1, 1), (1, 1, 1, 1))
-    space = Space(device, window, Blocking(96), 6, "bits", 2, 2)
+    made = processor(device)
+    space = made.space(device, Problem(window, Blocking(96), 6, "bits", 2), 2)
     points = list(space.points())
-    described = features(space, points)
+    described = space.features(points)
     assert described.shape[0] == len(points) and np.isfinite(described).all()
     assert len(np.unique(described, axis=0)) == len(points)
-    float_space = Space(device, window, Blocking(96), 1, "float", 1)
-    assert features(float_space, list(float_space.points())).shape[1] == described.shape[1]
+    float_space = made.space(device, Problem(window, Blocking(96), 1, "float"), 1)
+    assert float_space.features(list(float_space.points())).shape[1] == described.shape[1]

@@ -21,9 +21,9 @@ from tvm import s_tir
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_products import DOT
+from abc_tvm.schedules import blocks
+from abc_tvm.schedules.choice import Choice, Taps
 
-from . import blocks
-from .choice import Choice, Taps
 from .intrinsics import INSTRUCTIONS, Instruction, lower_lanes
 from .spatial import schedule_rest
 
@@ -32,19 +32,13 @@ OUTER = 5
 
 
 def schedule_window(
-    func: Any,
-    tile: Tile,
-    *,
-    cores: int = 4,
-    choice: Choice | None = None,
-    dot: Instruction | None = None,
+    func: Any, choice: Choice, *, cores: int = 4, dot: Instruction | None = None
 ) -> Any:
     """Schedule a fused convolution made by :mod:`abc_tvm.compute`. Returns a PrimFunc.
 
-    ``cores`` only sets how finely the parallel loop is cut. ``choice`` is the rest of a tuning
-    record, ``tile`` aside. ``dot`` is the dot product of bytes (see :mod:`.x86.dot`).
+    ``cores`` only sets how finely the parallel loop is cut. ``dot`` is the dot product of bytes.
     """
-    plan = choice or Choice(tile)
+    tile = choice.tile
     sch = s_tir.Schedule(func)
     order = blocks.names(sch)
     acc = sch.get_sblock("acc")
@@ -61,7 +55,7 @@ def schedule_window(
     if tile.parts > 1:
         part, lane = sch.split(lane, [tile.parts, None])
         around.append(part)
-    rows = [o0, h0] if plan.order == "weights" else [h0, o0]
+    rows = [o0, h0] if choice.order == "weights" else [h0, o0]
     sch.reorder(b, g, *rows, w0, *around, kh, kw, c, h1, w1, o1, *inside, lane, *channels)
     rest = order[order.index("acc") + 1 :]
     epilogue = [n for n in rest if not n.startswith("crop_")]
@@ -72,9 +66,9 @@ def schedule_window(
     blocks.unroll(sch, [h1, w1, o1, *inside])
     for name in epilogue:
         schedule_tile_stage(sch, name)
-    outer = parallel_tiles(sch, [b, g, *rows], w0, plan, cores, scratch)
-    fuse_taps(sch, kh, kw, c, plan.taps)
-    unroll_taps(sch, acc, plan.unroll, len([h1, w1, o1, *inside, lane, *channels]))
+    outer = parallel_tiles(sch, [b, g, *rows], w0, choice, cores, scratch)
+    fuse_taps(sch, kh, kw, c, choice.taps)
+    unroll_taps(sch, acc, choice.unroll, len([h1, w1, o1, *inside, lane, *channels]))
     # Splitting a reduction leaves blocks that other primitives refuse, so it comes last.
     reduction = outer + len(around)
     init = sch.decompose_reduction(acc, sch.get_loops(acc)[reduction])
@@ -99,12 +93,12 @@ def split_planes(planes: list[Any], tile: Tile) -> tuple[list[Any], list[Any]]:
 
 
 def parallel_tiles(
-    sch: s_tir.Schedule, rows: list[Any], column: Any, plan: Choice, cores: int, scratch: int
+    sch: s_tir.Schedule, rows: list[Any], column: Any, choice: Choice, cores: int, scratch: int
 ) -> int:
     """Run rows of tiles in parallel, or single tiles; returns how many loops are round a tile."""
-    if plan.cut == "columns":
-        return blocks.parallel(sch, [*rows, column], cores, scratch, plan.tasks)
-    return blocks.parallel(sch, rows, cores, scratch, plan.tasks) + 1
+    if choice.cut == "columns":
+        return blocks.parallel(sch, [*rows, column], cores, scratch, choice.tasks)
+    return blocks.parallel(sch, rows, cores, scratch, choice.tasks) + 1
 
 
 def unroll_taps(sch: s_tir.Schedule, acc: Any, steps: int, inside: int) -> None:

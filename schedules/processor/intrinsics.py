@@ -33,24 +33,6 @@ def pack(store: Any) -> Any:
     return tirx.BufferStore(store.buffer, word, store.indices)
 
 
-def lookup(store: Any) -> Any:
-    """``sum[..., lane] += table[row + weight[..., lane]]`` over all lanes: one AVX2 shuffle.
-
-    Intel 64 and IA-32 Software Developer's Manual, ``VPSHUFB``: each half of the register looks
-    up 16 bytes, so the row of 16 is loaded into both halves.
-    """
-    load = store.value.b
-    row, weight = load.indices[0].a, load.indices[0].b.value
-    entries = tirx.BufferLoad(load.source, [tirx.Ramp(row, _one(row), LANES // 2)])
-    both = tirx.Shuffle([entries, entries], list(range(LANES)))
-    found = tirx.call_llvm_pure_intrin(
-        f"uint8x{LANES}", "llvm.x86.avx2.pshuf.b", both, all_lanes(weight)
-    )
-    total = all_lanes(store.value.a) + found
-    at = [*store.indices[:-1], _ramp(store.indices[-1])]
-    return tirx.BufferStore(store.buffer, total, at)
-
-
 def all_lanes(load: Any) -> Any:
     """The load of one lane (its last index) as a load of all 32."""
     return tirx.BufferLoad(load.source, [*load.indices[:-1], _ramp(load.indices[-1])])
@@ -69,8 +51,8 @@ def _one(index: Any) -> Any:
     return tirx.const(1, index.ty.dtype)
 
 
-INSTRUCTIONS: dict[str, Instruction] = {"pack_": pack, "byte_acc_update": lookup}
-"""By the beginning of the block's name."""
+INSTRUCTIONS: dict[str, Instruction] = {"pack_": pack}
+"""By the beginning of the block's name: what every processor has."""
 
 
 def lower_lanes(

@@ -1,0 +1,46 @@
+"""Kernels without tile and schedule: what a kernel computes, the same for every machine.
+
+Tuning knows a kernel by this form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tvm import te
+
+from abc_tvm.compute.accumulate import popcounts, products
+from abc_tvm.compute.byte_products import byte_products, pack_quads
+
+from .choice import Choice
+from .family import Family, Plan, Table
+from .machine import Machine
+from .problem import Problem
+
+
+class Plain(Family):
+    """See the module's text; no device names it."""
+
+    def default(self, machine: Machine, problem: Problem) -> Choice:
+        return Choice()
+
+    def sums(
+        self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int = 0
+    ) -> te.Tensor:
+        window, blocking = plan.problem.window, plan.problem.blocking
+        if plan.problem.kind == "bits":
+            return popcounts(data, table(weights, "plane"), window, blocking, plan.tile)
+        if plan.problem.kind == "bytes":
+            quads = table(pack_quads(weights, blocking), "weight")
+            return byte_products(data, quads, window, blocking, plan.tile, zero)
+        return products(data, table(weights, "weight"), window, blocking, plan.tile)
+
+    def schedule(self, plan: Plan, func: Any) -> Any:
+        return func
+
+    def rest(self, func: Any) -> Any:
+        return func
+
+
+PLAIN = Plain()

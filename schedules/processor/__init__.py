@@ -1,0 +1,1 @@
+"""What families of processors share: loop nests, tiles of registers, and the search space."""

@@ -1,0 +1,34 @@
+"""The x86 families: which way counts bits, and who has dot products of bytes.
+
+Where bits can be looked up (a 256-bit byte shuffle: from AVX2 on), the search space has both ways.
+"""
+
+from __future__ import annotations
+
+from abc_tvm.schedules.choice import Count
+from abc_tvm.schedules.problem import Kind
+from abc_tvm.schedules.processor.family import Processor
+from abc_tvm.schedules.processor.floats import Floats
+from abc_tvm.schedules.processor.nest import Nest
+from abc_tvm.schedules.processor.space import Nests
+
+from .dots import Dots
+from .nibbles import Nibbles
+from .popcounts import Popcounts
+
+POPCOUNT: tuple[Count, Nest] = ("popcount", Popcounts())
+NIBBLE: tuple[Count, Nest] = ("nibble", Nibbles())
+
+
+def x86(bits: Nests, *, dots: bool) -> Processor:
+    """A family that counts bits in these ways; ``dots``: its devices may have ``vpdpbusd``."""
+    nests: dict[Kind, Nests] = {"bits": bits, "float": (("popcount", Floats()),)}
+    if dots:
+        nests["bytes"] = (("popcount", Dots()),)
+    return Processor(nests, "uint8" if dots else None, ruled=True)
+
+
+AVX512_VPOPCNT = x86((POPCOUNT, NIBBLE), dots=True)
+AVX512 = x86((NIBBLE, POPCOUNT), dots=True)
+AVX2 = x86((NIBBLE, POPCOUNT), dots=True)
+BASELINE = x86((POPCOUNT,), dots=False)
