@@ -27,10 +27,11 @@ from typing import Any
 import tvm_ffi
 from tvm import relax, tirx
 
-from abc_tvm import pretrained, stages, zoo
+from abc_tvm import pretrained, zoo
+from abc_tvm.compilation import Compilation
+from abc_tvm.relay_passes.pipeline import Phase
 from abc_tvm.relay_passes.rewrite import constant
 from abc_tvm.targets import Device, load, names
-from abc_tvm.tuning.records import open_records
 from abc_tvm.tuning.task import Network, Task
 from tests.abc_tvm.small_networks import chain, network
 
@@ -108,7 +109,6 @@ def cases(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]
     known = devices()
     for name in arguments.networks or NETWORKS:
         model = NETWORKS[name]()
-        imported = stages.import_model(model)
         for target in arguments.targets or known:
             if target not in LARGE.get(name, known):
                 continue
@@ -117,18 +117,17 @@ def cases(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]
                 if name in LARGE and lowering not in ("auto", "bitserial"):
                     continue
                 allowed = 0.5 if lowering == "int8" else None
-                context = stages.make_context(device, lowering, allowed, check=False)
-                context.records = open_records(device, None, print)
-                module = stages.apply(imported, imported.passes(context))
-                found: dict[str, Any] = kernels_of(module)
-                found["rows"] = digest([layer.row() for layer in context.layers.values()])
-                found["records used"] = context.records.used
+                whole = Compilation(
+                    model, device, lowering=lowering, allow_int8=allowed, check=False, tuned=True
+                )
+                found: dict[str, Any] = kernels_of(whole.until(Phase.LOWERED))
+                found["rows"] = digest([layer.row() for layer in whole.context.layers.values()])
+                found["records used"] = 0 if whole.records is None else whole.records.used
                 yield f"{name} {target} {lowering}", found
             if name in LARGE:
                 continue
-            tuned = Network(model, device, allow_int8=0.5, lowering="int8", threads=2)
             for lowering in ("bitserial", "int8", "float"):
-                tuned.lowering = lowering
+                tuned = Network(model, device, allow_int8=0.5, lowering=lowering, threads=2)
                 for task in tuned.tasks() if lowering != "float" else float_tasks(model, device):
                     yield f"{name} {target} {lowering} space {task.name}", space_of(task, device)
 

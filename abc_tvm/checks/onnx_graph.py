@@ -26,6 +26,10 @@ class OnnxGraph:
         self._arrays: dict[str, np.ndarray | None] = {}
         self.reads = [[n for n in node.input if n] for node in self.nodes]
 
+    def stores(self, name: str) -> bool:
+        """Whether a tensor is stored, and not computed."""
+        return name in self._stored
+
     def constant(self, name: str) -> np.ndarray | None:
         """The array of a stored tensor, or of one that is computed from such alone."""
         if name in self._arrays:

@@ -137,7 +137,7 @@ class _Checker:
             return Opinion()
         if len(set(names)) < len(names):
             return Opinion(unknown={layer.name: "layers share a name" for layer in binary})
-        present = set(names)
+        present = set(names) | self._nameless()
         self.sums = joined(self.graph, self.layers, present, self.batch)
         followed = {one.name for form in self.sums.values() for one in form.layers}
         self.lost = [one for name, one in self.layers.items() if name not in present | followed]
@@ -154,6 +154,21 @@ class _Checker:
                 if self._holds(item):
                     checked.append(item.layer.name)
         return Opinion(tuple(checked), self.unknown, self.wrong)
+
+    def _nameless(self) -> set[str]:
+        """Layers of the graph whose weights are computed, where as many in float have no name.
+
+        The importer computes them, too, and no stored weights tell which is which.
+        """
+        names = {layer.name for layer in self.relax.layers}
+        absent = {
+            name
+            for name, layer in self.layers.items()
+            if name not in names and not self.graph.stores(layer.node.input[1])
+        }
+        nameless = sum(r.kind == FLOAT and r.name not in self.layers for r in self.relax.layers)
+        nameless += sum(operator(value) == "matmul" for _, value in self.relax.order)
+        return absent if nameless >= len(absent) else set()
 
     def _read(self, layer: RelaxLayer) -> _Layer | None:
         try:

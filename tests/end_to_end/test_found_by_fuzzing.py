@@ -337,3 +337,28 @@ def test_a_kernel_that_sorts_is_refused_for_a_c_library() -> None:
     model = model_of(nodes, {"x": (3, 8)}, {"k": np.array([4])}, {"y": 2})
     with pytest.raises(UnsupportedError, match=r"tvm\.contrib\.sort\.topk needs TVM's runtime"):
         abc_tvm.compile_c(model, "native", name="net")
+
+
+@pytest.mark.parametrize("layer", ["Conv", "Gemm"])
+def test_a_layer_of_computed_weights_was_not_joined(layer: str, rng: np.random.Generator) -> None:
+    """It has no name in the compiled module, and no layer took it in."""
+    image = layer == "Conv"
+    shape = (2, 3, 1, 1) if image else (3, 2)
+    nodes = [
+        node("Sign", ["x"], ["s"]),
+        node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        node(layer, ["s", "d"], ["a"]),
+        node(layer, ["s", "w"], ["b"]),
+        node("Add", ["a", "b"], ["y"]),
+    ]
+    constants = {
+        "q": rng.integers(-3, 4, shape).astype(np.int8),
+        "scale": np.float32(1),
+        "zero": np.int8(0),
+        "w": rng.choice([-1, 1], shape).astype(np.float32),
+    }
+    model = model_of(
+        nodes, {"x": (1, 3, 4, 4) if image else (1, 3)}, constants, {"y": 4 if image else 2}
+    )
+    report = abc_tvm.compile(model, lowering="bitserial").report
+    assert {row.lowering for row in report.layers} >= {"bitserial"}
