@@ -91,3 +91,16 @@ def _by_stored(operator: str, by: np.ndarray) -> onnx.ModelProto:
         [numpy_helper.from_array(by, "by")],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=9)
+
+
+def test_a_stored_scale_of_zero_is_refused() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"], name="n")],
+        "g",
+        [helper.make_tensor_value_info("x", 1, (4,))],
+        [helper.make_tensor_value_info("y", 3, (4,))],
+        [numpy_helper.from_array(np.array(0, t), n) for n, t in (("s", "f4"), ("z", "i1"))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=9)
+    with pytest.raises(UnsupportedError, match="'n': operator QuantizeLinear has a stored scale"):
+        abc_tvm.compile(model)
