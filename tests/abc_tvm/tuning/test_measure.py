@@ -20,7 +20,7 @@ def test_every_choice_computes_the_same(tasks: list[Task], device: Device) -> No
     for task in tasks:
         bench = Bench(task, device)
         choices = {task.default: 0.0, **dict.fromkeys(task.space.neighbours(task.default), 1.0)}
-        assert len(choices) >= (4 if task.space.kind == "lanes" else 8)
+        assert len(choices) >= (4 if task.space.problem.kind == "lanes" else 8)
         for choice in choices:
             assert min(bench.build(choice).seconds()) > 0, choice
 
