@@ -235,8 +235,11 @@ def test_refusals(chain: Chain, reason: str) -> None:
         find_steps(chain, 2)
 
 
-def test_channels_that_are_alike_are_examined_once(rng: np.random.Generator) -> None:
+def test_channels_that_are_alike_are_examined_once(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The result is that of all channels together, whatever their number and order."""
+    monkeypatch.setattr(step_function, "_BLOCK", 256)
     kinds = rng.standard_normal((2, 300)).astype(np.float32)
     which = rng.integers(0, 300, 700)
     constants = {"gamma": kinds[0, which], "beta": kinds[1, which], "one": np.float32([1])}

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import abc_tvm
-from abc_tvm import stages, zoo
+from abc_tvm import zoo
+from abc_tvm.compilation import Compilation
 from abc_tvm.errors import TargetError
+from abc_tvm.relay_passes.pipeline import Phase
 from abc_tvm.schedules import families
 from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.targets import load
-from abc_tvm.tuning.task import tasks_of
+from abc_tvm.tuning.network import tasks_of
 from abc_tvm.tuning.tune import tuner
 from tests.schedules.toy import MARK, TOY
 
@@ -71,10 +73,8 @@ def test_it_compiles_lenet(
 
 
 def test_every_kernel_is_its_own(board: str) -> None:
-    device = load(board)
-    context = stages.make_context(device, "bitserial")
-    imported = stages.import_model(zoo.build("lenet", 1, 1))
-    module = stages.apply(imported, imported.passes(context))
+    whole = Compilation(zoo.build("lenet", 1, 1), board, lowering="bitserial")
+    module = whole.until(Phase.LOWERED)
     attributes = [function.attrs for _, function in module.functions_items() if function.attrs]
     kernels = [found for found in attributes if SCHEDULED in found]
     assert kernels and all(MARK in found for found in kernels)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from abc_tvm import stages, zoo
+from abc_tvm import zoo
+from abc_tvm.compilation import Compilation
 from abc_tvm.errors import TargetError
+from abc_tvm.relay_passes.pipeline import Phase
 from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.targets import cuda, driver, load, names
 
@@ -96,9 +98,8 @@ def test_an_architecture_of_ones_own_compiles(tmp_path: Path) -> None:
     path.write_text(text.replace("sm_86", "sm_87").replace("cores = 82", "cores = 16"), "utf-8")
     device = load(str(path))
     assert device.gpu is not None and (device.gpu.arch, device.cores) == ("sm_87", 16)
-    imported = stages.import_model(zoo.build("lenet", 2, 2, grid=True))
+    model = zoo.build("lenet", 2, 2, grid=True)
     for lowering in ("bitserial", "int8", "float"):
-        context = stages.make_context(device, lowering)
-        module = stages.apply(imported, imported.passes(context))
+        module = Compilation(model, device, lowering=lowering).until(Phase.LOWERED)
         scheduled = [f for _, f in module.functions_items() if SCHEDULED in (f.attrs or {})]
         assert len(scheduled) > 3

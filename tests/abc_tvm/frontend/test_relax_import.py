@@ -151,7 +151,7 @@ def test_a_pass_that_fails_writes_nothing_to_stderr(capfd: pytest.CaptureFixture
 
     imported = stages.import_model(model_of("Relu", ["N", 3]))
     with pytest.raises(CompilerFault, match="pass fail"):
-        stages.apply(imported, [("fail", fail)])
+        stages.apply(imported, [("fail", fail)], imported.module)
     gc.collect()
     assert capfd.readouterr() == ("", "")
 
