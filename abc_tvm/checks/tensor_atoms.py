@@ -50,9 +50,9 @@ anywhere, so may the result: what is known of it does not matter.
 class TensorAtoms:
     """Atoms of all tensors of a graph.
 
-    ``anchors`` are tensors that variables of the compiled module make, ``sums`` the integer forms
-    of these; ``values`` of tensors tell their shapes; what an ``opaque`` operator makes has the atoms
-    that its inputs give it.
+    ``anchors`` are tensors that variables of the compiled module make, ``sums`` the integer
+    forms of these; ``values`` of tensors tell their shapes; what an ``opaque`` operator makes has
+    the atoms that its inputs give it.
     """
 
     graph: OnnxGraph
