@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from abc_tvm import stages
 from abc_tvm.artifact import Artifact
 from abc_tvm.errors import TargetError, UnsupportedError
+from abc_tvm.records.records import RecordSet, open_records
 from abc_tvm.report import Layer, Report
 from abc_tvm.runtime.container import Info, pack
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
 from abc_tvm.targets import load as load_target
-from abc_tvm.tuning.records import RecordSet, open_records
 
 if TYPE_CHECKING:
     from abc_tvm.deploy.c_form import CForm
@@ -206,7 +206,7 @@ class Compilation:
 
     def _passes(self) -> list[tuple[str, Pass]]:
         """The pipeline; the pass ``encode`` asks for a second opinion on what it leaves."""
-        from abc_tvm.checks.guard import guarded
+        from abc_tvm.checks.opinion.guard import guarded
         from abc_tvm.relay_passes import pipeline
 
         imported = self.imported

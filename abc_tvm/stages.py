@@ -176,8 +176,8 @@ def build(module: Any, device: Device) -> Any:
     import tvm
     from tvm import relax
 
-    from abc_tvm.relay_passes.shape_order import order_shape_functions
-    from abc_tvm.relay_passes.stack_buffers import lowering_of
+    from abc_tvm.relay_passes.tir.shape_order import order_shape_functions
+    from abc_tvm.relay_passes.tir.stack_buffers import lowering_of
 
     steps = tvm.transform.module_pass(
         lambda mod, _: order_shape_functions(relax.get_pipeline("default")(mod)), opt_level=0

@@ -19,14 +19,14 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import abc_tvm
-from abc_tvm.engines import open_session
-from abc_tvm.facts import machine_name
+from abc_tvm.checks.verify.network import verify
+from abc_tvm.engines.engine import open_session
 from abc_tvm.files import write_atomically
 from abc_tvm.frontend.torch_program import export_to_onnx
+from abc_tvm.measure.facts import machine_name
+from abc_tvm.measure.timing import pinned, take_turns
 from abc_tvm.nn import export_onnx
 from abc_tvm.nn.export import OPSET
-from abc_tvm.timing import pinned, take_turns
-from abc_tvm.verify import verify
 
 REPEAT = 30
 CHECKED_IMAGES = 200

@@ -18,7 +18,7 @@ from abc_tvm.compute.lanes import Blocking, stage
 from abc_tvm.compute.outputs import bit_output, code_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
-from abc_tvm.relay_passes.bit_layout import pack_planes
+from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_planes
 from abc_tvm.schedules.cuda.family import CUDA
 from abc_tvm.schedules.cuda.space import CudaChoice
 from abc_tvm.schedules.cuda.tiles import BlockTile, choose

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from abc_tvm import facts
 from abc_tvm.errors import UserError
 from abc_tvm.files import write_atomically
-from abc_tvm.plots import check_plot, save_figure
+from abc_tvm.measure import facts
+from abc_tvm.measure.plots import check_plot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results"
 class Report:
     """The arguments of a script and the files that it writes, ``NAME.json`` and ``NAME.png``.
 
-    Raises what :func:`abc_tvm.plots.check_plot` does: nothing is measured that cannot be drawn.
+    Raises what :func:`.plots.check_plot` does: nothing is measured that cannot be drawn.
     """
 
     def __init__(self, name: str, about: str) -> None:

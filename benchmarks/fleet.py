@@ -28,7 +28,8 @@ from _fleet_servers import KEY, fleet
 from rich.console import Console
 from rich.table import Table
 
-from abc_tvm import facts, zoo
+from abc_tvm import zoo
+from abc_tvm.measure import facts
 from abc_tvm.targets import load
 from abc_tvm.tuning.tune import tuner
 from abc_tvm.tuning.tuner import Tuner

@@ -21,7 +21,16 @@ if hasattr(os, "sched_setaffinity"):
 from _report import Report, figure, run
 from layers import SHAPES, Layer, Timer, bit_layer, byte_layer, float_layer
 
-from abc_tvm.peaks import BITS_512, DOT_256, DOT_512, FMA_256, FMA_512, SHUFFLE_256, Peak, loops
+from abc_tvm.measure.peaks import (
+    BITS_512,
+    DOT_256,
+    DOT_512,
+    FMA_256,
+    FMA_512,
+    SHUFFLE_256,
+    Peak,
+    loops,
+)
 from abc_tvm.targets import load
 
 SAMPLE_S = 0.004

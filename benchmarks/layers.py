@@ -16,8 +16,8 @@ from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import bit_output, float_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
-from abc_tvm.relay_passes.bit_layout import pack_planes, pack_weights
-from abc_tvm.relay_passes.stack_buffers import lowering_of
+from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_planes, pack_weights
+from abc_tvm.relay_passes.tir.stack_buffers import lowering_of
 from abc_tvm.schedules.families import code_type
 from abc_tvm.schedules.family import Table
 from abc_tvm.schedules.scheduler import scheduler_of

@@ -17,7 +17,7 @@ from typing import Any
 from _report import Report, figure, run
 
 from abc_tvm import zoo
-from abc_tvm.bench import bench
+from abc_tvm.measure.bench import bench
 
 OPPONENTS = ("tvm-float", "onnxruntime", "onnxruntime-int8")
 NETWORKS = (

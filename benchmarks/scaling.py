@@ -24,9 +24,9 @@ from _report import Report, figure, run
 import abc_tvm
 from abc_tvm import zoo
 from abc_tvm.artifact import Artifact
-from abc_tvm.engines import open_session
-from abc_tvm.onnx_engine import random_inputs
-from abc_tvm.timing import pinned, take_turns
+from abc_tvm.engines.engine import open_session
+from abc_tvm.engines.onnx_engine import random_inputs
+from abc_tvm.measure.timing import pinned, take_turns
 
 Point = dict[str, Any]
 

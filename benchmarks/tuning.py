@@ -33,19 +33,20 @@ from rich.console import Console
 from rich.table import Table
 
 import abc_tvm
-from abc_tvm import peaks, zoo
+from abc_tvm import zoo
 from abc_tvm.artifact import Artifact
 from abc_tvm.compilation import Compilation
+from abc_tvm.measure import peaks
+from abc_tvm.measure.timing import take_turns
+from abc_tvm.records.manifest import Manifest
+from abc_tvm.records.records import typical
 from abc_tvm.schedules.choice import ORDERS, Choice
 from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device, load
-from abc_tvm.timing import take_turns
 from abc_tvm.tuning import tune
 from abc_tvm.tuning.learned import Learned
-from abc_tvm.tuning.manifest import Manifest
 from abc_tvm.tuning.measure import Bench, WrongResult, in_turns
 from abc_tvm.tuning.network import tasks_of
-from abc_tvm.tuning.records import typical
 from abc_tvm.tuning.search import next_choice
 from abc_tvm.tuning.tuner import ROUNDS
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from abc_tvm.checks import Opinion
+    from abc_tvm.checks.opinion import Opinion
     from abc_tvm.schedules.choice import Choice
     from abc_tvm.targets import Device
 

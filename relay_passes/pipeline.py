@@ -10,21 +10,21 @@ import tvm
 from tvm import relax
 
 from abc_tvm.errors import UserError
+from abc_tvm.relay_passes.emit.legal_ops import LEGAL
+from abc_tvm.relay_passes.passes.canonicalise import Canonicalise
+from abc_tvm.relay_passes.passes.choose_lowering import ChooseLowering
+from abc_tvm.relay_passes.passes.collapse_bases import CollapseBases
+from abc_tvm.relay_passes.passes.encode import Encode
+from abc_tvm.relay_passes.passes.fold_thresholds import FoldThresholds
+from abc_tvm.relay_passes.passes.fuse import Fuse
+from abc_tvm.relay_passes.passes.lower import Lower
+from abc_tvm.relay_passes.passes.recognise_activations import RecogniseActivations
+from abc_tvm.relay_passes.passes.recognise_weights import RecogniseWeights
 from abc_tvm.schedules.families import family_of
 from abc_tvm.schedules.generic import schedule_rest_of
 from abc_tvm.targets import Device
 
-from .canonicalise import Canonicalise
-from .choose_lowering import ChooseLowering
-from .collapse_bases import CollapseBases
 from .context import Context
-from .encode import Encode
-from .fold_thresholds import FoldThresholds
-from .fuse import Fuse
-from .legal_ops import LEGAL
-from .lower import Lower
-from .recognise_activations import RecogniseActivations
-from .recognise_weights import RecogniseWeights
 
 Pass = Callable[[tvm.IRModule], tvm.IRModule]
 

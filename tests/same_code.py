@@ -29,11 +29,11 @@ from tvm import relax, tirx
 
 from abc_tvm import pretrained, zoo
 from abc_tvm.compilation import Compilation
+from abc_tvm.records.task import Task
 from abc_tvm.relay_passes.pipeline import Phase
 from abc_tvm.relay_passes.rewrite import constant
 from abc_tvm.targets import Device, load, names
 from abc_tvm.tuning.network import Network
-from abc_tvm.tuning.task import Task
 from tests.abc_tvm.small_networks import chain, network
 
 NETWORKS: dict[str, Callable[[], Any]] = {

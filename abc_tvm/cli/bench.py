@@ -12,8 +12,8 @@ from abc_tvm.cli import options
 from abc_tvm.cli.console import print_json, progress, summary, tables
 
 if TYPE_CHECKING:
-    from abc_tvm.bench import Comparison
-    from abc_tvm.timing import Times
+    from abc_tvm.measure.bench import Comparison
+    from abc_tvm.measure.timing import Times
 
 EXIT_DISAGREES = 1
 
@@ -73,11 +73,11 @@ def bench(
 
     Outputs are compared first: an engine whose outputs differ is not timed, and the exit code is 1.
     """
-    from abc_tvm import bench as work
     from abc_tvm import remote
     from abc_tvm.cli.profile import kernel_table
-    from abc_tvm.plots import check_plot
-    from abc_tvm.profile import shares
+    from abc_tvm.measure import bench as work
+    from abc_tvm.measure.plots import check_plot
+    from abc_tvm.measure.profile import shares
 
     if plot is not None:
         check_plot(plot, [model] if float_model is None else [model, float_model])
@@ -107,7 +107,7 @@ def bench(
 
             outcome = remote_bench(model, target, address, timeout=rpc_timeout, **settings)
     if plot is not None and outcome.results:
-        from abc_tvm.bench_plot import save_plot
+        from abc_tvm.measure.bench_plot import save_plot
 
         save_plot(outcome, plot, Path(model).name)
     console = tables(as_json)

@@ -12,7 +12,7 @@ from abc_tvm.cli import options
 from abc_tvm.cli.console import print_json, progress, summary, tables
 
 if TYPE_CHECKING:
-    from abc_tvm.profile import Profile
+    from abc_tvm.measure.profile import Profile
 
 
 @click.command()
@@ -42,8 +42,8 @@ def profile(
     as_json: bool,
 ) -> None:
     """Time every kernel of MODEL.onnx inside real runs, against what this machine can do."""
-    from abc_tvm import profile as work
-    from abc_tvm.plots import check_plot
+    from abc_tvm.measure import profile as work
+    from abc_tvm.measure.plots import check_plot
 
     if plot is not None:
         check_plot(plot, [model])
@@ -53,7 +53,7 @@ def profile(
             allow_int8=allow_int8, records=records, progress=tell,
         )  # fmt: skip
     if plot is not None:
-        from abc_tvm.profile_plot import save_profile
+        from abc_tvm.measure.profile_plot import save_profile
 
         save_profile(outcome, plot, Path(model).name)
     console = tables(as_json)

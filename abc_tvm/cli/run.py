@@ -46,9 +46,9 @@ def run(
 ) -> None:
     """Run the compiled network OUT.so and time it, here or on a remote device."""
     from abc_tvm import remote
-    from abc_tvm.onnx_engine import random_inputs
+    from abc_tvm.engines.onnx_engine import random_inputs
+    from abc_tvm.measure.timing import alternate, take_turns
     from abc_tvm.runtime import Session, load, read_info
-    from abc_tvm.timing import alternate, take_turns
 
     if (source is None) == (not random):
         raise click.UsageError("give either -i IN.npz or --random")

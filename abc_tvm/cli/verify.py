@@ -12,7 +12,7 @@ from abc_tvm.cli.arrays import read_arrays
 from abc_tvm.cli.console import print_json, progress, tables
 
 if TYPE_CHECKING:
-    from abc_tvm.verify import Verification
+    from abc_tvm.checks.verify.network import Verification
 
 EXIT_MISMATCH = 1
 
@@ -42,7 +42,7 @@ def verify(
     optimisations. The activation bits before each binarized layer, and the outputs, are compared
     with those that onnxruntime computes when it continues from the compiled network's own bits.
     """
-    from abc_tvm import verify as check
+    from abc_tvm.checks.verify import network as check
 
     inputs = None if source is None else read_arrays(source)
     with progress(f"verify {model}") as tell:

@@ -18,7 +18,7 @@ from onnx import checker, numpy_helper, shape_inference
 from abc_tvm.errors import ModelError, UnsupportedError
 from abc_tvm.files import read_regular
 from abc_tvm.frontend.ceil_windows import has_ceil_mode
-from abc_tvm.frontend.external_data import is_external, load_external_data, model_tensors
+from abc_tvm.frontend.refusals.external_data import is_external, load_external_data, model_tensors
 
 MIN_OPSET = 9
 STANDARD_DOMAINS = ("", "ai.onnx")

@@ -13,17 +13,17 @@ from onnx import checker, shape_inference
 
 from abc_tvm.errors import ModelError, UnsupportedError
 from abc_tvm.frontend.batch import has_open_batch, settle_inputs
-from abc_tvm.frontend.channels import check_channels
 from abc_tvm.frontend.dialects import to_standard
-from abc_tvm.frontend.element_types import check_types
-from abc_tvm.frontend.import_faults import why_not
+from abc_tvm.frontend.dialects.old_opset import raise_old_opset
 from abc_tvm.frontend.inferred import infer_dims
 from abc_tvm.frontend.light import light
-from abc_tvm.frontend.old_opset import raise_old_opset
 from abc_tvm.frontend.onnx_file import check_onnx, foreign_domains, load_onnx, one_line
-from abc_tvm.frontend.run_time_shapes import check_known_shapes, check_run_time_shapes
+from abc_tvm.frontend.refusals.channels import check_channels
+from abc_tvm.frontend.refusals.element_types import check_types
+from abc_tvm.frontend.refusals.import_faults import why_not
+from abc_tvm.frontend.refusals.run_time_shapes import check_known_shapes, check_run_time_shapes
+from abc_tvm.frontend.refusals.sizes import check_sizes
 from abc_tvm.frontend.simplify import simplify
-from abc_tvm.frontend.sizes import check_sizes
 from abc_tvm.open_builders import close_builders
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ import onnx
 from onnx import numpy_helper
 
 from abc_tvm.errors import UnsupportedError
-from abc_tvm.frontend.cast_like import settle_casts
 from abc_tvm.frontend.ceil_windows import forget_shapes, has_ceil_mode, is_ceil_pool
-from abc_tvm.frontend.finite import check_finite
+from abc_tvm.frontend.dialects.cast_like import settle_casts
+from abc_tvm.frontend.dialects.straight_through import remove_straight_through
 from abc_tvm.frontend.fold import fold_constants
 from abc_tvm.frontend.graph_edit import (
     attributes,
@@ -34,11 +34,11 @@ from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
 from abc_tvm.frontend.operators import rewrite_operators
 from abc_tvm.frontend.operators.control import inline_branches
 from abc_tvm.frontend.operators.half import widen_halves
+from abc_tvm.frontend.operators.images.windows import known_image
 from abc_tvm.frontend.operators.rewriter import Rewriter
-from abc_tvm.frontend.operators.windows import known_image
 from abc_tvm.frontend.pads import fold_pads
+from abc_tvm.frontend.refusals.finite import check_finite
 from abc_tvm.frontend.shape_values import resolve_shapes
-from abc_tvm.frontend.straight_through import remove_straight_through
 
 
 def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from abc_tvm import stages
-from abc_tvm.agreement import MODEL, Agreement, References
 from abc_tvm.api import compile as compile_network
-from abc_tvm.bench import Comparison, Result
-from abc_tvm.engines import FLOAT, FLOAT_MODEL, OURS, Refusal
+from abc_tvm.engines.agreement import MODEL, Agreement, References
+from abc_tvm.engines.engine import FLOAT, FLOAT_MODEL, OURS, Refusal
+from abc_tvm.engines.onnx_engine import random_inputs
+from abc_tvm.engines.open_batch import fixed_batch
 from abc_tvm.errors import UserError
-from abc_tvm.onnx_engine import random_inputs
-from abc_tvm.open_batch import fixed_batch
+from abc_tvm.measure.bench import Comparison, Result
+from abc_tvm.measure.timing import alternate
 from abc_tvm.remote.address import Address
 from abc_tvm.remote.device import DEFAULT_TIMEOUT, connect
 from abc_tvm.scratch import scratch
 from abc_tvm.stages import Model, Progress
 from abc_tvm.targets import Device
-from abc_tvm.timing import alternate
 
 OPPONENTS = (FLOAT,)
 
@@ -39,7 +39,7 @@ def bench(
     timeout: float = DEFAULT_TIMEOUT,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compile a network and time it on a device; arguments as ``abc_tvm.bench.bench``.
+    """Compile a network and time it on a device; arguments as ``abc_tvm.measure.bench.bench``.
 
     Args:
         address: The device; ``target`` must describe it.

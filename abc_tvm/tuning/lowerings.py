@@ -1,7 +1,7 @@
 """Bits, bytes or floats, layer by layer, as measured: which are in doubt, and who won.
 
 The target's costs say what a layer takes in each kind of kernel. Kinds within a factor
-(:data:`abc_tvm.relay_passes.choose_lowering.DOUBT`) of the least are in doubt, and tuned: the
+(:data:`.choose_lowering.DOUBT`) of the least are in doubt, and tuned: the
 layer's kernel as it is fused where every such layer is of this kind. A network that mixes kinds has
 other neighbours at the seams (levels in the place of bits); their cost is left out.
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from abc_tvm.relay_passes.choose_lowering import BITS, BYTES, FLOAT, in_doubt
+from abc_tvm.records.database import Database, Lowering
+from abc_tvm.records.records import best, typical
+from abc_tvm.records.task import Task
 from abc_tvm.relay_passes.context import Measured
+from abc_tvm.relay_passes.passes.choose_lowering import BITS, BYTES, FLOAT, in_doubt
 
-from .database import Database, Lowering
 from .network import Network
-from .records import best, typical
-from .task import Task
 
 KINDS = (BITS, BYTES, FLOAT)
 

@@ -11,14 +11,13 @@ from typing import Any
 
 from abc_tvm.errors import RecordsError, TargetError
 from abc_tvm.files import read_regular
+from abc_tvm.records.database import Database, Lowering, Record
+from abc_tvm.records.manifest import Manifest, folder_name
+from abc_tvm.records.records import best, same_target, typical
+from abc_tvm.records.task import LAYERS, workload_key
 from abc_tvm.targets import Device
-
-from .database import Database, Lowering, Record
-from .local import WORKER, LocalRunner
-from .manifest import Manifest, folder_name
-from .records import best, same_target, typical
-from .runner import BUILD_S, Job, Work
-from .task import LAYERS, workload_key
+from abc_tvm.tuning.workers.local import WORKER, LocalRunner
+from abc_tvm.tuning.workers.runner import BUILD_S, Job, Work
 
 Tell = Callable[[str], None]
 

@@ -18,9 +18,8 @@ from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
-    from abc_tvm.relay_passes.kernel import Lowered
-
-    from .task import Task
+    from abc_tvm.records.task import Task
+    from abc_tvm.relay_passes.emit.kernel import Lowered
 
 ROUND_MS = 2
 """Least time of one round: short calls are repeated."""
@@ -124,7 +123,7 @@ def compiled(lowered: Lowered, device: Device) -> Any:
     """Machine code of a kernel, whose function is ``main``."""
     import tvm
 
-    from abc_tvm.relay_passes.stack_buffers import lowering_of
+    from abc_tvm.relay_passes.tir.stack_buffers import lowering_of
     from abc_tvm.stages import device_code_of
 
     func = lowered.func.with_attr("global_symbol", "main")

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from abc_tvm.compilation import Compilation
+from abc_tvm.records.task import Task, make_task
 from abc_tvm.targets import Device
-
-from .task import Task, make_task
 
 if TYPE_CHECKING:
     from abc_tvm.relay_passes.context import Records, Rivals
@@ -70,8 +69,8 @@ def _groups(module: Any) -> Iterator[tuple[str, Any]]:
     """Calls of fused functions and pooling on bits in ``main``, in order."""
     from tvm.ir import Call
 
-    from abc_tvm.relay_passes.fuse import GROUP
-    from abc_tvm.relay_passes.pools import POOLS, alone
+    from abc_tvm.relay_passes.emit.pools import POOLS, alone
+    from abc_tvm.relay_passes.passes.fuse import GROUP
     from abc_tvm.relay_passes.rewrite import bindings, hint, op_name
 
     functions = {

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 from abc_tvm.files import write_atomically
+from abc_tvm.records.database import LOWERINGS, RECORDS, WORKLOADS, Database
+from abc_tvm.records.manifest import Manifest
+from abc_tvm.records.packed import SUFFIX, pack
+from abc_tvm.records.records import SHIPPED, best
 
-from .database import LOWERINGS, RECORDS, WORKLOADS, Database
 from .maintain import target_folders
-from .manifest import Manifest
-from .packed import SUFFIX, pack
-from .records import SHIPPED, best
 
 
 def ship(folder: Path, output: Path) -> int:

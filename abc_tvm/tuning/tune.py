@@ -7,21 +7,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from abc_tvm import peaks
 from abc_tvm.errors import RecordsError, TargetError
+from abc_tvm.measure import peaks
+from abc_tvm.records.database import Database
+from abc_tvm.records.manifest import Manifest, folder_name
+from abc_tvm.records.records import RecordSet
+from abc_tvm.records.task import Task
 from abc_tvm.remote import read_address
 from abc_tvm.schedules.families import family_of
 from abc_tvm.targets import Device
+from abc_tvm.tuning.workers.fleet import FleetRunner
+from abc_tvm.tuning.workers.local import LocalRunner
+from abc_tvm.tuning.workers.runner import Runner, Work
 
-from .database import Database
-from .fleet import FleetRunner
-from .local import LocalRunner
 from .lowerings import Contest, contest, decide
-from .manifest import Manifest, folder_name
 from .network import Network
-from .records import RecordSet
-from .runner import Runner, Work
-from .task import Task
 from .tuner import Budget, Progress, Tuner
 
 if TYPE_CHECKING:

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from abc_tvm.errors import TargetError
+from abc_tvm.records.database import FAILED_S, Database, Record
+from abc_tvm.records.records import FINAL_ROUNDS, same_target, target_json, typical
+from abc_tvm.records.suspects import deaths
+from abc_tvm.records.task import Task, dump_module, save_layer
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
+from abc_tvm.tuning.workers.runner import Job, Outcome, Runner
 
-from .database import FAILED_S, Database, Record
 from .interrupt import ctrl_c_waits
-from .records import FINAL_ROUNDS, same_target, target_json, typical
-from .runner import Job, Outcome, Runner
 from .search import make_search, settled
-from .suspects import deaths
-from .task import Task, dump_module, save_layer
 
 ROUNDS = 4
 """Rounds of a measurement in the search; the least counts."""
@@ -114,7 +114,7 @@ class Tuner:
         return row
 
     def _recall(self, row: Progress) -> None:
-        from .records import best
+        from abc_tvm.records.records import best
 
         mine = [r for r in self.database.records if r.workload == row.task.key]
         winner = best(mine)

@@ -12,13 +12,13 @@ import tvm
 
 import abc_tvm
 from abc_tvm import frontend, stages
+from abc_tvm.checks.verify.network import verify
 from abc_tvm.compilation import Compilation
 from abc_tvm.errors import UserError
-from abc_tvm.kernel_plan import compile_plan
+from abc_tvm.measure.kernel_plan import compile_plan
 from abc_tvm.relay_passes import pipeline
 from abc_tvm.relay_passes.pipeline import ORDER, Phase
 from abc_tvm.tuning.network import Network
-from abc_tvm.verify import verify
 from tests.abc_tvm.small_networks import network
 
 

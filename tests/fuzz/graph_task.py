@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 
 from abc_tvm import compilation
+from abc_tvm.records.records import RecordSet
 from abc_tvm.targets import Device
-from abc_tvm.tuning.records import RecordSet
 
 from .case import Build, Case
 from .findings import operators_of, write_case

@@ -13,11 +13,11 @@ import onnx
 
 import abc_tvm
 from abc_tvm.errors import UserError
-from abc_tvm.tuning.database import Database, Lowering, Record
-from abc_tvm.tuning.manifest import Manifest, folder_name
+from abc_tvm.records.database import Database, Lowering, Record
+from abc_tvm.records.manifest import Manifest, folder_name
+from abc_tvm.records.records import target_json
+from abc_tvm.records.task import dump_module
 from abc_tvm.tuning.network import tasks_of
-from abc_tvm.tuning.records import target_json
-from abc_tvm.tuning.task import dump_module
 
 from .command_line import limit_addresses
 from .judge import Outcome, device, internal, refusal

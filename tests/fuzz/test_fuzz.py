@@ -147,7 +147,7 @@ def test_a_wrong_importer_is_found_and_reduced(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights whose bits are turned round: the second opinion looks at the graph, not at these."""
-    from abc_tvm.relay_passes import kernel
+    from abc_tvm.relay_passes.emit import kernel
 
     packed = kernel.pack_planes
     monkeypatch.setattr(kernel, "pack_planes", lambda *a: np.bitwise_not(packed(*a)))

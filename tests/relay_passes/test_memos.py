@@ -11,8 +11,8 @@ import pytest
 from abc_tvm import targets
 from abc_tvm.frontend import import_onnx
 from abc_tvm.relay_passes import pipeline
-from abc_tvm.relay_passes.collapse_bases import _Weights
 from abc_tvm.relay_passes.context import Context
+from abc_tvm.relay_passes.passes.collapse_bases import _Weights
 from abc_tvm.relay_passes.rewrite import const, content
 from tests.relay_passes.harness import DEVICE, Net, assert_same_bits, calls, passes_until
 

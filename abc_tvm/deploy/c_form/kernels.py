@@ -34,7 +34,7 @@ def compile_kernels(kernels: Mapping[str, Any], device: Device, prefix: str) -> 
     import tvm
     from tvm import tirx
 
-    from abc_tvm.relay_passes.stack_buffers import stack_bytes
+    from abc_tvm.relay_passes.tir.stack_buffers import stack_bytes
 
     target = device.tvm_target()
     # A function with a global symbol would get the packed calling convention.
@@ -124,7 +124,7 @@ class _Plain:
     def visit(self, stmt: Any) -> Any:
         from tvm import tirx
 
-        from abc_tvm.relay_passes.statements import with_inner
+        from abc_tvm.relay_passes.tir.statements import with_inner
 
         if isinstance(stmt, tirx.AllocBuffer):
             return self.allocation(stmt)
@@ -148,8 +148,8 @@ class _Plain:
         """A large buffer as a pointer of the caller's; small ones stay on the stack."""
         from tvm import tirx
 
-        from abc_tvm.relay_passes.stack_buffers import keep_on_stack
-        from abc_tvm.relay_passes.statements import buffer_bytes
+        from abc_tvm.relay_passes.tir.stack_buffers import keep_on_stack
+        from abc_tvm.relay_passes.tir.statements import buffer_bytes
         from abc_tvm.schedules.blocks import STACK_BYTES
 
         size = buffer_bytes(stmt.buffer)

@@ -18,20 +18,17 @@ import onnx
 
 from abc_tvm.frontend.operators import (
     control,
-    convolution,
     division,
     elementwise,
     functions,
     indexing,
     normalisation,
-    padding,
-    pooling,
     quantized,
     rearrange,
     reductions,
-    resize,
     shapes,
 )
+from abc_tvm.frontend.operators.images import convolution, padding, pooling, resize
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
 Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]

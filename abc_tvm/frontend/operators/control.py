@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from abc_tvm.frontend.finite import check_finite
 from abc_tvm.frontend.graph_edit import constant_of
 from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.refusals.finite import check_finite
 
 
 def inline_branches(model: onnx.ModelProto, label: str) -> bool:

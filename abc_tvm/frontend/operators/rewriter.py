@@ -12,7 +12,7 @@ from onnx import helper, shape_inference
 from abc_tvm.frontend.graph_edit import GraphEditor
 from abc_tvm.frontend.light import light
 from abc_tvm.frontend.onnx_file import opset_of
-from abc_tvm.frontend.sizes import SPARE
+from abc_tvm.frontend.refusals.sizes import SPARE
 
 Dim = int | str | None
 

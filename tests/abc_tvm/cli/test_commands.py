@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from abc_tvm.cli import run_command
-from abc_tvm.onnx_engine import OnnxEngine
+from abc_tvm.engines.onnx_engine import OnnxEngine
 from tests.abc_tvm.small_networks import network, write
 
 Capture = pytest.CaptureFixture[str]

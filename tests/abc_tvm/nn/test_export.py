@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch", reason="needs the extra [torch]")
 from torch import nn  # noqa: E402
 
 import abc_tvm  # noqa: E402
+from abc_tvm.checks.verify.network import verify  # noqa: E402
 from abc_tvm.errors import ModelError, UserError  # noqa: E402
 from abc_tvm.nn import ABCConv2d, ABCLinear, binarize, export_onnx, summary  # noqa: E402
-from abc_tvm.verify import verify  # noqa: E402
 from tests.abc_tvm.nn.exporters import EXPORTERS  # noqa: E402
 from tests.abc_tvm.nn.torch_networks import PreActivation, ResNet, lenet, randomise  # noqa: E402
 

@@ -11,10 +11,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from abc_tvm import inspect  # noqa: E402
+from abc_tvm.checks.verify.network import verify  # noqa: E402
 from abc_tvm.nn import ABCActivation, ABCConv2d, binarize  # noqa: E402
 from abc_tvm.nn.grid import MOST, grid_unit, on_grid  # noqa: E402
 from abc_tvm.targets import load  # noqa: E402
-from abc_tvm.verify import verify  # noqa: E402
 from tests.abc_tvm.nn.exporters import EXPORTERS  # noqa: E402
 from tests.abc_tvm.nn.torch_networks import lenet, randomise  # noqa: E402
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 import abc_tvm
 from abc_tvm import pretrained
+from abc_tvm.checks.verify.network import verify
 from abc_tvm.cli import commands
 from abc_tvm.errors import UserError
-from abc_tvm.verify import verify
 
 NAMES = ("lenet-mnist", "resnet-fashion")
 

@@ -1,32 +1,13 @@
-"""A small network whose two kernels tune in a second."""
+"""What the machine can do is measured once, not by every run of the tuner."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from abc_tvm import peaks
-from abc_tvm.targets import Device, load
-from abc_tvm.tuning.network import tasks_of
-from abc_tvm.tuning.task import Task
-from tests.abc_tvm.small_networks import network, write
-
-
-@pytest.fixture(scope="session")
-def device() -> Device:
-    return load("native")
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("tuning") / "m.onnx", network())
-
-
-@pytest.fixture(scope="session")
-def tasks(model: Path, device: Device) -> list[Task]:
-    return tasks_of(str(model), device, lowering="bitserial")
+from abc_tvm.measure import peaks
+from abc_tvm.targets import Device
 
 
 @pytest.fixture(autouse=True)

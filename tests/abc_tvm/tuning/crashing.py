@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from abc_tvm.records.task import Task
 from abc_tvm.schedules.choice import Choice
-from abc_tvm.tuning import measure, worker
-from abc_tvm.tuning.package import Package
-from abc_tvm.tuning.task import Task
+from abc_tvm.tuning import measure
+from abc_tvm.tuning.workers import worker
+from abc_tvm.tuning.workers.package import Package
 
 CRASHING = "tests.abc_tvm.tuning.crashing"
 """This module, as the tuner starts it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc_tvm.deploy.cuda import device_code
-from abc_tvm.tuning import worker
+from abc_tvm.tuning.workers import worker
 from tests.cuda_emulation import emulation
 
 if __name__ == "__main__":

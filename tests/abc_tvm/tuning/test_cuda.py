@@ -14,17 +14,17 @@ import abc_tvm
 from abc_tvm import zoo
 from abc_tvm.cli import run_command
 from abc_tvm.errors import TargetError
+from abc_tvm.records.database import Database, Lowering
+from abc_tvm.records.manifest import folder_name
+from abc_tvm.records.records import open_records
+from abc_tvm.records.task import save_layer
 from abc_tvm.schedules.cuda.space import CudaChoice, CudaSpace
 from abc_tvm.targets import load
 from abc_tvm.tuning import tune
-from abc_tvm.tuning.database import Database, Lowering
-from abc_tvm.tuning.local import LocalRunner
-from abc_tvm.tuning.manifest import folder_name
 from abc_tvm.tuning.measure import Bench, WrongResult
 from abc_tvm.tuning.network import tasks_of
-from abc_tvm.tuning.records import open_records
-from abc_tvm.tuning.runner import Job, Work
-from abc_tvm.tuning.task import save_layer
+from abc_tvm.tuning.workers.local import LocalRunner
+from abc_tvm.tuning.workers.runner import Job, Work
 from tests.abc_tvm.small_networks import network, write
 
 EMULATED = "tests.abc_tvm.tuning.emulated_gpu"

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from abc_tvm.compute.accumulate import Tile
+from abc_tvm.records.database import Database, Record
+from abc_tvm.records.manifest import Manifest, folder_name
+from abc_tvm.records.records import target_json
+from abc_tvm.records.task import Task, dump_module
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
-from abc_tvm.tuning.database import Database, Record
 from abc_tvm.tuning.learned import Learned
-from abc_tvm.tuning.manifest import Manifest, folder_name
-from abc_tvm.tuning.records import target_json
 from abc_tvm.tuning.search import next_choice
-from abc_tvm.tuning.task import Task, dump_module
 from tests.children import QUICK
 
 PROPOSALS = """

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from abc_tvm.cli import run_command
+from abc_tvm.records.database import Database
+from abc_tvm.records.manifest import folder_name
+from abc_tvm.records.records import FINAL_ROUNDS, open_records
 from abc_tvm.targets import load
-from abc_tvm.tuning.database import Database
-from abc_tvm.tuning.manifest import folder_name
 from abc_tvm.tuning.network import tasks_of
-from abc_tvm.tuning.records import FINAL_ROUNDS, open_records
 from tests.abc_tvm.remote import emulated
 
 pytest.importorskip("tornado", reason="needs TVM's RPC extra: pip install 'apache-tvm[rpc]'")

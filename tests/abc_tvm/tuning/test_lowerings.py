@@ -10,17 +10,17 @@ import pytest
 
 import abc_tvm
 from abc_tvm.errors import RecordsError
+from abc_tvm.records.database import LOWERINGS, Database, Lowering, Record
+from abc_tvm.records.manifest import Manifest, folder_name
+from abc_tvm.records.records import RecordSet, target_json
+from abc_tvm.records.task import dump_module
 from abc_tvm.reference import weight_bases
-from abc_tvm.relay_passes.choose_lowering import in_doubt
 from abc_tvm.relay_passes.context import Measured
+from abc_tvm.relay_passes.passes.choose_lowering import in_doubt
 from abc_tvm.targets import Device
 from abc_tvm.tuning import maintain
-from abc_tvm.tuning.database import LOWERINGS, Database, Lowering, Record
 from abc_tvm.tuning.lowerings import Contest, contest, decide
-from abc_tvm.tuning.manifest import Manifest, folder_name
 from abc_tvm.tuning.network import Network
-from abc_tvm.tuning.records import RecordSet, target_json
-from abc_tvm.tuning.task import dump_module
 from tests.relay_passes.harness import Net
 
 

@@ -12,15 +12,15 @@ import pytest
 
 from abc_tvm.cli import run_command
 from abc_tvm.errors import RecordsError, TargetError
+from abc_tvm.records.database import Database, Lowering, Record
+from abc_tvm.records.manifest import Manifest, folder_name
+from abc_tvm.records.records import target_json
+from abc_tvm.records.task import LAYERS, Task, dump_module, save_layer
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device, load
 from abc_tvm.tuning import maintain
-from abc_tvm.tuning.database import Database, Lowering, Record
-from abc_tvm.tuning.local import LocalRunner
-from abc_tvm.tuning.manifest import Manifest, folder_name
-from abc_tvm.tuning.records import target_json
-from abc_tvm.tuning.runner import Work
-from abc_tvm.tuning.task import LAYERS, Task, dump_module, save_layer
+from abc_tvm.tuning.workers.local import LocalRunner
+from abc_tvm.tuning.workers.runner import Work
 from tests.abc_tvm.tuning.crashing import BAD, CRASHING
 
 HANGS_S = 6

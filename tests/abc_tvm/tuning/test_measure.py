@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from abc_tvm.compute.geometry import Window
-from abc_tvm.relay_passes.kernel import Lowered
+from abc_tvm.records.task import Task, load_layer, save_layer
+from abc_tvm.relay_passes.emit.kernel import Lowered
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
 from abc_tvm.tuning import measure
 from abc_tvm.tuning.measure import Bench, WrongResult
 from abc_tvm.tuning.search import next_choice
-from abc_tvm.tuning.task import Task, load_layer, save_layer
 
 
 def test_every_choice_computes_the_same(tasks: list[Task], device: Device) -> None:

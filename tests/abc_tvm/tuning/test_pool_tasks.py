@@ -11,13 +11,13 @@ import pytest
 
 import abc_tvm
 from abc_tvm.compute.accumulate import Tile
+from abc_tvm.records.database import Database, Record
+from abc_tvm.records.manifest import Manifest, folder_name
+from abc_tvm.records.records import open_records, target_json
+from abc_tvm.records.task import Task, dump_module, load_layer, save_layer
 from abc_tvm.targets import Device
-from abc_tvm.tuning.database import Database, Record
-from abc_tvm.tuning.manifest import Manifest, folder_name
 from abc_tvm.tuning.measure import Bench
 from abc_tvm.tuning.network import tasks_of
-from abc_tvm.tuning.records import open_records, target_json
-from abc_tvm.tuning.task import Task, dump_module, load_layer, save_layer
 from tests.relay_passes.harness import two_layers
 
 

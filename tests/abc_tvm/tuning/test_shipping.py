@@ -12,15 +12,15 @@ import pytest
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.errors import RecordsError
+from abc_tvm.records import records as module
+from abc_tvm.records.database import WORKLOADS, Database, Lowering, Record
+from abc_tvm.records.manifest import FILE, Manifest, folder_name
+from abc_tvm.records.packed import MOST_BYTES, SUFFIX, pack, unpack
+from abc_tvm.records.records import open_records, target_json
+from abc_tvm.records.task import Task, dump_module
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device, load, names
-from abc_tvm.tuning import records as module
-from abc_tvm.tuning.database import WORKLOADS, Database, Lowering, Record
-from abc_tvm.tuning.manifest import FILE, Manifest, folder_name
-from abc_tvm.tuning.packed import MOST_BYTES, SUFFIX, pack, unpack
-from abc_tvm.tuning.records import open_records, target_json
 from abc_tvm.tuning.shipping import ship
-from abc_tvm.tuning.task import Task, dump_module
 
 GOOD, WORSE = Choice(Tile(1, 2, 1)), Choice(Tile(1, 1, 1), unroll=2)
 

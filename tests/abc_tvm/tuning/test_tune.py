@@ -20,12 +20,12 @@ import pytest
 
 import abc_tvm
 from abc_tvm.cli import run_command
+from abc_tvm.records.database import RECORDS, Database
+from abc_tvm.records.manifest import FILE, folder_name
+from abc_tvm.records.records import FINAL_ROUNDS, open_records
+from abc_tvm.records.task import LAYERS, Task
 from abc_tvm.targets import Device
-from abc_tvm.tuning.database import RECORDS, Database
-from abc_tvm.tuning.manifest import FILE, folder_name
 from abc_tvm.tuning.network import tasks_of
-from abc_tvm.tuning.records import FINAL_ROUNDS, open_records
-from abc_tvm.tuning.task import LAYERS, Task
 from tests.abc_tvm.small_networks import chain, network, write
 from tests.children import QUICK
 

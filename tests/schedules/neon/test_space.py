@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.relay_passes.kernel import Lowered
+from abc_tvm.records.task import Task
+from abc_tvm.relay_passes.emit.kernel import Lowered
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.families import family_of
 from abc_tvm.schedules.processor.space import ProcessorSpace
 from abc_tvm.targets import load
 from abc_tvm.tuning.measure import operands, shapes
 from abc_tvm.tuning.network import tasks_of
-from abc_tvm.tuning.task import Task
 from tests import emulated
 from tests.abc_tvm.small_networks import network, write
 

@@ -11,16 +11,16 @@ from tvm import relax
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import words
+from abc_tvm.records.task import make_task
+from abc_tvm.relay_passes.emit.pools import alone
+from abc_tvm.relay_passes.emit.workload import Workload, build, workload_of
 from abc_tvm.relay_passes.ops import make
-from abc_tvm.relay_passes.pools import alone
 from abc_tvm.relay_passes.rewrite import const
-from abc_tvm.relay_passes.workload import Workload, build, workload_of
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.processor.space import ProcessorSpace
 from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import Device, load
 from abc_tvm.tuning.measure import compiled, operands, shapes
-from abc_tvm.tuning.task import make_task
 from tests import emulated
 
 

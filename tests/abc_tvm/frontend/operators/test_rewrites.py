@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from abc_tvm.frontend.operators import REWRITES, one_table, padding, pooling
+from abc_tvm.frontend.operators import REWRITES, one_table
+from abc_tvm.frontend.operators.images import padding, pooling
 
 
 def test_no_operator_is_rewritten_by_two_families() -> None:

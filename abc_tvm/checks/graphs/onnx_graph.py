@@ -1,0 +1,92 @@
+"""The ONNX graph as the frontend hands it to TVM's importer, read for the second opinion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from abc_tvm.checks.graphs.needed import needed
+from abc_tvm.checks.graphs.onnx_ops import NotChecked, run
+
+
+class OnnxGraph:
+    """Nodes, constants, and the values of tensors that are computed from given ones."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.nodes = list(model.graph.node)
+        self.inputs = [value.name for value in model.graph.input]
+        self.types = {v.name: v.type.tensor_type.elem_type for v in model.graph.input}
+        self.opset = max((o.version for o in model.opset_import if not o.domain), default=1)
+        self.maker = {n: i for i, node in enumerate(self.nodes) for n in node.output if n}
+        self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._arrays: dict[str, np.ndarray | None] = {}
+        self.reads = [[n for n in node.input if n] for node in self.nodes]
+
+    def stores(self, name: str) -> bool:
+        """Whether a tensor is stored, and not computed."""
+        return name in self._stored
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The array of a stored tensor, or of one that is computed from such alone."""
+        if name in self._arrays:
+            return self._arrays[name]
+        if name in self._stored:
+            self._arrays[name] = numpy_helper.to_array(self._stored[name])
+        elif not self._is_constant(name):
+            self._arrays[name] = None
+        else:
+            try:
+                self._arrays[name] = self.evaluate([name], {})[name]
+            except NotChecked:
+                self._arrays[name] = None
+        return self._arrays[name]
+
+    def _is_constant(self, name: str) -> bool:
+        seen, todo = set(), [name]
+        while todo:
+            one = todo.pop()
+            if one in seen or one in self._stored:
+                continue
+            seen.add(one)
+            # Constants behind long chains were folded by the frontend.
+            if one not in self.maker or len(seen) > 16:
+                return False
+            todo.extend(self.reads[self.maker[one]])
+        return True
+
+    def needed(self, wanted: Iterable[str], stop: Iterable[str]) -> list[int]:
+        """Positions of the nodes that compute ``wanted`` from ``stop``, in order."""
+        return needed(wanted, stop, self.maker, self.reads.__getitem__)
+
+    def evaluate(
+        self, wanted: Iterable[str], given: Mapping[str, Any], images: int = 1
+    ) -> dict[str, np.ndarray]:
+        """Values of ``wanted``, and of everything on the way, from those ``given``.
+
+        Raises:
+            NotChecked: A tensor depends on something that is not given, or an operator is unknown.
+        """
+        values: dict[str, Any] = dict(given)
+        wanted = list(wanted)
+        for at in self.needed(wanted, given):
+            node = self.nodes[at]
+            args = [self._value(name, values) for name in node.input]
+            outputs = run(node, args, self.opset, images)
+            for name, value in zip(node.output, outputs, strict=False):
+                values.setdefault(name, value)
+        for name in wanted:
+            values[name] = self._value(name, values)
+        return values
+
+    def _value(self, name: str, values: Mapping[str, Any]) -> Any:
+        if not name:
+            return None
+        if name in values:
+            return values[name]
+        if name in self._stored:
+            return self.constant(name)
+        raise NotChecked(f"it depends on {name!r}, which is not known")

@@ -1,0 +1,135 @@
+"""The Relax module after the pass ``encode``, read for the second opinion.
+
+A reader of its own: it shares nothing with the passes but the operators' definitions (the table
+at the top of ``relay_passes/ops.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.ir import GenericConst
+
+from abc_tvm.checks.graphs.needed import needed
+from abc_tvm.checks.graphs.onnx_ops import NotChecked
+from abc_tvm.checks.graphs.relax_ops import TABLE, Shape
+
+ON_BITS, ON_BYTES, FLOAT = "abc.bitconv2d", "abc.dotconv2d", "nn.conv2d"
+LAYERS = (ON_BITS, ON_BYTES, FLOAT)
+
+_ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class RelaxLayer:
+    """A convolution or dense layer: its variable and its call."""
+
+    name: str
+    var: Any
+    call: Any
+    kind: str
+
+    @property
+    def data(self) -> Any:
+        return self.call.args[0]
+
+
+def operator(value: Any) -> str:
+    """Operator without the ``relax.`` prefix; empty if the value is no operator's."""
+    if isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op):
+        return str(value.op.name).removeprefix("relax.")
+    return ""
+
+
+def array(value: Any) -> np.ndarray:
+    """The array of a constant."""
+    if not isinstance(value, GenericConst):
+        raise NotChecked("a constant is computed")
+    return np.asarray(value.value.numpy())
+
+
+def dimensions(value: Any) -> tuple[int | None, ...]:
+    """Shape of a tensor; ``None`` stands for a symbolic extent."""
+    return tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else None for d in value.ty.shape)
+
+
+class RelaxGraph:
+    """Bindings of ``main``, its layers, and the values of variables from given ones."""
+
+    def __init__(self, module: Any) -> None:
+        main = module["main"]
+        self.params = list(main.params)
+        self.order: list[tuple[Any, Any]] = [
+            (binding.var, binding.value) for block in main.body.blocks for binding in block.bindings
+        ]
+        self.value: dict[Any, Any] = dict(self.order)
+        self.at = {var: i for i, (var, _) in enumerate(self.order)}
+        self.layers = [
+            RelaxLayer(str(var.name), var, value, operator(value))
+            for var, value in self.order
+            if operator(value) in LAYERS
+        ]
+
+    def reads(self, value: Any) -> list[Any]:
+        """Variables that an expression reads."""
+        if isinstance(value, relax.Var):
+            return [value]
+        if isinstance(value, relax.TupleGetItem):
+            return self.reads(value.tuple_value)
+        parts = getattr(value, "args", None) or getattr(value, "fields", None) or []
+        return [v for part in parts for v in self.reads(part)]
+
+    def needed(self, wanted: Iterable[Any], stop: Iterable[Any]) -> list[int]:
+        """Positions of the bindings that compute ``wanted`` from ``stop``, in order."""
+        return needed(wanted, stop, self.at, lambda at: self.reads(self.order[at][1]))
+
+    def evaluate(
+        self, wanted: Iterable[Any], given: Mapping[Any, Any], lenient: bool = False
+    ) -> dict[Any, Any]:
+        """Values of ``wanted`` from those ``given``; ``lenient``: unknown ones are left out.
+
+        Raises:
+            NotChecked: An operator is unknown, or a variable depends on what is not given.
+        """
+        values: dict[Any, Any] = dict(given)
+        for at in self.needed(wanted, given):
+            var, value = self.order[at]
+            try:
+                values[var] = self._one(value, values)
+            except NotChecked:
+                if not lenient:
+                    raise
+        return values
+
+    def _one(self, value: Any, values: Mapping[Any, Any]) -> Any:
+        if isinstance(value, relax.Var):
+            if value not in values:
+                raise NotChecked(f"it depends on {value.name}, which is not known")
+            return values[value]
+        if isinstance(value, GenericConst):
+            return array(value)
+        if isinstance(value, relax.ShapeExpr):
+            return Shape(
+                tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else None for d in value.values)
+            )
+        if isinstance(value, relax.Tuple):
+            return tuple(self._one(field, values) for field in value.fields)
+        if isinstance(value, relax.TupleGetItem):
+            return self._one(value.tuple_value, values)[value.index]
+        if isinstance(value, tvm.tirx.IntImm | tvm.tirx.FloatImm):
+            return value.value
+        name = operator(value)
+        if name not in TABLE:
+            raise NotChecked(f"operator {name or type(value).__name__}")
+        args = [self._one(arg, values) for arg in value.args]
+        try:
+            with np.errstate(all="ignore"):
+                return TABLE[name](args, value.attrs)
+        except _ERRORS as error:
+            text = " ".join(str(error).split())[:80]
+            raise NotChecked(f"operator {name}: {type(error).__name__}: {text}") from error

@@ -1,0 +1,174 @@
+"""How one layer of the compiled module reads its activation: thresholds, index, codes, levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from abc_tvm.checks.graphs.onnx_ops import NotChecked
+from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, array, operator
+from abc_tvm.checks.graphs.relax_ops import four_pads, ints
+from abc_tvm.checks.graphs.windows import max_pool
+
+FEW = 16
+"""Thresholds up to which comparing with each is quicker than searching."""
+
+
+class Disagrees(Exception):
+    """A local claim that does not hold; the message says which."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A step function of ``root``, pooled or not, as this layer reads it.
+
+    ``thresholds`` float32 ``[N, C]``; ``counts`` int ``[N, C]`` where sums are compared as
+    integers; ``rising`` bool ``[C]``; ``pool`` the call of a pooling of codes, or ``None``.
+    """
+
+    root: Any
+    thresholds: np.ndarray
+    counts: np.ndarray | None
+    rising: np.ndarray
+    pool: Any
+    encode: Any
+    layer: RelaxLayer
+
+    @property
+    def on_bytes(self) -> bool:
+        return self.layer.kind == ON_BYTES
+
+    @property
+    def steps(self) -> int:
+        return len(self.thresholds)
+
+    def index(self, x: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
+        """Index of the level of ``x [..., C]``; ``sums`` are the integers that ``x`` stands for."""
+        compared, limits = x, self.thresholds
+        if self.counts is not None:
+            if sums is None:
+                raise NotChecked("integer thresholds on a tensor that is no integer sum")
+            compared, limits = sums, self.counts
+        if self.steps <= FEW:
+            q = np.zeros(x.shape, np.int16)
+            for limit in limits:
+                q += compared >= limit
+        else:
+            q = np.empty(x.shape, np.int16)
+            for c in range(x.shape[-1]):
+                q[..., c] = np.searchsorted(limits[:, c], compared[..., c], side="right")
+        return np.where(self.rising, q, np.int16(self.steps) - q)
+
+    def levels(self, index: np.ndarray) -> np.ndarray:
+        """What the convolution multiplies with, float64, of the (pooled) index."""
+        return self._byte_levels(index) if self.on_bytes else self._bit_levels(index)
+
+    def read(self, x: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
+        """Levels that the layer reads where the root is ``x [B, H, W, C]``."""
+        index = self.index(x, sums)
+        if self.pool is None:
+            return self.levels(index)
+        if not self.on_bytes:
+            if str(self.encode.attrs["code"]) != "thermometer":
+                raise Disagrees("bits are pooled that are no thermometer code")
+            return self.levels(self._pooled(index))
+        codes = self._coded(index, self.encode.attrs["codes"])
+        pooled = self._pooled(codes)
+        further = [int(c) for c in self.pool.attrs["codes"]]
+        if not further:
+            return pooled - float(self.layer.call.attrs["zero"])
+        table = np.array(further, np.float64)
+        turned = np.where(self._turned(), len(further) - 1 - pooled, pooled)
+        return table[turned] - float(self.layer.call.attrs["zero"])
+
+    def seen(self, x: np.ndarray) -> np.ndarray:
+        """The element of ``x`` that decides, for every element that the convolution reads."""
+        if self.pool is None:
+            return x
+        return np.asarray(np.where(self.rising, self._pooled(x), -self._pooled(-x)))
+
+    def every_level(self) -> np.ndarray:
+        """All levels, in the order of the index."""
+        channels = self.thresholds.shape[1]
+        index = np.repeat(np.arange(self.steps + 1)[:, None], channels, 1)
+        if self.pool is not None and self.on_bytes:
+            further = [int(c) for c in self.pool.attrs["codes"]]
+            codes = further or self.encode.attrs["codes"]
+            return np.array([int(c) for c in codes]) - float(self.layer.call.attrs["zero"])
+        if self.pool is not None:
+            index = np.where(self._turned(), self.steps - index, index)
+        return self.levels(index)[:, 0]
+
+    def _bit_levels(self, index: np.ndarray) -> np.ndarray:
+        attrs = self.layer.call.attrs
+        weights = [float(w) for w in attrs["weights"]]
+        made = (self.encode if self.pool is None else self.pool).attrs
+        if self.pool is not None:
+            index = np.where(self._turned(), self.steps - index, index)
+        if int(made["planes"]) != len(weights):
+            raise Disagrees(f"it weighs {len(weights)} planes of {made['planes']}")
+        binary = str(made["code"]) == "binary"
+        if not binary and len(weights) != self.steps:
+            raise Disagrees(f"{self.steps} thresholds in {len(weights)} planes of a thermometer")
+        every = np.arange(self.steps + 1)
+        level = np.full(every.shape, float(attrs["base"]))
+        for p, weight in enumerate(weights):
+            level += weight * ((every >> p & 1) if binary else (every > p))
+        return level[index]
+
+    def _byte_levels(self, index: np.ndarray) -> np.ndarray:
+        codes = self._coded(index, self.encode.attrs["codes"])
+        return codes - float(self.layer.call.attrs["zero"])
+
+    def _coded(self, index: np.ndarray, codes: Any) -> np.ndarray:
+        table = np.array([int(c) for c in codes])
+        limits = np.iinfo(str(self.encode.attrs["dtype"]))
+        if len(table) != self.steps + 1:
+            raise Disagrees(f"{len(table)} codes of {self.steps + 1} levels")
+        if table.min() < limits.min or table.max() > limits.max:
+            raise Disagrees("codes that do not fit their bytes")
+        return table[index]
+
+    def _turned(self) -> np.ndarray:
+        return array(self.pool.args[1]).astype(bool)
+
+    def _pooled(self, x: np.ndarray) -> np.ndarray:
+        a = self.pool.attrs
+        size, strides, dilation = (ints(a[k]) for k in ("kernel", "strides", "dilation"))
+        return max_pool(x, size, strides, dilation, four_pads(a["padding"]), False, 1)
+
+
+def reading_of(graph: RelaxGraph, layer: RelaxLayer) -> Reading:
+    """What lies before a layer on bits or bytes."""
+    code = graph.value.get(layer.data)
+    pool = None
+    if code is not None and operator(code) in ("abc.pool_bits", "abc.pool_codes"):
+        pool, code = code, graph.value.get(code.args[0])
+    if code is None or operator(code) not in ("abc.encode", "abc.encode_bytes"):
+        raise NotChecked(f"its input comes from {operator(code) or 'somewhere else'}")
+    counted = bool(code.attrs["count"])
+    limits = array(code.args[1])
+    reading = Reading(
+        code.args[0],
+        array(code.args[3]) if counted else limits,
+        limits.astype(np.int64) if counted else None,
+        array(code.args[2]) > 0,
+        pool,
+        code,
+        layer,
+    )
+    _refuse_disorder(reading)
+    return reading
+
+
+def _refuse_disorder(reading: Reading) -> None:
+    groups = int(reading.layer.call.attrs["groups"])
+    if int(reading.encode.attrs["layout_groups"]) != groups:
+        raise Disagrees(f"codes are laid out for other groups than its {groups}")
+    limits = reading.thresholds if reading.counts is None else reading.counts
+    # Thresholds that are never, or always, passed have no order as integers.
+    apart = reading.thresholds[1:] != reading.thresholds[:-1]
+    if np.any(np.isnan(reading.thresholds)) or np.any((limits[1:] < limits[:-1]) & apart):
+        raise Disagrees("thresholds that do not rise")

@@ -1,0 +1,1 @@
+"""``abc-tvm verify``: a compiled network beside onnxruntime."""

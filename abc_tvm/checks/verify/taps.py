@@ -1,0 +1,288 @@
+"""Which tensor of the ONNX graph each layer reads, and what the compiled levels are there.
+
+A compiled layer reads bits, or codes, or levels in float: an index into few levels. The tensors
+that stand there in the ONNX graph are the data inputs of the layer's convolution or dense node;
+where the graph spells the bases out, of several nodes, and the index stands for all their values
+together. What an index means is looked up in onnxruntime's own tensors, run on the same inputs:
+the compiler's levels where onnxruntime has no others, else the value that onnxruntime has most
+often where the compiled network has that index. A wrong meaning cannot hide a fault: onnxruntime
+goes on from it, and everything after must then agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+
+from abc_tvm.checks.verify.bits import CONVOLUTIONS, BitInput
+from abc_tvm.layer_names import DENSE, layer_nodes
+from abc_tvm.relay_passes.rewrite import bindings, constant, hint, op_name
+
+MOST_LEVELS = 256
+SAMPLE = 1 << 15
+SURE = 0.75
+"""Share of the places of each index at which a base has one value, where it follows the index."""
+
+FEW = 16
+"""Places of an index that tell nothing of its share."""
+
+Array = np.ndarray
+
+
+@dataclass
+class Point:
+    """The input of one compiled layer, and the ONNX tensors there."""
+
+    layer: str
+    var: Any
+    item: BitInput | None
+    """How bits are decoded; ``None`` for levels in float."""
+    tensors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """The compiled tensor as values of the ONNX tensors, each with its shape and type.
+
+    ``index`` int ``[B, H, W, C]``; ``values`` float64 ``[K]`` for each tensor; ``order`` says how
+    each lies: ``"chw"`` or ``"hwc"``.
+    """
+
+    index: Array
+    values: dict[str, Array]
+    order: dict[str, str]
+
+    def array(self, name: str, like: Array) -> Array:
+        """The tensor ``name``, in shape and type like onnxruntime's."""
+        turned = layouts(self.index, like.shape)[self.order[name]]
+        return np.asarray(self.values[name][turned].astype(like.dtype))
+
+    def turned(self, name: str, array: Array) -> Array:
+        """An array like the tensor ``name`` as ``[B, H, W, C]``."""
+        if self.order[name] == "hwc":
+            return array.reshape(self.index.shape)
+        b, h, w, c = self.index.shape
+        return np.moveaxis(array.reshape(b, c, h, w), 1, 3)
+
+
+def data_inputs(simple: onnx.ModelProto, standard: onnx.ModelProto) -> dict[str, str]:
+    """Node name to the tensor that it reads, for convolutions and dense layers of stored weights.
+
+    Names are those of :mod:`abc_tvm.layer_names`. The tensor is one of ``standard``; a layer
+    whose input is only in ``simple``, or is the network's own, is left out.
+    """
+    stored = {tensor.name for tensor in simple.graph.initializer}
+    made = {name: node for node in standard.graph.node for name in node.output}
+    found: dict[str, str] = {}
+    for name, node in layer_nodes(simple):
+        if node.input[1] not in stored:
+            continue
+        data = node.input[0]
+        if data not in made and node.output[0] in made:
+            data = made[node.output[0]].input[0]
+        found[name] = data if data in made else ""
+    return found
+
+
+def layouts(array: Array, shape: tuple[int, ...]) -> dict[str, Array]:
+    """The ways in which ``[B, H, W, C]`` can lie in a tensor of ``shape``."""
+    found = {}
+    for order, turned in (("chw", np.moveaxis(array, 3, 1)), ("hwc", array)):
+        fits = turned.size == np.prod(shape, dtype=np.int64)
+        if fits and (turned.shape == shape or len(shape) != 4):
+            found[order] = turned.reshape(shape)
+    return found
+
+
+def indices(array: Array) -> tuple[Array, Array] | None:
+    """Index and levels of a float tensor; ``None`` where it has too many."""
+    if array.ndim != 4 or len(np.unique(array.reshape(-1)[:4096])) > MOST_LEVELS:
+        return None
+    levels, index = np.unique(array, return_inverse=True)
+    if len(levels) > MOST_LEVELS or not np.all(np.isfinite(levels)):
+        return None
+    return index.reshape(array.shape), levels.astype(np.float64)
+
+
+def is_discrete(array: Array) -> bool:
+    """Whether a tensor has few values, as a step function leaves."""
+    if array.dtype.kind != "f" or array.size == 0:
+        return False
+    flat = array.reshape(-1)
+    return len(np.unique(flat[:4096])) <= 64 and len(np.unique(flat)) <= MOST_LEVELS
+
+
+def meaning(
+    index: Array, levels: Array, tensors: list[str], wanted: dict[str, Array]
+) -> Meaning | None:
+    """What indices stand for in ``tensors``; ``None`` where a tensor has another size."""
+    values, order = {}, {}
+    for name in tensors:
+        found = look_up(index, levels, wanted[name], single=len(tensors) == 1)
+        if found is None:
+            return None
+        order[name], values[name], _ = found
+    return Meaning(index, values, order)
+
+
+def look_up(
+    index: Array, levels: Array, wanted: Array, *, single: bool
+) -> tuple[str, Array, float] | None:
+    """``(order, values [K], share)`` of one tensor; the share of places that fit the values."""
+    best: tuple[str, Array, float] | None = None
+    for order, turned in layouts(index, wanted.shape).items():
+        here, there = _sample(turned, wanted)
+        values = _decoded(levels, there) if single else None
+        if values is None:
+            values = _learned(here, there, levels)
+            _complete(values, turned.reshape(-1), wanted.reshape(-1))
+        fits = float(np.mean(np.abs(values[here] - there) <= tolerance(values)))
+        if best is None or fits > best[2]:
+            best = order, values, fits
+    return best
+
+
+def follows(index: Array, found: tuple[str, Array, float], wanted: Array) -> bool:
+    """Whether a tensor is a function of the index, but for flips."""
+    order, values, _ = found
+    here, there = _sample(layouts(index, wanted.shape)[order], wanted)
+    right = np.abs(values[here] - there) <= tolerance(values)
+    seen = np.bincount(here, minlength=len(values))
+    hits = np.bincount(here[right], minlength=len(values))
+    often = seen >= FEW
+    return bool(np.all(hits[often] >= SURE * seen[often]))
+
+
+def tolerance(values: Array) -> float:
+    """How far a value may be from a level and still be that level."""
+    distinct = np.unique(values)
+    gaps = np.diff(distinct)
+    gaps = gaps[gaps > 1e-6 * np.abs(distinct).max(initial=0)]
+    return float(gaps.min() / 8) if gaps.size else 1e-5 * float(np.abs(distinct).max(initial=0))
+
+
+def _sample(turned: Array, wanted: Array) -> tuple[Array, Array]:
+    here, there = turned.reshape(-1), wanted.reshape(-1).astype(np.float64)
+    if here.size > SAMPLE:
+        chosen = np.random.default_rng(0).integers(0, here.size, SAMPLE)
+        here, there = here[chosen], there[chosen]
+    return here, there
+
+
+def _decoded(levels: Array, there: Array) -> Array | None:
+    """The compiler's levels, where onnxruntime's values are among them."""
+    ordered = np.sort(levels)
+    place = np.searchsorted((ordered[1:] + ordered[:-1]) / 2, there)
+    off = np.abs(ordered[place] - there).max(initial=0)
+    return levels if off <= min(tolerance(levels), 1e-4 * np.abs(levels).max()) else None
+
+
+def _learned(here: Array, there: Array, levels: Array) -> Array:
+    values = np.full(len(levels), np.nan)
+    for number in np.unique(here):
+        seen = there[here == number]
+        middle = (len(seen) - 1) // 2
+        values[number] = np.partition(seen, middle)[middle]
+    return values
+
+
+def _complete(values: Array, index: Array, wanted: Array) -> None:
+    """Fill in, in place, what the sample did not meet; 0 where nothing does."""
+    for number in np.nonzero(np.isnan(values))[0]:
+        seen = np.sort(wanted[index == number])
+        values[number] = seen[(len(seen) - 1) // 2] if len(seen) else 0.0
+
+
+def assign_bases(
+    points: list[tuple[Point, Array, Array]], names: list[str], wanted: dict[str, Array]
+) -> None:
+    """Give every tensor of ``names``, a base of no layer of its own, to the layer it follows.
+
+    ``points`` come with index and levels.
+    """
+    for name in names:
+        best, share = None, 0.0
+        for point, index, levels in points:
+            found = look_up(index, levels, wanted[name], single=False)
+            if found is None or found[2] <= share or len(set(found[1])) == 1:
+                continue
+            if follows(index, found, wanted[name]):
+                best, share = point, found[2]
+        if best is not None and name not in best.tensors:
+            best.tensors.append(name)
+
+
+@dataclass
+class Points:
+    """All points of a network.
+
+    ``tensors`` are ONNX tensors that a convolution or dense layer reads; ``loose`` those that are
+    not yet at a point: bases of layers that the graph spells out. ``weights`` are those
+    that the graph computes.
+    """
+
+    points: list[Point]
+    tensors: list[str]
+    loose: list[str]
+    weights: list[str]
+
+    def settle(self, wanted: dict[str, Array]) -> None:
+        """Leave out layers in float whose input takes many values, as onnxruntime has it."""
+        self.points = [
+            p for p in self.points if p.item or all(is_discrete(wanted[n]) for n in p.tensors)
+        ]
+
+    def assign(self, found: list[tuple[Point, Array, Array]], wanted: dict[str, Array]) -> None:
+        """Find the layers of the loose tensors; ``found`` as in :func:`assign_bases`.
+
+        Where there are any, layers have been joined: one that reads a sum of several activations
+        stands at none of their tensors.
+        """
+        loose = [n for n in self.loose if wanted[n].dtype.kind == "f"]
+        if self.loose:
+            for point, index, levels in found:
+                for name in list(point.tensors):
+                    place = look_up(index, levels, wanted[name], single=False)
+                    if place is not None and not follows(index, place, wanted[name]):
+                        point.tensors.remove(name)
+                        loose.append(name)
+        assign_bases(found, loose, wanted)
+        self.loose = []
+
+
+def find_points(
+    encoded: Any, items: list[BitInput], simple: onnx.ModelProto | None, standard: onnx.ModelProto
+) -> Points:
+    """The points of a module after the pass ``encode``; ``items`` are its packed tensors."""
+    data = {} if simple is None else data_inputs(simple, standard)
+    points: list[Point] = []
+    own = set(encoded["main"].params)
+    for var, value in bindings(encoded["main"]):
+        packed = op_name(value) in CONVOLUTIONS
+        plain = op_name(value) == "nn.conv2d" and str(value.attrs.data_layout) == "NHWC"
+        if not (packed or plain) or value.args[0] in own or constant(value.args[0]) is not None:
+            continue
+        name, source = hint(var), value.args[0]
+        tensor = data.get(name, "")
+        point = next((p for p in points if p.var.same_as(source)), None)
+        if point is None:
+            item = next((i for i in items if i.var.same_as(source)), None) if packed else None
+            if not packed and not tensor:
+                continue
+            point = Point(name, source, item)
+            points.append(point)
+        if tensor and tensor not in point.tensors and not point.tensors:
+            point.tensors.append(tensor)
+    taken = {name for point in points for name in point.tensors}
+    tensors = list(dict.fromkeys(name for name in data.values() if name))
+    loose = [name for name in tensors if name not in taken]
+    return Points(points, tensors, loose, _computed_weights(standard))
+
+
+def _computed_weights(model: onnx.ModelProto) -> list[str]:
+    made = {name for node in model.graph.node for name in node.output}
+    found = (n.input[1] for n in model.graph.node if n.op_type in ("Conv", *DENSE))
+    return [name for name in dict.fromkeys(found) if name in made]

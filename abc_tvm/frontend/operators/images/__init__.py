@@ -1,0 +1,1 @@
+"""Operators with windows: convolution, pooling, padding, resizing."""

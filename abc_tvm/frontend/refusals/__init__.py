@@ -1,0 +1,1 @@
+"""What is wrong with a model, said by name before anything is compiled."""

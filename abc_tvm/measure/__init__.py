@@ -1,0 +1,1 @@
+"""Bench, profile, peaks and plots."""

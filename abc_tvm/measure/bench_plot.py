@@ -1,0 +1,117 @@
+"""The plot of ``abc-tvm bench --plot``: how much faster, and where each engine's time goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from abc_tvm.engines.engine import FLOAT, OURS
+from abc_tvm.measure.bench import Comparison
+from abc_tvm.measure.plots import COLOURS, LABELS, save_figure
+from abc_tvm.measure.profile import Row
+from abc_tvm.measure.profile_plot import short
+
+MOST_BARS = 60
+
+
+def save_plot(comparison: Comparison, path: str | os.PathLike[str], title: str) -> None:
+    """Draw the speed-ups, and a breakdown by layer where layers were timed.
+
+    Raises:
+        UserError: The file cannot be written; or there is nothing to draw.
+    """
+    from matplotlib.figure import Figure
+
+    ours = comparison.profiles.get(OURS)
+    bars = 0 if ours is None else min(len(ours.rows), MOST_BARS)
+    height = 0.7 * len(comparison.results) + 2.0
+    if ours is None:
+        figure = Figure(figsize=(8, height), layout="constrained")
+        draw_speedups(figure.subplots(), comparison)
+    else:
+        below = 0.24 * bars + 1.5
+        figure = Figure(figsize=(10, height + below), layout="constrained")
+        upper, lower = figure.subplots(2, 1, height_ratios=[height, below])
+        draw_speedups(upper, comparison)
+        draw_layers(lower, comparison)
+        known = lower.get_legend_handles_labels()
+        figure.legend(*known, loc="outside lower center", ncols=4, fontsize=8)
+    machine = comparison.device or comparison.json()["machine"]
+    figure.suptitle(f"{title}\n{machine}, {comparison.threads} thread(s)", fontsize=11)
+    save_figure(figure, path)
+
+
+def draw_speedups(axes: Any, comparison: Comparison) -> None:
+    """A bar for each engine: the slowest opponent's time over its own."""
+    results = comparison.results
+    slowest = max((r.times.median_ms for r in results), default=1.0)
+    names = [f"{r.engine} ({r.network})" for r in results]
+    colours = [COLOURS["bits"] if r.engine == OURS else COLOURS["other"] for r in results]
+    ratios = [slowest / r.times.median_ms for r in results]
+    bars = axes.barh(names, ratios, color=colours)
+    labels = []
+    for result in results:
+        ratio = comparison.speedup.get(result.engine)
+        against = "" if ratio is None else f"; abc-tvm is {ratio:.2f}x as fast"
+        labels.append(f"{result.times.median_ms:.3f} ms{against}")
+    axes.bar_label(bars, labels, padding=4, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(ratios, default=1.0) * 1.6)
+    axes.set_xlabel("times as fast as the slowest engine (medians)")
+
+
+def draw_layers(axes: Any, comparison: Comparison) -> None:
+    """Our kernels one by one; the float build's time of the same layer beside each."""
+    ours = comparison.profiles[OURS]
+    floats = comparison.profiles.get(FLOAT)
+    other = {} if floats is None else same_layers(ours.rows, floats.rows)
+    slowest = sorted(range(len(ours.rows)), key=lambda i: -ours.rows[i].times.median_ms)
+    shown = sorted(slowest[:MOST_BARS])
+    rows = [ours.rows[i] for i in shown]
+    for kind in dict.fromkeys(row.kernel.kind for row in rows):
+        own = [(place, row) for place, row in enumerate(rows) if row.kernel.kind == kind]
+        axes.barh(
+            [place - 0.2 for place, _ in own],
+            [row.times.median_ms * 1e3 for _, row in own],
+            height=0.4,
+            color=COLOURS[kind],
+            label=f"abc-tvm: {LABELS[kind]}",
+        )
+    pairs = [(place, other[i]) for place, i in enumerate(shown) if i in other]
+    if pairs:
+        axes.barh(
+            [place + 0.2 for place, _ in pairs],
+            [row.times.median_ms * 1e3 for _, row in pairs],
+            height=0.4,
+            color="#d6604d",
+            label="tvm-float: the same layer",
+        )
+    axes.set_yticks(range(len(rows)), [short(row.kernel.name) for row in rows], fontsize=7)
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.set_xlabel("median µs inside a run")
+
+
+def same_layers(ours: Sequence[Row], others: Sequence[Row]) -> dict[int, Row]:
+    """Place in ``ours`` to the row of the same convolution in ``others``.
+
+    Convolutions of a shape are the same in order (a shortcut may come before or after its branch);
+    nothing is the same where one network has more of a shape.
+    """
+    left, right = _by_shape(ours), _by_shape(others)
+    if {s: len(found) for s, found in left.items()} != {s: len(f) for s, f in right.items()}:
+        return {}
+    return {
+        place: others[other]
+        for shape, places in left.items()
+        for place, other in zip(places, right[shape], strict=True)
+    }
+
+
+def _by_shape(rows: Sequence[Row]) -> dict[tuple[int, ...], list[int]]:
+    found: dict[tuple[int, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.kernel.shape:
+            found.setdefault(row.kernel.shape, []).append(place)
+    return found

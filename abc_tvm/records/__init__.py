@@ -1,0 +1,1 @@
+"""What tuning leaves in a folder, and how a compilation reads it."""

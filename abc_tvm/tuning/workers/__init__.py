@@ -1,0 +1,1 @@
+"""Where candidates are built and measured: child processes, here and on devices."""

@@ -1,0 +1,1 @@
+"""From a fused group to a kernel: frame, epilogue, pooling."""

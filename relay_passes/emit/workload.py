@@ -1,0 +1,68 @@
+"""What tuning knows a fused kernel by: its computation alone, whatever schedule it gets.
+
+Two layers are one workload where their plain PrimFuncs are equal: constants are arguments, so
+the values of weights do not matter, and a symbolic batch counts as 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import s_tir
+
+from abc_tvm.relay_passes.emit.kernel import KernelBuilder, Lowered
+from abc_tvm.relay_passes.emit.pools import POOLS, pool_of
+from abc_tvm.relay_passes.rewrite import op_name
+from abc_tvm.schedules import blocks
+from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.plain import PLAIN
+from abc_tvm.schedules.problem import POOLS as POOL_KINDS
+from abc_tvm.schedules.problem import Problem
+from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
+from abc_tvm.targets import Device
+
+BATCH = 1
+
+
+@dataclass
+class Workload:
+    """A kernel to tune: a private function as :func:`build` takes it, and its plain form."""
+
+    function: Any
+    plain: Lowered
+
+    @property
+    def problem(self) -> Problem:
+        """What the kernel computes in its lanes."""
+        return self.plain.plan.problem
+
+    @property
+    def func(self) -> Any:
+        """The PrimFunc without a schedule."""
+        return self.plain.func
+
+    def lowered(self, device: Device, choice: Choice) -> Lowered:
+        """The kernel as ``choice`` says."""
+        return build(self.function, scheduler_of(device, choice), BATCH)
+
+
+def build(function: Any, scheduler: Scheduler, batch: int | None = None) -> Lowered:
+    """The kernel of a private function made by :mod:`.fuse` or :func:`.pools.alone`.
+
+    ``batch`` stands in for a symbolic one.
+    """
+    pool = pool_of(function)
+    if pool is None:
+        return KernelBuilder(function, scheduler, batch).build()
+    return POOLS[str(op_name(pool))](pool, scheduler, batch)
+
+
+def workload_of(function: Any, device: Device) -> Workload | None:
+    """The workload of such a function; ``None``: nothing to tune."""
+    plain = build(function, Scheduler(PLAIN, device), BATCH)
+    if plain.plan.problem.kind not in POOL_KINDS and "acc" not in blocks.names(
+        s_tir.Schedule(plain.func)
+    ):
+        return None  # nothing depends on the convolution
+    return Workload(function, plain)
