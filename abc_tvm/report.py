@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from abc_tvm.relay_passes.lowerings.table import FLOAT, names
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -57,12 +59,17 @@ class Report:
     @property
     def binarized(self) -> tuple[Layer, ...]:
         """The layers that run on bits, or on levels coded as bytes."""
-        return tuple(layer for layer in self.layers if layer.lowering != "float")
+        return tuple(layer for layer in self.layers if layer.lowering != FLOAT)
 
     @property
     def rounded(self) -> tuple[Layer, ...]:
         """The layers whose levels or scales were moved to be multiples of a step."""
         return tuple(layer for layer in self.layers if layer.error_bound)
+
+    def layers_by_lowering(self) -> dict[str, int]:
+        """How many layers left float, by where to: ``bitserial_layers``, ``int8_layers`` ..."""
+        taken = [layer.lowering for layer in self.layers]
+        return {f"{name}_layers": taken.count(name) for name in names() if name != FLOAT}
 
     def _count(self, lowering: str) -> dict[str, int]:
         macs = [layer.macs for layer in self.layers if layer.lowering == lowering]
@@ -76,8 +83,7 @@ class Report:
             "layers": self.rows,
             "second_opinion": self.second_opinion,
             "macs": sum(layer.macs for layer in self.layers),
-            **self._count("bitserial"),
-            **self._count("int8"),
+            **{k: v for name in names() if name != FLOAT for k, v in self._count(name).items()},
             "weight_bytes": sum(layer.weight_bytes for layer in self.layers),
             "float_weight_bytes": sum(layer.float_weight_bytes for layer in self.layers),
         }

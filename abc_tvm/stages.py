@@ -47,7 +47,9 @@ FAULTS = (
 )
 """What passes and TVM raise on a graph that nobody foresaw; TVM's own errors are RuntimeErrors."""
 
-LOWERINGS = ("auto", "bitserial", "int8", "float")
+AUTO = "auto"
+"""The chooser decides, layer by layer; every other word is a lowering's."""
+
 MOST_ERROR = 0.02
 """What rounding to bytes may change a sum by, where it is allowed without a number."""
 
@@ -112,9 +114,11 @@ def make_context(
         UserError: ``lowering`` is no known way, or ``allow_int8`` no share of 1.
     """
     from abc_tvm.relay_passes.context import Context
+    from abc_tvm.relay_passes.lowerings.table import names as lowering_words
 
-    if lowering not in LOWERINGS:
-        raise UserError(f"lowering: {lowering!r} is unknown; choose one of {', '.join(LOWERINGS)}")
+    words = (AUTO, *lowering_words())
+    if lowering not in words:
+        raise UserError(f"lowering: {lowering!r} is unknown; choose one of {', '.join(words)}")
     most = MOST_ERROR if allow_int8 is True else allow_int8 or None
     if most is not None and not 0 < most < 1:
         raise UserError(f"allow_int8: {allow_int8!r} is no error between 0 and 1")

@@ -18,7 +18,7 @@ from abc_tvm.compute.lanes import Blocking, stage
 from abc_tvm.compute.outputs import bit_output, code_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
-from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_planes
+from abc_tvm.relay_passes.lowerings.packing import pack_planes
 from abc_tvm.schedules.cuda.family import CUDA
 from abc_tvm.schedules.cuda.space import CudaChoice
 from abc_tvm.schedules.cuda.tiles import BlockTile, choose
@@ -59,7 +59,7 @@ def bit_layer(
     shape = (batch, width, width, N, 1, words(channels))
     bits = rng.integers(0, 2**32, shape, np.uint32)
     planes = rng.choice(np.array([-1, 1], np.int8), (M, channels, 3, 3, channels))
-    problem = Problem(window, blocking, M * N, "bits", M)
+    problem = Problem(window, blocking, M * N, "bitserial", M)
     choice = CudaChoice(block=tile or choose(device, problem))
     plan = Plan(device, problem, choice)
     operands, inputs, table = _tables(bits)
@@ -102,7 +102,7 @@ def byte_layer(
     blocking = Blocking(channels)
     codes = rng.integers(-7, 8, (batch, width, width, 1, code_slots(channels))).astype(np.int8)
     weights = rng.integers(-7, 8, (channels, 3, 3, channels)).astype(np.int8)
-    problem = Problem(window, blocking, 1, "bytes")
+    problem = Problem(window, blocking, 1, "int8")
     choice = CudaChoice(block=tile or choose(device, problem))
     plan = Plan(device, problem, choice)
     operands, inputs, table = _tables(codes)

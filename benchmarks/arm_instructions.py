@@ -81,7 +81,7 @@ def main() -> int:
         bits = zoo.build(options.network, options.M, options.N, batch=1, image_size=size)
         real = zoo.build_float(options.network, batch=1, image_size=size)
         counts = {
-            "binarized": count(bits, target, "auto", plugin, Path(scratch, "bits")),
+            "binarized": count(bits, target, "auto", plugin, Path(scratch, "bitserial")),
             "float": count(real, target, "float", plugin, Path(scratch, "float")),
         }
     facts = {

@@ -110,7 +110,7 @@ def find_mca() -> str | None:
 def bit_loop(device: Device, width: int, channels: int) -> Loop:
     """The inner loop of a binary convolution, M = N = 1."""
     window, blocking, made = _frame(device, width, channels)
-    plan = made.plan(window, blocking, 1, "bits")
+    plan = made.plan(window, blocking, 1, "bitserial")
     words = channels // 32
     bits = te.placeholder((1, width, width, 1, 1, words), "uint32", name="bits")
     tables: list[te.Tensor] = []
@@ -151,7 +151,7 @@ def byte_loop(device: Device, width: int, channels: int) -> Loop | None:
     if code is None:
         return None
     window, blocking, made = _frame(device, width, channels)
-    plan = made.plan(window, blocking, 1, "bytes")
+    plan = made.plan(window, blocking, 1, "int8")
     codes = te.placeholder((1, width, width, 1, channels), code, name="codes")
     tables: list[te.Tensor] = []
     weights = np.zeros((channels, 3, 3, channels), np.int8)

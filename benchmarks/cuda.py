@@ -36,7 +36,7 @@ from abc_tvm.targets import Device, driver
 SHAPES = [(56, 64), (28, 128), (14, 256), (7, 512)]
 BATCHES = [1, 8, 64, 256]
 PAIRS = [(1, 1), (3, 3), (5, 5)]
-BYTES = "bytes"
+BYTES = "int8"
 ROUNDS = 7
 _CLOCK_RATE = 13  # CUDA Driver API: CU_DEVICE_ATTRIBUTE_CLOCK_RATE, kHz
 

@@ -16,7 +16,7 @@ from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import bit_output, float_output
 from abc_tvm.reference.bases import pack_bits
 from abc_tvm.reference.conv import conv2d
-from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_planes, pack_weights
+from abc_tvm.relay_passes.lowerings.packing import pack_planes, pack_weights
 from abc_tvm.relay_passes.tir.stack_buffers import lowering_of
 from abc_tvm.schedules.families import code_type
 from abc_tvm.schedules.family import Table
@@ -88,7 +88,7 @@ def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1)
     rng = np.random.default_rng(width)
     window, blocking = _window(width, channels)
     made = scheduler_of(device)
-    plan = made.plan(window, blocking, M * N, "bits", M)
+    plan = made.plan(window, blocking, M * N, "bitserial", M)
     signs = rng.choice(np.array([-1, 1], np.int8), (N, width, width, channels))
     planes = rng.choice(np.array([-1, 1], np.int8), (M, channels, 3, 3, channels))
     packed = pack_bits((signs > 0).transpose(1, 2, 0, 3)[None], axis=-1)
@@ -176,7 +176,7 @@ def byte_layer(device: Device, width: int, channels: int) -> Layer | None:
     rng = np.random.default_rng(width)
     window, blocking = _window(width, channels)
     made = scheduler_of(device)
-    plan = made.plan(window, blocking, 1, "bytes")
+    plan = made.plan(window, blocking, 1, "int8")
     zero = 5
     codes = rng.integers(0, 11, (1, width, width, 1, channels)).astype(np.uint8)
     weight = rng.integers(-127, 128, (channels, 3, 3, channels)).astype(np.int8)

@@ -224,7 +224,7 @@ def orders(device: Device, console: Console) -> list[dict[str, Any]]:
     """Layers whose default order is rows of pixels, beside the same with weights first."""
     rows = []
     for task in tasks_of(zoo.build("resnet50", 1, 1, batch=1), device):
-        if task.workload.problem.kind != "bits" or task.default.order != "pixels":
+        if task.workload.problem.kind != "bitserial" or task.default.order != "pixels":
             continue
         bench = Bench(task, device)
         both = [bench.build(replace(task.default, order=order)) for order in ORDERS]

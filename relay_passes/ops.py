@@ -1,25 +1,28 @@
 """The operators of the normal form, as Relax operators.
 
-===================  ==========================================================================
-``abc.step``         ``(x, thresholds [N, C], sense [C], levels [N + 1])``: the per-channel step
-                     function of :class:`.step_function.StepFunction`, float in, levels out
-``abc.count_step``   ``(x, T int32 [N, C], sense, levels, thresholds)``: the same on a convolution
-                     that is a function of one integer accumulator, compared with ``T``
-``abc.bconv2d``      ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC])``: NHWC convolution
-                     with weights ``sum_m alpha_m * planes_m``
-``abc.encode``       ``(x, thresholds [N, C], sense [C])``: the index of ``abc.step`` as packed
-                     bits uint32 ``[B, H, W, P, G, words]``
-``abc.pool_bits``    ``(bits, flip)``: max-pooling of thermometer bits by OR
-``abc.bitconv2d``    ``abc.bconv2d`` on packed bits
-``abc.encode_bytes`` ``(x, thresholds [N, C], sense [C])``: the code of ``abc.step``'s level, one
-                     byte a channel, ``[B, H, W, G, S]``
-``abc.pool_codes``   ``(codes, turned)``: max-pooling of indices, then their codes
-``abc.dotconv2d``    ``(codes, weights int8 OHWI, scale [OC])``: ``abc.bconv2d`` on codes
-===================  ==========================================================================
+========================  =====================================================================
+``abc.step``              ``(x, thresholds [N, C], sense [C], levels [N + 1])``: the per-channel
+                          step function of :class:`.step_function.StepFunction`, float in, levels
+                          out
+``abc.count_step``        ``(x, T int32 [N, C], sense, levels, thresholds)``: the same on a
+                          convolution that is a function of one integer accumulator, compared
+                          with ``T``
+``abc.bconv2d``           ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC])``: NHWC
+                          convolution with weights ``sum_m alpha_m * planes_m``
+``abc.encode_bitserial``  ``(x, thresholds [N, C], sense [C])``: the index of ``abc.step`` as packed
+                          bits uint32 ``[B, H, W, P, G, words]``
+``abc.pool_bitserial``    ``(bits, flip)``: max-pooling of thermometer bits by OR
+``abc.bitserial_conv2d``  ``abc.bconv2d`` on packed bits
+``abc.encode_int8``       ``(x, thresholds [N, C], sense [C])``: the code of ``abc.step``'s level,
+                          one byte a channel, ``[B, H, W, G, S]``
+``abc.pool_int8``         ``(codes, turned)``: max-pooling of indices, then their codes
+``abc.int8_conv2d``       ``(codes, weights int8 OHWI, scale [OC])``: ``abc.bconv2d`` on codes
+========================  =====================================================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -82,8 +85,8 @@ def conv_window(call: Any) -> Window:
     return _window_of(shape_of(x), attrs, (kh, kw), oc)
 
 
-def bit_window(call: Any) -> Window:
-    """Window of ``abc.bitconv2d``, ``abc.pool_bits``, ``abc.dotconv2d`` or ``abc.pool_codes``."""
+def coded_window(call: Any) -> Window:
+    """Window of an operator that reads bits or codes: a convolution or a pooling of them."""
     dims = shape_of(call.args[0])
     attrs = call.attrs
     kernel = pair(attrs["kernel"])
@@ -105,33 +108,40 @@ def _infer_bconv(call: Any, _: Any) -> Any:
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
 
 
-def _infer_encode(call: Any, _: Any) -> Any:
+def _infer_encode_bitserial(call: Any, _: Any) -> Any:
     b, h, w, c = shape_of(call.args[0])
     groups = int(call.attrs["layout_groups"])
     return _tensor((b, h, w, int(call.attrs["planes"]), groups, words(c // groups)), "uint32")
 
 
-def _infer_pool_bits(call: Any, _: Any) -> Any:
+def _infer_pool_bitserial(call: Any, _: Any) -> Any:
     b, _, _, _, g, c = shape_of(call.args[0])
-    w = bit_window(call)
+    w = coded_window(call)
     return _tensor((b, w.out_height, w.out_width, int(call.attrs["planes"]), g, c), "uint32")
 
 
-def _infer_encode_bytes(call: Any, _: Any) -> Any:
+def _infer_encode_int8(call: Any, _: Any) -> Any:
     b, h, w, c = shape_of(call.args[0])
     groups = int(call.attrs["layout_groups"])
     return _tensor((b, h, w, groups, code_slots(c // groups)), str(call.attrs["dtype"]))
 
 
-def _infer_pool_codes(call: Any, _: Any) -> Any:
+def _infer_pool_int8(call: Any, _: Any) -> Any:
     b, _, _, g, s = shape_of(call.args[0])
-    w = bit_window(call)
+    w = coded_window(call)
     return _tensor((b, w.out_height, w.out_width, g, s), dtype_of(call.args[0]))
 
 
-def _infer_bitconv(call: Any, _: Any) -> Any:
-    w = bit_window(call)
+def infer_coded_convolution(call: Any, _: Any) -> Any:
+    """The type of a convolution on bits or codes: float32 NHWC."""
+    w = coded_window(call)
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
+
+
+def operator(name: str, infer: Callable[[relax.Call, Any], relax.Type]) -> None:
+    """Make ``abc.<name>`` known to TVM: ``infer(call, _)`` is the type of its result."""
+    register_op_attr(f"relax.abc.{name}", "FInferType", infer)
+    register_op_attr(f"relax.abc.{name}", "FPurity", True)
 
 
 @cache
@@ -141,15 +151,14 @@ def register() -> bool:
         "step": _infer_step,
         "count_step": _infer_step,
         "bconv2d": _infer_bconv,
-        "encode": _infer_encode,
-        "pool_bits": _infer_pool_bits,
-        "bitconv2d": _infer_bitconv,
-        "encode_bytes": _infer_encode_bytes,
-        "pool_codes": _infer_pool_codes,
-        "dotconv2d": _infer_bitconv,
+        "encode_bitserial": _infer_encode_bitserial,
+        "pool_bitserial": _infer_pool_bitserial,
+        "bitserial_conv2d": infer_coded_convolution,
+        "encode_int8": _infer_encode_int8,
+        "pool_int8": _infer_pool_int8,
+        "int8_conv2d": infer_coded_convolution,
     }.items():
-        register_op_attr(f"relax.abc.{name}", "FInferType", infer)
-        register_op_attr(f"relax.abc.{name}", "FPurity", True)
+        operator(name, infer)
     return True
 
 

@@ -69,9 +69,9 @@ class Family(ABC):
     ) -> te.Tensor:
         """The TE compute of a convolution's sums, a block ``acc``; its weights go to ``table``.
 
-        By ``plan.problem.kind``: of "bits" what :func:`abc_tvm.compute.accumulate.popcounts` says
+        By ``plan.problem.kind``: of "bitserial" what :func:`.accumulate.popcounts` says
         (``weights`` are packed planes), of "float" what :func:`.accumulate.products` says, and of
-        "bytes" what :func:`abc_tvm.compute.byte_products.byte_products` says (``weights`` int8
+        "int8" what :func:`abc_tvm.compute.byte_products.byte_products` says (``weights`` int8
         ``[OC, KH, KW, IC/g]``; outside the image lies ``zero``).
         """
 

@@ -29,9 +29,9 @@ class Plain(Family):
         self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int = 0
     ) -> te.Tensor:
         window, blocking = plan.problem.window, plan.problem.blocking
-        if plan.problem.kind == "bits":
+        if plan.problem.kind == "bitserial":
             return popcounts(data, table(weights, "plane"), window, blocking, plan.tile)
-        if plan.problem.kind == "bytes":
+        if plan.problem.kind == "int8":
             quads = table(pack_quads(weights, blocking), "weight")
             return byte_products(data, quads, window, blocking, plan.tile, zero)
         return products(data, table(weights, "weight"), window, blocking, plan.tile)

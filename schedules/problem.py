@@ -8,12 +8,12 @@ from typing import Literal
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 
-Kind = Literal["bits", "float", "bytes", "lanes", "pool_bits", "pool_codes"]
+Kind = Literal["bitserial", "float", "int8", "lanes", "pool_bitserial", "pool_int8"]
 """What a kernel sums in its lanes: bits that differ, products of floats or of levels coded as
 bytes, or nothing: "lanes" and pooling between two layers on bits or on bytes."""
 
-SUMS: tuple[Kind, ...] = ("bits", "float", "bytes")
-POOLS: tuple[Kind, ...] = ("pool_bits", "pool_codes")
+SUMS: tuple[Kind, ...] = ("bitserial", "float", "int8")
+POOLS: tuple[Kind, ...] = ("pool_bitserial", "pool_int8")
 
 
 @dataclass(frozen=True)

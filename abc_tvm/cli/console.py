@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from abc_tvm.errors import printable
+from abc_tvm.relay_passes.lowerings.table import FLOAT, names
 from abc_tvm.report import Report
 
 _PLAIN_WIDTH = 200
@@ -66,17 +67,17 @@ def layer_table(report: Report) -> Table:
 
 
 def summary(report: Report) -> str:
-    """One line: how much of a network runs on bits and bytes, and what its weights take."""
+    """One line: how much of a network runs in which lowering, and what its weights take."""
     facts = report.json()
     if not report.binarized:
         return "nothing is binarized: every layer is compiled in float (the reasons: inspect)"
     parts = []
-    for lowering, kind in (("bitserial", "bits"), ("int8", "bytes")):
+    for lowering in (name for name in names() if name != FLOAT):
         if facts[f"{lowering}_layers"]:
             share = facts[f"{lowering}_macs"] / max(facts["macs"], 1)
             count = facts[f"{lowering}_layers"]
             parts.append(
-                f"{count} of {len(report)} layers on {kind} ({share:.0%} of the multiply-adds)"
+                f"{count} of {len(report)} layers {lowering} ({share:.0%} of the multiply-adds)"
             )
     if report.rounded:
         worst = max(layer.error_bound or 0.0 for layer in report.rounded)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from abc_tvm.relay_passes.lowerings.table import names
+
 MOST_ERROR = 0.02
 """What ``--allow-int8`` alone allows."""
 
@@ -36,7 +38,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 batch = click.option("--batch", type=COUNT, help="Fix a symbolic batch dimension.")
 lowering = click.option(
     "--lowering",
-    type=click.Choice(["auto", "bitserial", "int8", "float"]),
+    type=click.Choice(["auto", *names()]),
     default="auto",
     show_default=True,
     help="auto: what is fastest and exact, for each layer; bitserial, int8: wherever possible.",

@@ -53,14 +53,14 @@ def show(folder: str, as_json: bool) -> None:
 
 def _lowerings(rows: list[LoweringRow]) -> Table:
     """What each layer in doubt took in each kind of kernel."""
-    from abc_tvm.tuning.lowerings import KINDS
+    from abc_tvm.relay_passes.lowerings.table import names
 
     table = Table(title=f"{len(rows)} layers measured in several kinds of kernel")
-    for name in ("target", "layers", *(f"{kind} µs" for kind in KINDS)):
+    for name in ("target", "layers", *(f"{kind} µs" for kind in names())):
         table.add_column(name, justify="right" if name.endswith("µs") else "left")
     for row in rows:
         facts = row.json()
-        times = (f"{facts['us'][kind]:.1f}" if kind in facts["us"] else "" for kind in KINDS)
+        times = (f"{facts['us'][kind]:.1f}" if kind in facts["us"] else "" for kind in names())
         table.add_row(row.folder, ", ".join(row.names) or row.lowering.layer, *times)
     return table
 

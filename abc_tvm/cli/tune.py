@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from abc_tvm.tuning.tune import NetworkTuner
     from abc_tvm.tuning.tuner import Progress
 
-BINARIZED = ("bits", "bytes", "pool_bits", "pool_codes")
-"""Kinds of kernels that only a binarized network has."""
-
 
 @click.command()
 @options.model
@@ -97,7 +94,7 @@ def tune(
                 interrupted = True
     console = tables(as_json)
     console.print(_summary(tuner))
-    if not any(row.task.workload.problem.kind in BINARIZED for row in tuner.rows):
+    if not tuner.binarized:
         console.print("nothing is binarized: what was tuned runs in float (the reasons: inspect)")
     if as_json:
         print_json(_json(model, target, records, settings, tuner, interrupted))

@@ -22,6 +22,9 @@ Index = tuple[Any, Any, Any, Any, Any, Any]
 Scalar = Callable[[Index], Any]
 """The value of one slot, as a function of its index."""
 
+Passes = Callable[[Any, Index], Any]
+"""``passes(p, index)``: whether the value of a slot reaches threshold ``p``."""
+
 
 @dataclass(frozen=True)
 class Blocking:

@@ -8,7 +8,7 @@ from typing import Any
 
 from abc_tvm.engines.engine import FLOAT, OURS
 from abc_tvm.measure.bench import Comparison
-from abc_tvm.measure.plots import COLOURS, LABELS, save_figure
+from abc_tvm.measure.plots import OTHER_COLOUR, OUR_COLOUR, colours, labels, save_figure
 from abc_tvm.measure.profile import Row
 from abc_tvm.measure.profile_plot import short
 
@@ -47,15 +47,15 @@ def draw_speedups(axes: Any, comparison: Comparison) -> None:
     results = comparison.results
     slowest = max((r.times.median_ms for r in results), default=1.0)
     names = [f"{r.engine} ({r.network})" for r in results]
-    colours = [COLOURS["bits"] if r.engine == OURS else COLOURS["other"] for r in results]
+    shades = [OUR_COLOUR if r.engine == OURS else OTHER_COLOUR for r in results]
     ratios = [slowest / r.times.median_ms for r in results]
-    bars = axes.barh(names, ratios, color=colours)
-    labels = []
+    bars = axes.barh(names, ratios, color=shades)
+    texts = []
     for result in results:
         ratio = comparison.speedup.get(result.engine)
         against = "" if ratio is None else f"; abc-tvm is {ratio:.2f}x as fast"
-        labels.append(f"{result.times.median_ms:.3f} ms{against}")
-    axes.bar_label(bars, labels, padding=4, fontsize=9)
+        texts.append(f"{result.times.median_ms:.3f} ms{against}")
+    axes.bar_label(bars, texts, padding=4, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, max(ratios, default=1.0) * 1.6)
     axes.set_xlabel("times as fast as the slowest engine (medians)")
@@ -75,8 +75,8 @@ def draw_layers(axes: Any, comparison: Comparison) -> None:
             [place - 0.2 for place, _ in own],
             [row.times.median_ms * 1e3 for _, row in own],
             height=0.4,
-            color=COLOURS[kind],
-            label=f"abc-tvm: {LABELS[kind]}",
+            color=colours()[kind],
+            label=f"abc-tvm: {labels()[kind]}",
         )
     pairs = [(place, other[i]) for place, i in enumerate(shown) if i in other]
     if pairs:

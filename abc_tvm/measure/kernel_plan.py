@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from abc_tvm.artifact import Artifact
 from abc_tvm.compilation import Compilation
@@ -18,14 +18,8 @@ from abc_tvm.targets import Device
 if TYPE_CHECKING:
     from abc_tvm.relay_passes.context import Context
 
-Kind = Literal["bits", "float", "bytes", "other"]
-"""What a kernel computes with: xor and popcount, float32, int8 dot products; or no convolution."""
-
-ANCHORS: dict[str, Kind] = {
-    "abc.bitconv2d": "bits",
-    "nn.conv2d": "float",
-    "abc.dotconv2d": "bytes",
-}
+OTHER = "other"
+"""The kind of a kernel without a convolution; all others are of the kind of their lowering."""
 
 PREFIX = "kernel_"
 """Beginning of the symbols of fused kernels (:func:`.passes.lower.call_kernel`)."""
@@ -42,7 +36,7 @@ class Kernel:
     """
 
     name: str
-    kind: Kind = "other"
+    kind: str = OTHER
     macs: int = 0
     pairs: int = 1
     M: int | None = None
@@ -98,7 +92,7 @@ def kernels_of(module: Any, context: Context) -> tuple[Kernel, ...]:
     """The fused kernels of a module after the pass "fuse", in the order of their calls."""
     from tvm.ir import Call
 
-    from abc_tvm.relay_passes.passes.fuse import GROUP
+    from abc_tvm.relay_passes.emit.frame import GROUP
     from abc_tvm.relay_passes.rewrite import bindings
 
     functions = {
@@ -114,19 +108,24 @@ def kernels_of(module: Any, context: Context) -> tuple[Kernel, ...]:
 
 
 def _kernel(function: Any, context: Context) -> Kernel:
-    from abc_tvm.relay_passes.rewrite import bindings, op_name, shape_of
+    from abc_tvm.relay_passes.lowerings.table import of_operator
+    from abc_tvm.relay_passes.rewrite import bindings, op_name
 
     members = [call for _, call in bindings(function)]
     call = members[0]
-    kind = ANCHORS.get(op_name(call) or "", "other")
+    lowering = of_operator(op_name(call))
     name = str(function.attrs["layer"])
     layer = context.layers.get(name)
-    if kind == "other" or layer is None:
+    if lowering is None or layer is None:
         operators = dict.fromkeys(op_name(member) for member in members)
         return Kernel(" + ".join(o.rpartition(".")[2] for o in operators if o))
-    pairs = 1
-    if kind == "bits":
-        pairs = int(shape_of(call.args[1])[0]) * len(call.attrs["weights"])
     return Kernel(
-        layer.name, kind, layer.macs, pairs, layer.M, layer.N, tuple(layer.shape), layer.lowering
+        layer.name,
+        lowering.name,
+        layer.macs,
+        lowering.pairs(call),
+        layer.M,
+        layer.N,
+        tuple(layer.shape),
+        layer.lowering,
     )

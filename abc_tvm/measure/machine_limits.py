@@ -9,25 +9,18 @@ from typing import Any
 import numpy as np
 
 from abc_tvm.measure import peaks
-from abc_tvm.measure.kernel_plan import Kind
+from abc_tvm.relay_passes.lowerings.table import lowerings
 from abc_tvm.targets import Device
 
 ROUNDS = 8
 MOST_BYTES = 1 << 28
 
-LOOPS: dict[Kind, tuple[peaks.Kind, str]] = {
-    "bits": ("bits", "xor + popcount + add"),
-    "float": ("float", "float32 FMA"),
-    "bytes": ("dot", "int8 dot product"),
-}
-"""The loop of :mod:`abc_tvm.measure.peaks` that bounds each kind of kernel, and what it does."""
-
 
 @dataclass(frozen=True)
 class Limit:
-    """The best rate of one kind of kernel: ``gmacs`` on all threads together."""
+    """The best rate of one lowering's kernels: ``gmacs`` on all threads together."""
 
-    kind: Kind
+    kind: str
     name: str
     gmacs: float
 
@@ -45,7 +38,7 @@ class Limits:
     memory_gbs: float
     threads: int
 
-    def of(self, kind: Kind) -> float | None:
+    def of(self, kind: str) -> float | None:
         """GMAC/s of a kind, ``None`` where it is not known."""
         return next((peak.gmacs for peak in self.peaks if peak.kind == kind), None)
 
@@ -57,13 +50,13 @@ class Limits:
 def measure_limits(device: Device, threads: int = 1) -> Limits:
     """Measure on one thread; the rates of arithmetic are then taken ``threads`` times."""
     rates = peaks.measure(device)
-    found = []
-    for kind, (loop, name) in LOOPS.items():
-        rate = rates[loop]
+    limits = []
+    for lowering in lowerings():
+        rate = rates.get(lowering.peak) if lowering.peak else None
         if rate is not None:
-            found.append(Limit(kind, name, threads * rate))
+            limits.append(Limit(lowering.name, lowering.arithmetic, threads * rate))
     beyond = min(max(1 << 26, 2048 * device.l3_kib), MOST_BYTES)
-    return Limits(tuple(found), copy_gbs(device.l2_kib * 512), copy_gbs(beyond), threads)
+    return Limits(tuple(limits), copy_gbs(device.l2_kib * 512), copy_gbs(beyond), threads)
 
 
 def copy_gbs(size: int) -> float:

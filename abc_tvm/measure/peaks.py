@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from abc_tvm.targets import Device
 
-Kind = Literal["bits", "float", "dot"]
+Kind = Literal["bitserial", "float", "int8"]
 """Binary pairs (xor and popcount), float32 multiply-adds, dot products of bytes."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -122,7 +122,7 @@ _AVX512 = frozenset({"avx512f", "avx512bw"})
 
 BITS_512 = Peak(
     "xor + popcount + add, 512 bit",
-    "bits",
+    "bitserial",
     _AVX512 | {"avx512vpopcntdq"},
     512,
     (
@@ -134,7 +134,7 @@ BITS_512 = Peak(
 )
 SHUFFLE_256 = Peak(
     "byte shuffle + add, 256 bit",
-    "bits",
+    "bitserial",
     _AVX2,
     128,
     ("vpshufb %ymm12, %ymm13, %ymm14", "vpaddb %ymm14, %ymm{j}, %ymm{j}"),
@@ -143,21 +143,21 @@ FMA_512 = Peak("f32 FMA, 512 bit", "float", _AVX512, 16, ("vfmadd231ps %zmm12, %
 FMA_256 = Peak("f32 FMA, 256 bit", "float", _AVX2, 8, ("vfmadd231ps %ymm12, %ymm13, %ymm{j}",))
 DOT_512 = Peak(
     "u8 x s8 dot, 512 bit",
-    "dot",
+    "int8",
     _AVX512 | {"avx512vnni"},
     64,
     ("vpdpbusd %zmm12, %zmm13, %zmm{j}",),
 )
 DOT_256 = Peak(
     "u8 x s8 dot, 256 bit",
-    "dot",
+    "int8",
     frozenset({"avx512vnni", "avx512vl"}),
     32,
     ("vpdpbusd %ymm12, %ymm13, %ymm{j}",),
 )
 DOT_256_VEX = Peak(
     "u8 x s8 dot, 256 bit, AVX-VNNI",
-    "dot",
+    "int8",
     frozenset({"avxvnni"}),
     32,
     ("{{vex}} vpdpbusd %ymm12, %ymm13, %ymm{j}",),
@@ -175,13 +175,13 @@ def loops(device: Device) -> list[Peak]:
     return [peak for peak in PEAKS if peak.needs <= there]
 
 
-def measure(device: Device) -> dict[Kind, float | None]:
+def measure(device: Device) -> dict[str, float | None]:
     """GMAC/s of one core by kind of arithmetic: the best loop's best round, in half a second.
 
     The loops are those of ``device``'s instructions, run on this machine; ``None`` where there is
     no loop for a kind, or this machine does not execute it.
     """
-    best: dict[Kind, float | None] = dict.fromkeys(KINDS)
+    best: dict[str, float | None] = dict.fromkeys(KINDS)
     if not device.runs_here():
         return best
     for peak in loops(device):

@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING
 from abc_tvm.errors import MissingDependencyError, UserError
 from abc_tvm.file_kinds import PLOT
 from abc_tvm.files import StrPath, check_output, write_atomically
+from abc_tvm.measure.kernel_plan import OTHER
+from abc_tvm.relay_passes.lowerings.table import lowerings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = {"bits": "#1b7837", "bytes": "#762a83", "float": "#2166ac", "other": "#878787"}
-LABELS = {
-    "bits": "bits (xor, popcount)",
-    "bytes": "int8 (dot products)",
-    "float": "float32",
-    "other": "no convolution",
-}
+OUR_COLOUR = "#1b7837"
+OTHER_COLOUR = "#878787"
+
+
+def colours() -> dict[str, str]:
+    """The colour of each kind of kernel: of every lowering, and of what is no convolution."""
+    return {**{one.name: one.colour for one in lowerings()}, OTHER: OTHER_COLOUR}
+
+
+def labels() -> dict[str, str]:
+    """What legends call each kind of kernel."""
+    return {**{one.name: one.title for one in lowerings()}, OTHER: "no convolution"}
 
 
 def check_plot(path: StrPath, inputs: Sequence[StrPath] = ()) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from abc_tvm.measure.plots import COLOURS, LABELS, save_figure
+from abc_tvm.measure.plots import colours, labels, save_figure
 from abc_tvm.measure.profile import Profile, Row
 
 MOST_BARS = 60
@@ -38,6 +38,7 @@ def draw_roofline(axes: Any, profile: Profile) -> None:
     rows = [row for row in profile.rows if row.gmacs is not None and row.bytes]
     across = [row.macs / row.bytes for row in rows] or [1.0]
     low, high = min(across) / 4, max(across) * 4
+    known = colours()
     line = np.geomspace(low, high, 64)
     for gbs, name, style in (
         (profile.limits.cache_gbs, "level 2 cache", "--"),
@@ -47,18 +48,18 @@ def draw_roofline(axes: Any, profile: Profile) -> None:
             line, line * gbs, style, color="black", linewidth=1, label=f"{name}, {gbs:.0f} GB/s"
         )
     for peak in profile.limits.peaks:
-        axes.axhline(peak.gmacs, color=COLOURS[peak.kind], linewidth=1)
+        axes.axhline(peak.gmacs, color=known[peak.kind], linewidth=1)
         text = f"{peak.name}: {peak.gmacs:.0f} GMAC/s"
-        axes.annotate(text, (low * 1.1, peak.gmacs), color=COLOURS[peak.kind], va="bottom", size=8)
+        axes.annotate(text, (low * 1.1, peak.gmacs), color=known[peak.kind], va="bottom", size=8)
     for kind in dict.fromkeys(row.kernel.kind for row in rows):
         own = [row for row in rows if row.kernel.kind == kind]
         axes.scatter(
             [row.macs / row.bytes for row in own],
             [row.gmacs for row in own],
             s=[20 + 300 * row.times.median_ms / profile.run.median_ms for row in own],
-            color=COLOURS[kind],
+            color=known[kind],
             alpha=0.6,
-            label=f"{LABELS[kind]}, area: time",
+            label=f"{labels()[kind]}, area: time",
         )
     axes.set(xscale="log", yscale="log", xlim=(low, high))
     rates = [row.gmacs or 0.0 for row in rows] + [peak.gmacs for peak in profile.limits.peaks]
@@ -77,9 +78,9 @@ def draw_times(axes: Any, rows: Sequence[Row], rest_ms: float) -> None:
         shown = [row for row in shown if row.times.median_ms >= least]
     names = [short(row.kernel.name) for row in shown] + ["rest: virtual machine, in and out"]
     widths = [row.times.median_ms * 1e3 for row in shown] + [max(rest_ms, 0.0) * 1e3]
-    colours = [COLOURS[row.kernel.kind] for row in shown] + ["#d9d9d9"]
+    shades = [colours()[row.kernel.kind] for row in shown] + ["#d9d9d9"]
     places = range(len(names))
-    axes.barh(places, widths, color=colours)
+    axes.barh(places, widths, color=shades)
     for place, row in zip(places, shown, strict=False):
         share = "" if row.of_peak is None else f" {row.of_peak:.0%}"
         axes.annotate(share, (row.times.median_ms * 1e3, place), va="center", size=7)

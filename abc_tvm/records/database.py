@@ -94,6 +94,10 @@ class Record:
         return number, Record(str(workload), choice_of(note), times, target, arguments)
 
 
+OLD_WORDS = {"bits": "bitserial", "bytes": "int8"}
+"""What earlier versions called a lowering in the files that they wrote."""
+
+
 @dataclass(frozen=True)
 class Lowering:
     """What one layer took, lowered in each way: ``kinds`` maps to seconds and workloads."""
@@ -112,7 +116,7 @@ class Lowering:
         try:
             layer, kinds = json.loads(line)
             found = {
-                str(kind): (float(seconds), tuple(str(key) for key in keys))
+                OLD_WORDS.get(kind, str(kind)): (float(seconds), tuple(str(key) for key in keys))
                 for kind, (seconds, keys) in kinds.items()
             }
             if not all(0 <= seconds < math.inf for seconds, _ in found.values()):

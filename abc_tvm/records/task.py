@@ -18,7 +18,7 @@ from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
-    from abc_tvm.relay_passes.emit.workload import Workload
+    from abc_tvm.relay_passes.workload import Workload
 
 MOST_BYTES = 1 << 30
 """Of a fused function's JSON form, its constants included."""
@@ -108,7 +108,7 @@ def load_module(text: str, where: object) -> Any:
 
 def make_task(function: Any, device: Device, threads: int) -> Task | None:
     """The task of a fused function; ``None`` where there is nothing to choose."""
-    from abc_tvm.relay_passes.emit.workload import workload_of
+    from abc_tvm.relay_passes.workload import workload_of
 
     workload = workload_of(function, device)
     if workload is None:

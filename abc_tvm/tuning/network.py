@@ -35,18 +35,21 @@ class Network:
         """The distinct kernels in the order of their first use, lowered as ``records`` say."""
         return self.lowered(records)[0]
 
-    def lowered(self, records: Records | None) -> tuple[list[Task], dict[str, Rivals]]:
-        """The distinct kernels, and what there was to choose between, by layer."""
+    def lowered(
+        self, records: Records | None
+    ) -> tuple[list[Task], dict[str, Rivals], dict[str, str]]:
+        """The distinct kernels; what there was to choose between, and what was taken, by layer."""
         from abc_tvm.relay_passes.pipeline import Phase
 
         again = self.whole.again(Phase.RECOGNISED, allow_int8=self.allow_int8, records=records)
         module = again.until(Phase.FUSED)
-        found: dict[str, Task] = {}
+        tasks: dict[str, Task] = {}
         for name, function in _groups(module):
             task = make_task(function, self.whole.device, self.threads)
             if task is not None:
-                found.setdefault(task.key, task).names.append(name)
-        return list(found.values()), again.context.rivals
+                tasks.setdefault(task.key, task).names.append(name)
+        taken = {name: layer.lowering for name, layer in again.context.layers.items()}
+        return list(tasks.values()), again.context.rivals, taken
 
 
 def tasks_of(
@@ -69,17 +72,19 @@ def _groups(module: Any) -> Iterator[tuple[str, Any]]:
     """Calls of fused functions and pooling on bits in ``main``, in order."""
     from tvm.ir import Call
 
-    from abc_tvm.relay_passes.emit.pools import POOLS, alone
-    from abc_tvm.relay_passes.passes.fuse import GROUP
+    from abc_tvm.relay_passes.emit.frame import GROUP
+    from abc_tvm.relay_passes.emit.pooling import alone
+    from abc_tvm.relay_passes.lowerings.table import poolings
     from abc_tvm.relay_passes.rewrite import bindings, hint, op_name
 
+    pools = poolings()
     functions = {
         gvar: function
         for gvar, function in module.functions_items()
         if GROUP in (getattr(function, "attrs", None) or {})
     }
     for var, value in bindings(module["main"]):
-        if op_name(value) in POOLS:
+        if op_name(value) in pools:
             yield hint(var), alone(value, hint(var))
         elif isinstance(value, Call) and value.op in functions:
             function = functions[value.op]

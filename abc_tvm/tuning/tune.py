@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 DEFAULT_TRIALS = 32
 
-PEAKS: dict[str, peaks.Kind] = {"bits": "bits", "float": "float", "bytes": "dot"}
-"""The arithmetic of each kind of kernel."""
-
 
 def stored_settings(folder: str | Path, device: Device) -> dict[str, Any]:
     """The settings of the last run on a folder. Raises ``RecordsError`` where there was none."""
@@ -113,7 +110,7 @@ def tuner(
         here.settings = dict(settings)
         here.write(own)
         budget = Budget(settings["trials"], settings["seconds"], seed=settings["seed"])
-        best: dict[peaks.Kind, float | None] = dict.fromkeys(peaks.KINDS)
+        best: dict[str, float | None] = dict.fromkeys(peaks.KINDS)
         runner: Runner = local
         if address is None:
             local.wait_until_ready()
@@ -136,7 +133,7 @@ class NetworkTuner(Tuner):
         database: Database,
         budget: Budget,
         runner: Runner,
-        best: dict[peaks.Kind, float | None],
+        best: dict[str, float | None],
         watch: Callable[[NetworkTuner], None],
     ) -> None:
         self.network, self.rivals = network, rivals
@@ -146,6 +143,7 @@ class NetworkTuner(Tuner):
         )
         self.final: list[Task] = rivals.default
         self.peaks = best
+        self.binarized = rivals.binarized
 
     def run(self) -> None:
         """As :meth:`Tuner.run`; then what the layers in doubt have become, if that is new."""
@@ -176,7 +174,7 @@ class NetworkTuner(Tuner):
         rate = row.gmacs()
         if rate is None:
             return None
-        peak = self.peaks[PEAKS[row.task.workload.problem.kind]]
+        peak = self.peaks.get(row.task.workload.problem.kind)
         return rate / peak / self.network.threads if peak else None
 
     def lowerings(self) -> dict[str, dict[str, float]]:

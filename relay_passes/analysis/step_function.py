@@ -17,6 +17,7 @@ import numpy as np
 
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.relay_passes.analysis.pointwise import Bounds
+from abc_tvm.relay_passes.rewrite import array_of, op_name
 
 MAX_STEPS = 255
 """More thresholds than this is no step function (8-bit quantisation has 255)."""
@@ -388,3 +389,10 @@ def _thresholds(keys: np.ndarray, values: np.ndarray, levels: np.ndarray) -> np.
     for jump, before, after in zip(jumps, where[:-1], where[1:], strict=True):
         out[before:after] = jump
     return out
+
+
+def steps_of(call: Any) -> StepFunction:
+    """The step function of an ``abc.step`` or ``abc.count_step`` (its float thresholds)."""
+    place = (4, 2, 3) if op_name(call) == "abc.count_step" else (1, 2, 3)
+    thresholds, sense, levels = (array_of(call.args[i]) for i in place)
+    return StepFunction(thresholds, sense, levels)

@@ -5,7 +5,7 @@ See :mod:`.border` for the algebra and :mod:`.accumulator` for the integers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tvm import te, tirx
@@ -15,20 +15,18 @@ from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Index, Scalar
 from abc_tvm.relay_passes.analysis.accumulator import Accumulator, accumulator
 from abc_tvm.relay_passes.analysis.border import Border, border_of
-
-if TYPE_CHECKING:
-    from abc_tvm.relay_passes.emit.kernel import KernelBuilder
+from abc_tvm.relay_passes.emit.frame import Frame
 
 NEVER = 2**30
 """Beyond every count: a limit that is always or never kept."""
 
 
-class Sums:
+class BitserialSums:
     """What the counts of a bit convolution mean (see :mod:`.border` for the algebra)."""
 
     def __init__(
         self,
-        builder: KernelBuilder,
+        frame: Frame,
         window: Window,
         planes: np.ndarray,
         alpha: np.ndarray,
@@ -36,8 +34,8 @@ class Sums:
         weights: np.ndarray,
         counts: te.Tensor,
     ) -> None:
-        self.builder, self.window, self.counts = builder, window, counts
-        self.blocking = builder.blocking
+        self.frame, self.window, self.counts = frame, window, counts
+        self.blocking = frame.blocking
         levels = base + np.concatenate([[0.0], np.cumsum(weights)])
         self.exact: Accumulator | None = accumulator(
             planes, alpha, np.concatenate([levels, base + weights]), any(window.padding)
@@ -68,7 +66,7 @@ class Sums:
         else:
             slots = self.blocking.spread(factors)
         rounded = slots.astype(np.float32)
-        table = builder.table(rounded, "factor")
+        table = frame.table(rounded, "factor")
         middle = window.taps * window.group_in // 2
         self.sum = accumulate.combine(counts, table, window, self.blocking, "float32", middle)
         constant_part = constant_part - factors.sum((0, 1)) * middle
@@ -80,18 +78,18 @@ class Sums:
             return lambda i: counts[i[0], i[1], i[2], i[3], i[4], 0, 0, i[5]]
         shared = self.factors.shape[2] == 1
         factors = self.factors if shared else self.blocking.spread(self.factors)
-        table = self.builder.table(factors.astype(np.int32), "factor")
+        table = self.frame.table(factors.astype(np.int32), "factor")
         total = accumulate.combine(self.counts, table, self.window, self.blocking, "int32")
         return lambda index: total[index]
 
     def _class_table(self, values: np.ndarray, fill: float) -> Any:
         """Read ``values [..., R, C, OC]`` at the class of a pixel: ``read(index, *leading)``."""
-        table = self.builder.table(self.blocking.spread(values, fill), "border")
+        table = self.frame.table(self.blocking.spread(values, fill), "border")
         rows = columns = None
         if self.classes[0] > 1:
-            rows = self.builder.table(self.border.row_class, "row")
+            rows = self.frame.table(self.border.row_class, "row")
         if self.classes[1] > 1:
-            columns = self.builder.table(self.border.column_class, "column")
+            columns = self.frame.table(self.border.column_class, "column")
 
         def read(index: Index, *leading: Any) -> Any:
             _, h, w, *_ = index
@@ -109,7 +107,7 @@ class Sums:
             self.count_offset = self._class_table(self.constant.astype(np.int32), 0)
             self.scale = None
             if np.any(self.exact.scale != 1):
-                self.scale = self.builder.per_slot(self.exact.scale, "scale")
+                self.scale = self.frame.per_slot(self.exact.scale, "scale")
         whole = self.whole(index)
         if self.single and self.factors.item() != 1:
             whole = whole * tirx.const(int(self.factors.item()), "int32")

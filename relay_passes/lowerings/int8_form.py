@@ -14,13 +14,13 @@ the largest level, and ``dW_k`` that of the weight. The bound is given relative 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from abc_tvm.relay_passes.analysis.accumulator import accumulator
+from abc_tvm.schedules.family import CodeType
 
-CodeType = Literal["uint8", "int8"]
+from .candidate import Moved
 
 LARGEST = 127
 """Weights are signed bytes; -128 is left out, so that they are symmetric."""
@@ -30,7 +30,7 @@ SUM = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class ByteForm:
+class Int8Form:
     """``weights`` int8 ``[OC, KH, KW, IC/g]``; ``codes`` of the levels in their order; ``zero``.
 
     ``scale`` float32 ``[OC]`` and ``bound`` int64 ``[OC]`` as in
@@ -45,22 +45,10 @@ class ByteForm:
     bound: np.ndarray
 
 
-@dataclass(frozen=True)
-class Rounded:
-    """``alpha`` float32 ``[M, OC]`` and ``levels`` float32 ``[N + 1]`` that have a byte form.
-
-    ``error`` bounds what that changes a sum by, relative to the largest that it can be.
-    """
-
-    alpha: np.ndarray
-    levels: np.ndarray
-    error: float
-
-
-def byte_form(
+def int8_form(
     planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: CodeType
-) -> ByteForm | None:
-    """The exact byte form of a convolution, or ``None`` where it has none.
+) -> Int8Form | None:
+    """The exact form of a convolution, or ``None`` where it has none.
 
     ``planes`` int8 ±1 ``[M, OC, KH, KW, IC/g]``, ``alpha`` float32 ``[M, OC]``, ``levels`` float32
     ``[N + 1]``.
@@ -81,17 +69,17 @@ def byte_form(
     if taps * largest * (high - low) > SUM:
         return None
     codes = tuple(int(n) + zero for n in exact.level)
-    return ByteForm(weights.astype(np.int8), codes, zero, exact.scale, exact.bound)
+    return Int8Form(weights.astype(np.int8), codes, zero, exact.scale, exact.bound)
 
 
-def rounded(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: CodeType) -> Rounded:
-    """The nearest scales and levels found that have a byte form; see the module's text.
+def rounded(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: CodeType) -> Moved:
+    """The nearest scales and levels that are multiples of a step, chosen for the least error.
 
     Levels that are all 0 stay as they are, and have none.
     """
     size = float(np.abs(levels).max())
     if size == 0:
-        return Rounded(alpha, levels, 0.0)
+        return Moved(alpha, levels, 0.0)
     spread = max(float(levels.max()), 0.0) - min(float(levels.min()), 0.0)
     steps = LARGEST if code == "int8" else int(255 * size / spread)
     near, level_error = _nearest_levels(levels.astype(np.float64), steps)
@@ -103,7 +91,7 @@ def rounded(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: Cod
     each = weight * level_error + shift * (size + level_error)
     most = weight * size
     error = np.where(each == 0, 0.0, each / np.maximum(most, 1e-30)).max(initial=0)
-    return Rounded(moved.astype(np.float32), near.astype(np.float32), float(error))
+    return Moved(moved.astype(np.float32), near.astype(np.float32), float(error))
 
 
 def _combined(scales: np.ndarray, planes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the sums of a convolution on bytes mean: float values, or integers to be compared.
+"""What the sums of a convolution on int8 mean: float values, or integers to be compared.
 
 With codes ``c = level + zero`` the sums are ``sum w c``, and the integer of
 :mod:`.accumulator` is ``D = sum w c - zero * sum w``. Outside the image codes are ``zero``, so that
@@ -7,30 +7,28 @@ one constant per channel holds everywhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tvm import te
 
 from abc_tvm.compute.lanes import Index
+from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.lowerings.bitserial_sums import NEVER
 
-if TYPE_CHECKING:
-    from abc_tvm.relay_passes.emit.kernel import KernelBuilder
 
-
-class ByteSums:
-    """What the sums of a convolution on bytes mean; ``sums`` int32 ``[B, OH, OW, G, O, L]``."""
+class Int8Sums:
+    """What the sums of a convolution on int8 mean; ``sums`` int32 ``[B, OH, OW, G, O, L]``."""
 
     def __init__(
         self,
-        builder: KernelBuilder,
+        frame: Frame,
         weights: np.ndarray,
         scale: np.ndarray,
         zero: int,
         sums: te.Tensor,
     ) -> None:
-        self.builder, self.sums, self.scale = builder, sums, scale
+        self.frame, self.sums, self.scale = frame, sums, scale
         total = weights.astype(np.int64).reshape(len(weights), -1).sum(1)
         self.constant = -zero * total
 
@@ -39,9 +37,9 @@ class ByteSums:
         if not hasattr(self, "offset"):
             self.offset = self.factor = None
             if self.constant.any():
-                self.offset = self.builder.per_slot(self.constant.astype(np.int32), "offset")
+                self.offset = self.frame.per_slot(self.constant.astype(np.int32), "offset")
             if np.any(self.scale != 1):
-                self.factor = self.builder.per_slot(self.scale, "scale")
+                self.factor = self.frame.per_slot(self.scale, "scale")
         whole = self.sums[index]
         if self.offset is not None:
             whole = whole + self.offset(index)
@@ -51,6 +49,6 @@ class ByteSums:
     def passes(self, thresholds: np.ndarray) -> Any:
         """``D >= T`` as a comparison of the sum itself; ``T`` int ``[N, OC]``."""
         limit = np.clip(thresholds.astype(np.int64) - self.constant, -NEVER, NEVER)
-        blocking = self.builder.blocking
-        table = self.builder.table(blocking.spread(limit.astype(np.int32), NEVER), "limit")
+        blocking = self.frame.blocking
+        table = self.frame.table(blocking.spread(limit.astype(np.int32), NEVER), "limit")
         return lambda p, index: self.sums[index] >= table[p, blocking.slot(index)]

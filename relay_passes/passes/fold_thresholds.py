@@ -19,11 +19,16 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.step_function import Chain, NotAStep, StepFunction, find_steps
+from abc_tvm.relay_passes.analysis.step_function import (
+    Chain,
+    NotAStep,
+    StepFunction,
+    find_steps,
+    steps_of,
+)
 from abc_tvm.relay_passes.ops import make
 from abc_tvm.relay_passes.passes.recognise_activations import evaluator, integer_form, roots
 from abc_tvm.relay_passes.rewrite import (
-    array_of,
     bindings,
     const,
     emit,
@@ -41,13 +46,6 @@ class FoldThresholds:
 
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         return _Counts()(_Pools()(mod))
-
-
-def steps_of(call: Any) -> StepFunction:
-    """The step function of an ``abc.step`` or ``abc.count_step`` (its float thresholds)."""
-    place = (4, 2, 3) if op_name(call) == "abc.count_step" else (1, 2, 3)
-    thresholds, sense, levels = (array_of(call.args[i]) for i in place)
-    return StepFunction(thresholds, sense, levels)
 
 
 class _Pools:

@@ -1,16 +1,15 @@
 """Group operators into kernels.
 
-A kernel is an anchor (``abc.bitconv2d``, ``abc.dotconv2d``, NHWC ``nn.conv2d``, NHWC
-``nn.max_pool2d``, or nothing) and the element-wise operators, steps and encodings behind it. An
-operator joins the kernel of the latest of its inputs, so that everything else it reads has been
-computed; a residual addition thus joins the branch that finishes last. A kernel may have several
-results (the floats that a residual needs, and the bits that the next convolution reads). Each
-becomes a private function ``fused_<layer>``; operators with a kernel of their own stay in ``main``.
+A kernel is an anchor (a convolution of any lowering, NHWC ``nn.max_pool2d``, or nothing) and the
+element-wise operators, steps and encodings behind it. An operator joins the kernel of the latest of
+its inputs, so that everything else it reads has been computed; a residual addition thus joins the
+branch that finishes last. A kernel may have several results (the floats that a residual needs, and
+the bits that the next convolution reads). Each becomes a private function ``fused_<layer>``;
+operators with a kernel of their own stay in ``main``.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +18,9 @@ from tvm import relax
 
 from abc_tvm.compute.geometry import WORD
 from abc_tvm.relay_passes.analysis import pointwise
+from abc_tvm.relay_passes.emit.anchor import Anchor
+from abc_tvm.relay_passes.emit.frame import GROUP
+from abc_tvm.relay_passes.lowerings.table import anchors, encodings
 from abc_tvm.relay_passes.rewrite import (
     bindings,
     completed,
@@ -31,17 +33,11 @@ from abc_tvm.relay_passes.rewrite import (
     substitute,
 )
 
-GROUP = "abc_group"
-ANCHORS = ("abc.bitconv2d", "abc.dotconv2d", "nn.conv2d", "nn.max_pool2d")
-MOST_WINDOW = 256
-"""Elements of a pool's window that a kernel writes out one by one; TVM nests the expression."""
-
-ENCODINGS = ("abc.encode", "abc.encode_bytes")
 MOST_TERMS = 256
 """Operators in the expression of one element. A tensor that is read twice is written out twice:
 ``x + x``, forty times over, would be a kernel of 2**40 terms."""
 
-JOINING = ("abc.step", "abc.count_step", *ENCODINGS)
+JOINING = ("abc.step", "abc.count_step")
 
 
 @dataclass
@@ -91,7 +87,7 @@ def _groups(func: Any) -> list[Group]:
 
     for var, value in bindings(func):
         name = op_name(value)
-        if name in ANCHORS and _is_anchor(value):
+        if _anchor(value) is not None:
             start(var, value, True)
         elif _joins(name, var, value):
             inputs = [owner.get(a, -1) for a in operands(value)]
@@ -104,30 +100,20 @@ def _groups(func: Any) -> list[Group]:
                 continue
             owner[var], terms[var] = latest, size
             group.members.append((var, value))
-            if name in ENCODINGS and group.layout is None:
+            if name in encodings() and group.layout is None:
                 group.layout = int(value.attrs["layout_groups"])
         else:
             start(var, value, False)
     return groups
 
 
-def _is_anchor(call: Any) -> bool:
-    name = op_name(call)
-    if name in ("nn.conv2d", "nn.max_pool2d") and (
-        dtype_of(call.args[0]) != "float32" or not _is_image(shape_of(call.args[0]))
-    ):
-        return False
-    if name == "nn.conv2d":
-        return str(call.attrs.data_layout) == "NHWC" and constant(call.args[1]) is not None
-    if name == "nn.max_pool2d":
-        window = math.prod(int(n) for n in call.attrs.pool_size)
-        plain = str(call.attrs.layout) == "NHWC" and not call.attrs.ceil_mode
-        return plain and window <= MOST_WINDOW
-    return True
+def _anchor(call: Any) -> Anchor | None:
+    anchor = anchors().get(op_name(call) or "")
+    return anchor if anchor is not None and anchor.fits(call) else None
 
 
 def _joins(name: str | None, var: Any, value: Any) -> bool:
-    if name in JOINING:
+    if name in JOINING or name in encodings():
         return True
     row = pointwise.TABLE.get(name or "")
     if row is None or row.te is None or not hasattr(var.ty, "shape"):
@@ -146,7 +132,7 @@ def _is_image(shape: tuple[Any, ...]) -> bool:
 
 def _image(var: Any, value: Any) -> tuple[Any, ...]:
     """NHWC shape that a member computes over."""
-    return shape_of(value.args[0] if op_name(value) in ENCODINGS else var)
+    return shape_of(value.args[0] if op_name(value) in encodings() else var)
 
 
 def _same_image(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
@@ -154,21 +140,17 @@ def _same_image(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 
 def _layout(call: Any) -> int | None:
-    name = op_name(call)
-    if name in ("abc.bitconv2d", "abc.dotconv2d"):
-        return int(call.attrs["groups"])
-    if name == "nn.conv2d":
-        return int(call.attrs.groups)
-    if name in ENCODINGS:
+    if op_name(call) in encodings():
         return int(call.attrs["layout_groups"])
-    return None
+    anchor = _anchor(call)
+    return None if anchor is None else anchor.groups(call)
 
 
 def _takes(group: Group, image: tuple[Any, ...], call: Any) -> bool:
     """Whether a kernel can compute one more operator: same image, channels in the same lanes."""
     if not group.fused or not _same_image(group.shape, image):
         return False
-    if op_name(call) not in ENCODINGS or group.layout is None:
+    if op_name(call) not in encodings() or group.layout is None:
         return True
     return same_slots(int(group.shape[3]), group.layout, int(call.attrs["layout_groups"]))
 

@@ -1,8 +1,7 @@
 """Kernels in the place of fused groups.
 
 Every private function made by :mod:`.fuse` becomes a scheduled PrimFunc, called with its tensor
-arguments and its packed constants. ``abc.pool_bits`` and ``abc.pool_codes`` have kernels of their
-own (:mod:`.pools`).
+arguments and its packed constants. Pooling of bits and codes has kernels of its own.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import tvm
 from tvm import relax, tirx
 
 from abc_tvm.relay_passes.context import Context
-from abc_tvm.relay_passes.emit.kernel import Lowered
-from abc_tvm.relay_passes.emit.pools import POOLS, alone
-from abc_tvm.relay_passes.emit.workload import build, workload_of
-from abc_tvm.relay_passes.passes.fuse import GROUP
+from abc_tvm.relay_passes.emit.frame import GROUP, Lowered
+from abc_tvm.relay_passes.emit.pooling import alone
+from abc_tvm.relay_passes.lowerings.table import poolings
 from abc_tvm.relay_passes.rewrite import bindings, const, emit, hint, op_name, shape_of, substitute
+from abc_tvm.relay_passes.workload import build, workload_of
 from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 
@@ -43,7 +42,7 @@ class Lower:
                     new = substitute(value, env)
                     if isinstance(new, tvm.ir.Call) and new.op in groups:
                         new = self.group(builder, new, groups[new.op], str(new.op.name_hint))
-                    elif op_name(new) in POOLS:
+                    elif op_name(new) in poolings():
                         name = str(op_name(new)).removeprefix("abc.")
                         new = self.group(builder, new, alone(new, hint(var)), name)
                     env[var] = (

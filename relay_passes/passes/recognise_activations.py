@@ -38,6 +38,7 @@ from abc_tvm.relay_passes.analysis.step_function import (
     find_steps_without_ties,
 )
 from abc_tvm.relay_passes.context import Context
+from abc_tvm.relay_passes.lowerings.floats import to_float
 from abc_tvm.relay_passes.ops import conv_window, make
 from abc_tvm.relay_passes.rewrite import (
     Content,
@@ -281,21 +282,6 @@ def _keep_levels(steps: StepFunction, used: np.ndarray) -> StepFunction:
     falling = steps.thresholds[n - index[:-1] - 1][::-1]
     thresholds = np.where(rising, upper, falling)
     return StepFunction(thresholds.astype(np.float32), steps.sense, steps.levels[index])
-
-
-def to_float(call: Any) -> Any:
-    """``nn.conv2d`` of an ``abc.bconv2d``, with the weights the graph had."""
-    w = conv_window(call)
-    return relax.op.nn.conv2d(
-        call.args[0],
-        call.args[3],
-        strides=w.stride,
-        padding=w.padding,
-        dilation=w.dilation,
-        groups=w.groups,
-        data_layout="NHWC",
-        kernel_layout="OHWI",
-    )
 
 
 def evaluator(chain: list[tuple[Any, Any]], root: Any, data: Any) -> Chain:

@@ -51,7 +51,7 @@ class Cuda(Family):
     ) -> te.Tensor:
         problem, tile = plan.problem, _block_tile(plan.choice)
         window, blocking, note = problem.window, problem.blocking, {PLAN: plan_of(tile)}
-        if problem.kind == "bits":
+        if problem.kind == "bitserial":
             pack = pack_fragments if tile.unit == "tensor" else pack_flat
             planes = table(in_rounds(pack, weights, tile.rounds), "plane")
             return flat_counts(data, planes, problem.bases, window, blocking, note)

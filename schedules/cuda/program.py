@@ -27,7 +27,7 @@ from abc_tvm.compute.geometry import WORD
 from abc_tvm.schedules.machine import Gpu
 from abc_tvm.schedules.problem import Kind
 
-from .source import library, window_source
+from .source import FUNCTIONS, library, window_source
 from .statements import address, address_at, blocks_of, bound, call, loop, realize, scope
 from .tiles import OWN, UNITS, BlockTile
 
@@ -135,12 +135,12 @@ class _Program:
         """The call that computes all sums of a lane."""
         data, weights = self.operands()
         m, p = self.planes
-        kind: Kind = "bytes" if self.dots else "bits"
+        kind: Kind = "int8" if self.dots else "bitserial"
         if str(sums.dtype) == "float32":
             kind = "float"
         assert self.geometry is not None  # noqa: S101  (the caller has looked)
         numbers = [*self.geometry, *plan_of(self.tile), m, p]
-        name = f"abc_{kind}_" + "_".join(str(n) for n in numbers)
+        name = f"{FUNCTIONS[kind]}_" + "_".join(str(n) for n in numbers)
         source = window_source(name, self.geometry, self.tile, m, p, kind, self.gpu)
         arguments = (address(data), address(weights), pixels, address(sums))
         return tirx.Evaluate(call(name, source, "void", *arguments))

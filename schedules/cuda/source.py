@@ -13,8 +13,11 @@ from .tiles import AMPERE, BlockTile, architecture
 
 _FOLDER = Path(__file__).parent
 _GUARD = "ABC_TVM_{}"
-_CORES: dict[Kind, str] = {"bits": "AbcBits", "bytes": "AbcDots", "float": "AbcFloats"}
-_TYPES: dict[Kind, str] = {"bits": "unsigned", "bytes": "signed char", "float": "float"}
+_CORES: dict[Kind, str] = {"bitserial": "AbcBits", "int8": "AbcDots", "float": "AbcFloats"}
+FUNCTIONS: dict[Kind, str] = {"bitserial": "abc_bits", "int8": "abc_bytes", "float": "abc_float"}
+"""The first word of a device function's name, which is part of the code that a GPU gets."""
+
+_TYPES: dict[Kind, str] = {"bitserial": "unsigned", "int8": "signed char", "float": "float"}
 
 
 @functools.cache
@@ -40,7 +43,7 @@ def window_source(
         "BLOCKS": tile.blocks,
         "WARPS_P": tile.warps_p,
         "WARPS_O": tile.warps_o,
-        "TAIL": int(tensor and kind == "bits"),
+        "TAIL": int(tensor and kind == "bitserial"),
     }
     constants = ", ".join(f"{key} = {value}" for key, value in numbers.items())
     unit, operation = ("AbcTensor", _products(kind, gpu)) if tensor else ("AbcCores", _CORES[kind])
@@ -60,6 +63,6 @@ __device__ __forceinline__ void {name}(const {word}* data, const {word}* weights
 
 def _products(kind: Kind, gpu: Gpu) -> str:
     """What the tensor cores multiply, in the fragments that they have."""
-    if kind == "bits":
+    if kind == "bitserial":
         return {"and": "AbcAnd", "xor": "AbcXor"}[gpu.b1]
     return "AbcBytes" if architecture(gpu) >= AMPERE else "AbcBytesTuring"

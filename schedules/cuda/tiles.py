@@ -81,8 +81,8 @@ def depth(problem: Problem) -> int:
     """Steps of the flat reduction."""
     channels = problem.window.group_in
     per_tap = {
-        "bits": words(channels),
-        "bytes": code_slots(channels) // QUAD,
+        "bitserial": words(channels),
+        "int8": code_slots(channels) // QUAD,
         "float": channels,
     }
     return steps(problem.window.taps, per_tap[problem.kind])
@@ -90,7 +90,7 @@ def depth(problem: Problem) -> int:
 
 def units(gpu: Gpu, kind: Kind) -> tuple[Unit, ...]:
     """What can multiply on a GPU."""
-    absent = kind == "bits" and gpu.b1 == "none"
+    absent = kind == "bitserial" and gpu.b1 == "none"
     return ("cores",) if absent or kind == "float" else UNITS
 
 
@@ -135,13 +135,13 @@ def clocks(machine: Machine, problem: Problem, tile: BlockTile) -> float:
     sums = tile.pixels * tile.blocks * OWN * m * p * 32 * warps  # of one block of threads
     loads: float
     if tile.unit == "tensor":
-        per_clock = gpu.tensor_words if problem.kind == "bits" else gpu.tensor_quads
+        per_clock = gpu.tensor_words if problem.kind == "bitserial" else gpu.tensor_quads
         # One product more a fragment counts the pixels' bits; fragments are single loads.
-        more = 1 / (4 * tile.blocks * m) if problem.kind == "bits" else 0.0
+        more = 1 / (4 * tile.blocks * m) if problem.kind == "bitserial" else 0.0
         arithmetic = sums * STEP * (1 + more) / per_clock
         loads = warps * (tile.pixels * p * 2 + tile.blocks * m * 2 * 4)
     else:
-        rates = {"bits": gpu.popc, "bytes": gpu.dp4a, "float": gpu.fma}
+        rates = {"bitserial": gpu.popc, "int8": gpu.dp4a, "float": gpu.fma}
         arithmetic = sums * STEP / rates[problem.kind]
         loads = warps * STEP * (tile.pixels * p / 4 + tile.blocks * m * 2)
     copies = (tile.block_pixels * p + tile.block_blocks * m * WORD) * STEP / 32

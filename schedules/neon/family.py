@@ -16,16 +16,16 @@ from .nests import StepBits, StepBytes, StepFloats
 def aarch64(*, dot: bool) -> Processor:
     """A family of AArch64; ``dot``: its processors have ``udot`` and ``sdot``."""
     nests: dict[Kind, Nests] = {
-        "bits": (("popcount", StepBits(dot=dot)),),
+        "bitserial": (("popcount", StepBits(dot=dot)),),
         "float": (("popcount", StepFloats()),),
     }
     if dot:
-        nests["bytes"] = (("popcount", StepBytes()),)
+        nests["int8"] = (("popcount", StepBytes()),)
     return Processor(nests, "int8" if dot else None)
 
 
 NEON = aarch64(dot=False)
 NEON_DOT = aarch64(dot=True)
 NEON32 = Processor(
-    {"bits": (("popcount", Bits32()),), "float": (("popcount", Floats()),)}, instructions=TABLE
+    {"bitserial": (("popcount", Bits32()),), "float": (("popcount", Floats()),)}, instructions=TABLE
 )

@@ -29,7 +29,7 @@ KNOBS: dict[str, tuple[Any, ...]] = {
 }
 """Every knob that a space may have, with all its values: the same for each space."""
 
-BITS = {"bits": 1, "pool_bits": 1, "bytes": 8, "pool_codes": 8}
+BITS = {"bitserial": 1, "pool_bitserial": 1, "int8": 8, "pool_int8": 8}
 """Of an element that a kernel of a kind reads; of others 32."""
 
 
@@ -50,8 +50,8 @@ def _layer(machine: Machine, problem: Problem) -> list[float]:
     weights = window.taps * window.group_in * window.group_out
     image = window.height * window.width * window.in_channels
     return [
-        float(problem.kind == "bits"),
-        float(problem.kind == "bytes"),
+        float(problem.kind == "bitserial"),
+        float(problem.kind == "int8"),
         float(problem.kind not in SUMS),
         float(problem.pairs),
         float(problem.bases),

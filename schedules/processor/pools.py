@@ -39,7 +39,7 @@ def default_pool(problem: Problem) -> Choice:
     """
     window, slots = problem.window, problem.blocking.slots
     columns = next(n for n in (8, 4, 2, 1) if window.out_width % n == 0)
-    slot = slots if problem.kind == "pool_codes" else slots // 8
+    slot = slots if problem.kind == "pool_int8" else slots // 8
     batch = window.batch if isinstance(window.batch, int) else 1
     pixels = batch * window.out_height * window.out_width
     small = pixels * window.taps * problem.pairs * slot < PARALLEL_BYTES

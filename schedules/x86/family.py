@@ -22,9 +22,9 @@ NIBBLE: tuple[Count, Nest] = ("nibble", Nibbles())
 
 def x86(bits: Nests, *, dots: bool) -> Processor:
     """A family that counts bits in these ways; ``dots``: its devices may have ``vpdpbusd``."""
-    nests: dict[Kind, Nests] = {"bits": bits, "float": (("popcount", Floats()),)}
+    nests: dict[Kind, Nests] = {"bitserial": bits, "float": (("popcount", Floats()),)}
     if dots:
-        nests["bytes"] = (("popcount", Dots()),)
+        nests["int8"] = (("popcount", Dots()),)
     return Processor(nests, "uint8" if dots else None, ruled=True)
 
 

@@ -102,8 +102,8 @@ def test_equal_readers_share():
     a = pool(net, net.step("input", 0.25), 2, 0)
     model = net.model(both(net, reader(net, a, 1), reader(net, a, 2, out=16)))
     mod, _ = passes_until(model, "encode")
-    assert len(calls(mod, "abc.encode")) == 1
-    assert len(calls(mod, "abc.pool_bits")) == 1
+    assert len(calls(mod, "abc.encode_bitserial")) == 1
+    assert len(calls(mod, "abc.pool_bitserial")) == 1
 
 
 def test_content_is_by_value():

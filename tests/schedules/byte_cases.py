@@ -77,7 +77,7 @@ def byte_kernel(
     wide = rng.integers(low, high + 1, (*shape[:4], code_slots(window.group_in))).astype(dtype)
     wide[..., : window.group_in] = codes
     scheduler = made or scheduler_of(device)
-    plan = scheduler.plan(window, blocking, 1, "bytes")
+    plan = scheduler.plan(window, blocking, 1, "int8")
     tables: list[np.ndarray] = []
     inputs = [placeholder("A", wide)]
 

@@ -49,9 +49,9 @@ def board(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("M", "N", "lowering", "anchor"),
     [
-        (1, 1, "bitserial", "bitconv2d"),
-        (2, 3, "bitserial", "bitconv2d"),
-        (2, 2, "int8", "dotconv2d"),
+        (1, 1, "bitserial", "bitserial_conv2d"),
+        (2, 3, "bitserial", "bitserial_conv2d"),
+        (2, 2, "int8", "int8_conv2d"),
         (2, 2, "float", "conv2d"),
     ],
 )

@@ -34,7 +34,7 @@ class Toy(Family):
     def sums(
         self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int = 0
     ) -> te.Tensor:
-        if plan.problem.kind == "bits":
+        if plan.problem.kind == "bitserial":
             return self.equal_bits(plan, data, table(~weights, "complement"))
         return PLAIN.sums(plan, data, weights, table, zero)
 

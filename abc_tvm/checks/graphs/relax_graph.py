@@ -19,7 +19,7 @@ from abc_tvm.checks.graphs.needed import needed
 from abc_tvm.checks.graphs.onnx_ops import NotChecked
 from abc_tvm.checks.graphs.relax_ops import TABLE, Shape
 
-ON_BITS, ON_BYTES, FLOAT = "abc.bitconv2d", "abc.dotconv2d", "nn.conv2d"
+ON_BITS, ON_BYTES, FLOAT = "abc.bitserial_conv2d", "abc.int8_conv2d", "nn.conv2d"
 LAYERS = (ON_BITS, ON_BYTES, FLOAT)
 
 _ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)

@@ -144,9 +144,9 @@ def reading_of(graph: RelaxGraph, layer: RelaxLayer) -> Reading:
     """What lies before a layer on bits or bytes."""
     code = graph.value.get(layer.data)
     pool = None
-    if code is not None and operator(code) in ("abc.pool_bits", "abc.pool_codes"):
+    if code is not None and operator(code) in ("abc.pool_bitserial", "abc.pool_int8"):
         pool, code = code, graph.value.get(code.args[0])
-    if code is None or operator(code) not in ("abc.encode", "abc.encode_bytes"):
+    if code is None or operator(code) not in ("abc.encode_bitserial", "abc.encode_int8"):
         raise NotChecked(f"its input comes from {operator(code) or 'somewhere else'}")
     counted = bool(code.attrs["count"])
     limits = array(code.args[1])

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from abc_tvm.checks.verify.bits import CONVOLUTIONS, BitInput
+from abc_tvm.checks.verify.bits import BitInput, is_coded
 from abc_tvm.layer_names import DENSE, layer_nodes
 from abc_tvm.relay_passes.rewrite import bindings, constant, hint, op_name
 
@@ -261,7 +261,7 @@ def find_points(
     points: list[Point] = []
     own = set(encoded["main"].params)
     for var, value in bindings(encoded["main"]):
-        packed = op_name(value) in CONVOLUTIONS
+        packed = is_coded(value)
         plain = op_name(value) == "nn.conv2d" and str(value.attrs.data_layout) == "NHWC"
         if not (packed or plain) or value.args[0] in own or constant(value.args[0]) is not None:
             continue

@@ -179,7 +179,7 @@ def test_profile(folder: Path, tmp_path: Path, capsys: Capture) -> None:
     layers = [row for row in facts["layers"] if row["macs"]]
     assert [row["name"] for row in layers] == ["block/conv1", "block/conv2"]
     for row in layers:
-        assert row["kind"] == "bits" and row["lowering"] == "bitserial"
+        assert row["kind"] == "bitserial" and row["lowering"] == "bitserial"
         assert row["gmacs"] == pytest.approx(row["macs"] / row["median_us"] / 1e3)
         assert row["macs_per_byte"] == row["macs"] / row["bytes"]
     total = sum(row["median_us"] for row in facts["layers"]) / 1e3

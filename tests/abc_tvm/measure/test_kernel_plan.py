@@ -25,10 +25,10 @@ def timed(plan_file: Path, inputs: dict[str, np.ndarray]) -> tuple[Timed, ...]:
 def test_bits(tmp_path: Path) -> None:
     model = network(dims=(2, 8, 6, 6))
     plan = compile_plan(model, lowering="bitserial")
-    first, second = (kernel for kernel in plan.kernels if kernel.kind == "bits")
+    first, second = (kernel for kernel in plan.kernels if kernel.kind == "bitserial")
     # Sign has a third level at 0: two planes.
     assert first == Kernel(
-        "block/conv1", "bits", 6 * 6 * 16 * 8 * 9, 2, 1, 1, (16, 3, 3, 8), "bitserial"
+        "block/conv1", "bitserial", 6 * 6 * 16 * 8 * 9, 2, 1, 1, (16, 3, 3, 8), "bitserial"
     )
     assert (second.name, second.macs, second.pairs) == ("block/conv2", 6 * 6 * 4 * 16, 2)
     plan.artifact.save(tmp_path / "n.so")

@@ -10,8 +10,8 @@ from abc_tvm.targets import load
 @pytest.mark.parametrize(
     ("target", "kinds"),
     [
-        ("zen4", {"bits", "float", "dot"}),
-        ("haswell", {"bits", "float"}),
+        ("zen4", {"bitserial", "float", "int8"}),
+        ("haswell", {"bitserial", "float"}),
         ("x86-64", set()),
         ("rpi4", set()),
     ],
@@ -21,7 +21,7 @@ def test_loops_by_instruction_set(target: str, kinds: set[str]) -> None:
 
 
 def test_no_rate_for_another_machine() -> None:
-    assert peaks.measure(load("rpi4")) == {"bits": None, "float": None, "dot": None}
+    assert peaks.measure(load("rpi4")) == {"bitserial": None, "float": None, "int8": None}
 
 
 def test_every_loop_of_this_machine_runs() -> None:

@@ -38,10 +38,10 @@ def test_shares_are_weighted_by_time() -> None:
         row("fast", ms=1.0, of_peak=0.9),
         row("slow", ms=3.0, of_peak=0.5),
         row("unknown"),
-        row("bits", of_peak=0.8, kind="bits"),
+        row("bitserial", of_peak=0.8, kind="bitserial"),
     ]
     found = dict(shares(rows))
-    assert set(found) == {"float", "bits"}
+    assert set(found) == {"float", "bitserial"}
     assert found["float"]["of_peak"] == pytest.approx((0.9 + 3 * 0.5) / 4)
     assert (found["float"]["least"], found["float"]["least_layer"]) == (0.5, "slow")
 

@@ -83,15 +83,15 @@ def test_bits_or_bytes_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with tune.tuner(model, device, tmp_path, settings, tell=pytest.fail) as tuner:
         tuner.run()
         found = tuner.lowerings()
-    assert found and all(times.keys() >= {"bits", "bytes"} for times in found.values())
-    for fast in ("bits", "bytes"):
+    assert found and all(times.keys() >= {"bitserial", "int8"} for times in found.values())
+    for fast in ("bitserial", "int8"):
         with Database(tmp_path / folder_name(device)) as database:
             for layer, old in list(database.lowerings.items()):
                 kinds = {k: (1e-9 if k == fast else s, w) for k, (s, w) in old.kinds.items()}
                 database.add_lowering(Lowering(layer, kinds))
         info = abc_tvm.compile(model, device, records=tmp_path).info
         on_bits = [layer["lowering"] == "bitserial" for layer in info.layers]
-        assert any(on_bits) == (fast == "bits")
+        assert any(on_bits) == (fast == "bitserial")
 
 
 def test_an_error_of_a_kernel_ends_the_process_alone(

@@ -6,7 +6,7 @@ import pytest
 import tvm_ffi
 
 from abc_tvm import zoo
-from abc_tvm.relay_passes.emit.workload import BATCH, build
+from abc_tvm.relay_passes.workload import BATCH, build
 from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import load
 from abc_tvm.tuning.network import tasks_of

@@ -77,7 +77,7 @@ def test_the_same_proposals(model: Path, sweep: Any) -> None:
 
 
 def test_another_seed_is_another_path(tasks: list[Task]) -> None:
-    task = next(t for t in tasks if t.workload.problem.kind == "bits")
+    task = next(t for t in tasks if t.workload.problem.kind == "bitserial")
 
     def path(seed: int) -> list[Choice]:
         seen: dict[Choice, float] = {}

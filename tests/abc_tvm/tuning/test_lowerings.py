@@ -69,13 +69,13 @@ def test_layers_in_doubt_have_kernels_of_both_kinds(network: Network) -> None:
     assert found.kernels
     kinds = {task.key: task.workload.problem.kind for task in found.tasks}
     for both in found.kernels.values():
-        assert {kinds[key] for key in both["bits"]} == {"bits"}
+        assert {kinds[key] for key in both["bitserial"]} == {"bitserial"}
         assert {kinds[key] for key in both["float"]} == {"float"}
     forced = Network(two(3, 4), network.whole.device, lowering="bitserial")
     assert contest(forced).tasks == []
 
 
-@pytest.mark.parametrize(("fast", "lowering"), [("bits", "bitserial"), ("float", "float")])
+@pytest.mark.parametrize(("fast", "lowering"), [("bitserial", "bitserial"), ("float", "float")])
 def test_compilation_takes_the_faster(
     network: Network, device: Device, tmp_path: Path, fast: str, lowering: str
 ) -> None:
@@ -98,15 +98,15 @@ def test_compilation_takes_the_faster(
 
 
 def test_what_was_measured_survives_and_the_last_line_counts(tmp_path: Path) -> None:
-    first = Lowering("a", {"bits": (1e-6, ("1",)), "float": (2e-6, ("2", "3"))})
-    last = Lowering("a", {"bits": (3e-6, ("1",)), "float": (2e-6, ("2", "3"))})
+    first = Lowering("a", {"bitserial": (1e-6, ("1",)), "float": (2e-6, ("2", "3"))})
+    last = Lowering("a", {"bitserial": (3e-6, ("1",)), "float": (2e-6, ("2", "3"))})
     with Database(tmp_path) as database:
         database.add_lowering(first)
         database.add_lowering(first)
         database.add_lowering(last)
     assert (tmp_path / LOWERINGS).read_text().count("\n") == 2
     assert Database(tmp_path).read().lowerings == {"a": last}
-    assert Measured({"bits": 3e-6, "float": 2e-6}).winner == "float"
+    assert Measured({"bitserial": 3e-6, "float": 2e-6}).winner == "float"
     (tmp_path / LOWERINGS).write_text('["a", [1]]\n')
     with pytest.raises(RecordsError, match=r"database_lowering\.json, line 1: damaged"):
         Database(tmp_path).read()
@@ -114,17 +114,17 @@ def test_what_was_measured_survives_and_the_last_line_counts(tmp_path: Path) -> 
 
 def test_check_and_merge_know_lowerings(network: Network, device: Device, tmp_path: Path) -> None:
     found = contest(network)
-    database = pretend(found, device, tmp_path / "a", "bits")
+    database = pretend(found, device, tmp_path / "a", "bitserial")
     maintain.merge([tmp_path / "a"], tmp_path / "b", print)
     copy = Database(tmp_path / "b" / folder_name(device)).read()
     assert copy.lowerings == database.lowerings
     with Database(copy.folder) as writable:
-        writable.add_lowering(Lowering("x", {"bits": (1e-6, ("0",)), "float": (1e-6, ("0",))}))
+        writable.add_lowering(Lowering("x", {"bitserial": (1e-6, ("0",)), "float": (1e-6, ("0",))}))
     problems = [f for f in maintain.check(tmp_path / "b", device, print) if f.problem and f.checked]
     assert [(f.workload, f.problem) for f in problems] == [("x", "no record of its kernel 0")]
 
 
 def test_kinds_are_in_doubt_within_a_factor_of_the_least() -> None:
-    assert in_doubt({"bits": 0.1, "float": 1.0}) == ["bits"]
-    assert in_doubt({"bits": 0.5, "float": 1.0}) == ["bits", "float"]
-    assert in_doubt({"bits": 2.9, "float": 1.0, "bytes": 0.45}) == ["bytes", "float"]
+    assert in_doubt({"bitserial": 0.1, "float": 1.0}) == ["bitserial"]
+    assert in_doubt({"bitserial": 0.5, "float": 1.0}) == ["bitserial", "float"]
+    assert in_doubt({"bitserial": 2.9, "float": 1.0, "int8": 0.45}) == ["int8", "float"]

@@ -101,9 +101,9 @@ def test_lowerings_are_shown_and_merged(
     write: Write, tasks: list[Task], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bits, floats = tasks[0].key, tasks[1].key
-    slow = Lowering("9x9x32-o32", {"bits": (2e-6, (bits,)), "float": (1e-6, (floats, bits))})
+    slow = Lowering("9x9x32-o32", {"bitserial": (2e-6, (bits,)), "float": (1e-6, (floats, bits))})
     fast = replace(slow, kinds=slow.kinds | {"float": (5e-7, (floats,))})
-    other = Lowering("5x5x32-o32", {"bits": (2e-6, (bits,)), "bytes": (1e-6, ("gone",))})
+    other = Lowering("5x5x32-o32", {"bitserial": (2e-6, (bits,)), "int8": (1e-6, ("gone",))})
     choices = {number: [tasks[number].default] for number in (0, 1)}
     for name, lowerings in (("a", [fast, slow]), ("b", [fast, other])):
         database = write(tmp_path / name, choices)
@@ -117,8 +117,8 @@ def test_lowerings_are_shown_and_merged(
             "folder": folder,
             "layer": "9x9x32-o32",
             "layers": names,
-            "us": {"bits": pytest.approx(2.0), "float": pytest.approx(1.0)},
-            "workloads": {"bits": [bits], "float": [floats, bits]},
+            "us": {"bitserial": pytest.approx(2.0), "float": pytest.approx(1.0)},
+            "workloads": {"bitserial": [bits], "float": [floats, bits]},
         }
     ]
     sources = [str(tmp_path / name) for name in "ab"]

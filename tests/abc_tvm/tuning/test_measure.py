@@ -28,7 +28,7 @@ def test_every_choice_computes_the_same(tasks: list[Task], device: Device) -> No
 def test_a_wrong_result_is_seen(
     tasks: list[Task], device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(next(t for t in tasks if t.workload.problem.kind == "bits"), device)
+    bench = Bench(next(t for t in tasks if t.workload.problem.kind == "bitserial"), device)
     assert all(len(np.unique(result)) > 1 for result in bench.expected())
     right = measure.operands
 
@@ -51,7 +51,7 @@ def path(task: Task, seed: int, most: int) -> list[Choice]:
 
 
 def test_the_search_repeats_itself(tasks: list[Task]) -> None:
-    task = next(t for t in tasks if t.workload.problem.kind == "bits")
+    task = next(t for t in tasks if t.workload.problem.kind == "bitserial")
     once = path(task, 0, 60)
     assert once[0] == task.default
     assert len(once) == len(set(once)) == 60

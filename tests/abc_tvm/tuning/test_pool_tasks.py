@@ -29,7 +29,7 @@ def pooled() -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def task(pooled: onnx.ModelProto, device: Device) -> Task:
     tasks = tasks_of(pooled, device, lowering="bitserial")
-    (found,) = (task for task in tasks if task.space.problem.kind == "pool_bits")
+    (found,) = (task for task in tasks if task.space.problem.kind == "pool_bitserial")
     return found
 
 

@@ -38,7 +38,7 @@ def shipped(
         for choice, seconds in ((WORSE, 2e-6), (GOOD, 1e-6)):
             made = Record(tasks[0].key, choice, (seconds,), target_json(device), [])
             database.add(tasks[0].key, dump_module(tasks[0].module), [made])
-        database.add_lowering(Lowering("layer", {"bits": (1e-6, (tasks[0].key,))}))
+        database.add_lowering(Lowering("layer", {"bitserial": (1e-6, (tasks[0].key,))}))
     folder = tmp_path / "shipped"
     assert ship(tuned, folder) == 1
     monkeypatch.setattr(module, "shipped_folder", lambda _: folder)
@@ -52,7 +52,7 @@ def test_the_best_record_is_found_without_a_flag(
     assert found.choice(tasks[0].workload.func) == GOOD
     assert found.choice(tasks[1].workload.func) is None
     measured = found.lowering("layer")
-    assert measured is not None and measured.winner == "bits"
+    assert measured is not None and measured.winner == "bitserial"
     assert not (shipped / WORKLOADS).exists() and not (shipped / "layers").exists()
 
 

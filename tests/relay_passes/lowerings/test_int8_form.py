@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abc_tvm.relay_passes.lowerings.int8_form import LARGEST, CodeType, byte_form, rounded
+from abc_tvm.relay_passes.lowerings.int8_form import LARGEST, int8_form, rounded
+from abc_tvm.schedules.family import CodeType
 
 CODES: list[CodeType] = ["uint8", "int8"]
 
@@ -28,7 +29,7 @@ def test_the_integers_give_the_convolution_back(
 ) -> None:
     scales, grid = np.float32(alpha), np.float32(levels)
     planes = signs(rng, *scales.shape, 2, 3, 5)
-    found = byte_form(planes, scales, grid, code)
+    found = int8_form(planes, scales, grid, code)
     assert found is not None
     assert found.weights.dtype == np.int8 and found.zero in range(*_range(code))
     index = rng.integers(0, len(levels), (40, 2, 3, 5))
@@ -60,15 +61,15 @@ def _range(code: CodeType) -> tuple[int, int]:
 def test_refuses(alpha: Any, levels: list[float], code: CodeType) -> None:
     scales = np.float32(alpha)
     planes = np.ones((*scales.shape, 1, 1, 4), np.int8)
-    assert byte_form(planes, scales, np.float32(levels), code) is None
+    assert int8_form(planes, scales, np.float32(levels), code) is None
 
 
 def test_weights_beyond_a_byte_are_refused() -> None:
     planes = np.ones((2, 1, 1, 1, 4), np.int8)
     alpha = np.float32([[127], [1]])
-    assert byte_form(planes, alpha, np.float32([-1, 1]), "uint8") is None
+    assert int8_form(planes, alpha, np.float32([-1, 1]), "uint8") is None
     planes[1] = -1
-    assert byte_form(planes, alpha, np.float32([-1, 1]), "uint8") is not None
+    assert int8_form(planes, alpha, np.float32([-1, 1]), "uint8") is not None
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -82,7 +83,7 @@ def test_rounding_stays_within_its_bound(
     alpha[:, 5] = 0
     levels = np.sort(rng.normal(size=N + 1)).astype(np.float32)
     near = rounded(planes, alpha, levels, code)
-    assert byte_form(planes, near.alpha, near.levels, code) is not None
+    assert int8_form(planes, near.alpha, near.levels, code) is not None
     assert near.error < 0.1
     wide = np.einsum("mo,mohwi->ohwi", alpha.astype(np.float64), planes)
     moved = np.einsum("mo,mohwi->ohwi", near.alpha.astype(np.float64), planes)
@@ -111,7 +112,7 @@ def test_levels_that_are_all_zero_have_no_form(code: CodeType, rng: np.random.Ge
     planes, alpha = signs(rng, 2, 3, 1, 1, 4), np.ones((2, 3), np.float32)
     levels = np.zeros(2, np.float32)
     near = rounded(planes, alpha, levels, code)
-    assert near.error == 0 and byte_form(planes, near.alpha, near.levels, code) is None
+    assert near.error == 0 and int8_form(planes, near.alpha, near.levels, code) is None
 
 
 @pytest.mark.parametrize("code", CODES)

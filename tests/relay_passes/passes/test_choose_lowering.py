@@ -50,7 +50,7 @@ def test_bits_up_to_the_break_even(M: int, N: int) -> None:
     mod, context = passes_until(layer(M, N), "choose_lowering", "auto")
     row = row_of(context)
     assert (row.M, row.N, row.lowering) == (M, N, "bitserial")
-    assert ("bytes would take" in row.reason and "--allow-int8" in row.reason) == (M * N > 9)
+    assert ("int8 would take" in row.reason and "--allow-int8" in row.reason) == (M * N > 9)
     assert len(calls(mod, "abc.bconv2d")) == 1
     assert row.weight_bytes == 64 * 9 * 4 * M
 

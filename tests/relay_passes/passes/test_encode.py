@@ -60,7 +60,7 @@ MIXED = [1, -1, 2, -2, 0.5, 1]
 
 def test_fires_once_a_convolution() -> None:
     mod, _ = passes_until(two_layers(), "encode")
-    assert len(calls(mod, "abc.bitconv2d")) == 2 == len(calls(mod, "abc.encode"))
+    assert len(calls(mod, "abc.bitserial_conv2d")) == 2 == len(calls(mod, "abc.encode_bitserial"))
     for gone in ("abc.step", "abc.count_step", "abc.bconv2d"):
         assert not calls(mod, gone)
 
@@ -77,9 +77,9 @@ def test_fires_once_a_convolution() -> None:
 )
 def test_code_of_the_levels(count: int, code: str, planes: int) -> None:
     mod, _ = passes_until(levels(count), "encode")
-    (call,) = calls(mod, "abc.encode")
+    (call,) = calls(mod, "abc.encode_bitserial")
     assert (str(call.attrs["code"]), int(call.attrs["planes"])) == (code, planes)
-    (conv,) = calls(mod, "abc.bitconv2d")
+    (conv,) = calls(mod, "abc.bitserial_conv2d")
     weights = [float(w) for w in conv.attrs["weights"]]
     # Levels 0 .. count, scaled by a power of two to a largest one in [1, 2).
     scale = 2.0 ** (count.bit_length() - 1)
@@ -91,7 +91,7 @@ def test_code_of_the_levels(count: int, code: str, planes: int) -> None:
 
 def test_bits_are_shared_by_convolutions_of_one_grouping() -> None:
     mod, _ = passes_until(shared(), "encode")
-    groupings = sorted(int(c.attrs["layout_groups"]) for c in calls(mod, "abc.encode"))
+    groupings = sorted(int(c.attrs["layout_groups"]) for c in calls(mod, "abc.encode_bitserial"))
     assert groupings == [1, 2]
     assert len(calls(mod, "where")) == 1, "the float reader keeps the graph's own chain"
 
@@ -99,7 +99,7 @@ def test_bits_are_shared_by_convolutions_of_one_grouping() -> None:
 @pytest.mark.parametrize("gamma", [[1.0] * 6, [-1.0] * 6, MIXED])
 def test_pooling_by_or(gamma: list[float]) -> None:
     mod, _ = passes_until(pooled_levels(gamma), "encode")
-    (pool,) = calls(mod, "abc.pool_bits")
+    (pool,) = calls(mod, "abc.pool_bitserial")
     assert str(pool.attrs["code"]) == "binary" and int(pool.attrs["planes"]) == 2
     assert not calls(mod, "nn.max_pool2d")
 
@@ -148,8 +148,8 @@ def test_bytes(model: onnx.ModelProto, pools: int) -> None:
     """As many encodings and poolings as on bits, and the very bits of onnxruntime."""
     mod, context = passes_until(model, "encode", "int8")
     assert {row.lowering for row in context.layers.values()} == {"int8"}
-    assert len(calls(mod, "abc.pool_codes")) == pools
-    assert len(calls(mod, "abc.encode_bytes")) == len(calls(mod, "abc.dotconv2d"))
+    assert len(calls(mod, "abc.pool_int8")) == pools
+    assert len(calls(mod, "abc.encode_int8")) == len(calls(mod, "abc.int8_conv2d"))
     assert_equal_ir(Encode(context)(mod), mod)
     assert_same_bits(model, "int8")
 
@@ -163,13 +163,13 @@ def test_pooling_codes_of_a_step_that_max_pool_follows() -> None:
     x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     model = net.model(net.conv(x, net.signs(6, 8, 3, 3), 1))
     mod, _ = passes_until(model, "encode", "int8")
-    assert len(calls(mod, "abc.pool_codes")) == 1
+    assert len(calls(mod, "abc.pool_int8")) == 1
     assert_same_bits(model, "int8")
 
 
 def test_golden_bytes() -> None:
     mod, _ = passes_until(pooled_levels(MIXED), "encode", "int8")
-    check_golden("encode_bytes", mod)
+    check_golden("encode_int8", mod)
 
 
 @pytest.mark.usefixtures("dots")
@@ -183,5 +183,5 @@ def test_bits_and_bytes_of_one_step() -> None:
     model = net.model(net.op("Add", one, two))
     context = Context(replace(targets.load("zen4"), cost=Cost(pair=0.1, dot=0.25)))
     mod = continue_passes(import_onnx(model), context, "canonicalise", "encode")
-    assert len(calls(mod, "abc.encode")) == len(calls(mod, "abc.encode_bytes")) == 1
+    assert len(calls(mod, "abc.encode_bitserial")) == len(calls(mod, "abc.encode_int8")) == 1
     assert sorted(row.lowering for row in context.layers.values()) == ["bitserial", "int8"]

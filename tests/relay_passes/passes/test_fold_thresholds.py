@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from abc_tvm.relay_passes.passes.fold_thresholds import FoldThresholds, steps_of
+from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.passes.fold_thresholds import FoldThresholds
 from abc_tvm.relay_passes.rewrite import constant
 from tests.relay_passes.harness import (
     Net,

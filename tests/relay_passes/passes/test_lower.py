@@ -64,12 +64,12 @@ def primfuncs(mod: tvm.IRModule) -> list[str]:
 
 def test_fires_once_a_group() -> None:
     mod, _ = passes_until(two_layers(pool=True), "lower")
-    assert primfuncs(mod) == ["kernel_bits", "kernel_conv_0", "kernel_conv_1", "pool_bits"]
+    assert primfuncs(mod) == ["kernel_bits", "kernel_conv_0", "kernel_conv_1", "pool_bitserial"]
     assert [g.name_hint for g, f in mod.functions_items() if isinstance(f, relax.Function)] == [
         "main"
     ]
     assert len(calls(mod, "call_tir")) == 4
-    for gone in ("abc.encode", "abc.bitconv2d", "abc.pool_bits"):
+    for gone in ("abc.encode_bitserial", "abc.bitserial_conv2d", "abc.pool_bitserial"):
         assert not calls(mod, gone)
 
 

@@ -34,7 +34,7 @@ def device_of(made: Scheduler) -> targets.Device:
 
 def scheduled(made: Scheduler, func: Any) -> Any:
     """The tile of a convolution stands in its TE compute, so that any plan will do."""
-    problem = Problem(Window(1, 1, 1, 1, 1), Blocking(1), 1, "bits")
+    problem = Problem(Window(1, 1, 1, 1, 1), Blocking(1), 1, "bitserial")
     return made.family.schedule(Plan(made.machine, problem, CudaChoice()), func)
 
 
@@ -51,7 +51,7 @@ def counts_of(made: Scheduler) -> Counts:
             return inputs[-1]
 
         pairs = len(case.weights) * case.activations.shape[3]
-        plan = made.plan(window, case.blocking, pairs, "bits", len(case.weights))
+        plan = made.plan(window, case.blocking, pairs, "bitserial", len(case.weights))
         acc = made.family.sums(plan, inputs[0], case.planes(), table)
         return acc, inputs, operands
 

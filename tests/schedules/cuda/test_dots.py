@@ -63,6 +63,6 @@ def test_one_wrong_weight_is_seen(rng: np.random.Generator) -> None:
 
 def test_codes_of_zero_that_are_not_zero_are_refused() -> None:
     made = kernels()
-    plan = made.plan(Window(1, 7, 7, 64, 64, (3, 3)), Blocking(64), 1, "bytes")
+    plan = made.plan(Window(1, 7, 7, 64, 64, (3, 3)), Blocking(64), 1, "int8")
     with pytest.raises(ValueError, match="must be 0 on a GPU"):
         made.family.sums(plan, None, np.zeros(1, np.int8), lambda array, name: None, 7)

@@ -32,13 +32,13 @@ SMALL: dict[str, Any] = {
     "size": (5, 4), "channels": (33, 40), "kernel": (3, 3), "padding": (1, 1, 1, 1)
 }  # fmt: skip
 TILES = {"cores": BlockTile(2, 1, 1, 1, "cores"), "tensor": BlockTile(2, 1, 1, 1, "tensor")}
-KINDS = ["bits", "bytes"]
+KINDS = ["bitserial", "int8"]
 
 
-def source(name: str, tile: BlockTile | None, kind: str = "bits") -> str:
+def source(name: str, tile: BlockTile | None, kind: str = "bitserial") -> str:
     """The CUDA C of one fused kernel, as TVM hands it to a compiler."""
     made = kernels(tile, f"cuda-{name}")
-    if kind == "bytes":
+    if kind == "int8":
         func = byte_kernel(SMALL, device_of(made), np.random.default_rng(0), made).func
     else:
         case = bit_case(0, **SMALL, M=2)
@@ -70,7 +70,7 @@ def test_source(name: str, unit: str, kind: str, cuda_emulation: None) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "turing", "later"),
-    [("bits", "AbcXor>", "AbcAnd>"), ("bytes", "AbcBytesTuring>", "AbcBytes>")],
+    [("bitserial", "AbcXor>", "AbcAnd>"), ("int8", "AbcBytesTuring>", "AbcBytes>")],
 )
 def test_turing_gets_other_instructions(
     kind: str, turing: str, later: str, cuda_emulation: None

@@ -16,7 +16,7 @@ from tests.schedules.cuda.cases import counts_of, kernels, run_on, scheduled
 from tests.schedules.window_cases import all_outputs, bit_case
 
 
-def space(channels: int = 128, m: int = 1, p: int = 1, kind: Kind = "bits") -> CudaSpace:
+def space(channels: int = 128, m: int = 1, p: int = 1, kind: Kind = "bitserial") -> CudaSpace:
     window = Window(8, 14, 14, channels, channels, (3, 3), padding=(1, 1, 1, 1))
     return CudaSpace(load("cuda-sm80"), Problem(window, Blocking(channels), m * p, kind, m), 1)
 
@@ -86,7 +86,7 @@ def test_neighbours_differ_in_one_knob_and_lead_everywhere() -> None:
 def test_points_give_the_same_result(cuda_emulation: None) -> None:
     """Some points, in emulation."""
     case = bit_case(0, size=(6, 5), channels=(64, 128), kernel=(3, 3), M=2, P=1, batch=2)
-    found = CudaSpace(load("cuda-sm80"), Problem(case.window, case.blocking, 2, "bits", 2), 1)
+    found = CudaSpace(load("cuda-sm80"), Problem(case.window, case.blocking, 2, "bitserial", 2), 1)
     for tile in found.block_tiles()[::29]:
         made = kernels(tile)
         kernel = all_outputs(case, case.window, counts_of(made))

@@ -20,7 +20,7 @@ def problem(
     m: int = 1,
     p: int = 1,
     batch: Any = 1,
-    kind: Literal["bits", "float"] = "bits",
+    kind: Literal["bitserial", "float"] = "bitserial",
 ) -> Problem:
     window = Window(batch, size, size, channels, channels, (3, 3), padding=(1, 1, 1, 1))
     return Problem(window, Blocking(channels), m * p, kind, m)

@@ -31,7 +31,7 @@ DEVICES = ["rpi3", "rpi4", "rpi5", "rpi-armv7"]
 
 def plan_of(made: Scheduler, case: BitCase, window: Window) -> Plan:
     pairs = len(case.weights) * case.activations.shape[3]
-    return made.plan(window, case.blocking, pairs, "bits", len(case.weights))
+    return made.plan(window, case.blocking, pairs, "bitserial", len(case.weights))
 
 
 def by_bytes(made: Scheduler) -> Counts:

@@ -28,7 +28,7 @@ def square(width: int, channels: int) -> tuple[Window, Blocking]:
 
 
 def bits(width: int, channels: int, pairs: int) -> Problem:
-    return Problem(*square(width, channels), pairs, "bits")
+    return Problem(*square(width, channels), pairs, "bitserial")
 
 
 @pytest.mark.parametrize("fits", [fits_steps(False), fits_steps(True), fits_few])

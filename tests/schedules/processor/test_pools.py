@@ -12,10 +12,10 @@ from tvm import relax
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import words
 from abc_tvm.records.task import make_task
-from abc_tvm.relay_passes.emit.pools import alone
-from abc_tvm.relay_passes.emit.workload import Workload, build, workload_of
+from abc_tvm.relay_passes.emit.pooling import alone
 from abc_tvm.relay_passes.ops import make
 from abc_tvm.relay_passes.rewrite import const
+from abc_tvm.relay_passes.workload import Workload, build, workload_of
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.processor.space import ProcessorSpace
 from abc_tvm.schedules.scheduler import scheduler_of
@@ -48,10 +48,10 @@ def pool(
     blocks = words(channels // groups)
     if codes is not None:
         x = relax.Var("x", relax.TensorType([*image, groups, blocks * 32], "uint8"))
-        return alone(make("pool_codes", [x, mask], **attrs, codes=[*codes]), "pool")
+        return alone(make("pool_int8", [x, mask], **attrs, codes=[*codes]), "pool")
     x = relax.Var("x", relax.TensorType([*image, planes[0], groups, blocks], "uint32"))
     code = "binary" if binary else "unary"
-    return alone(make("pool_bits", [x, mask], **attrs, code=code, planes=planes[1]), "pool")
+    return alone(make("pool_bitserial", [x, mask], **attrs, code=code, planes=planes[1]), "pool")
 
 
 CASES = {
@@ -60,7 +60,7 @@ CASES = {
     "binary": pool(9, 65, (3, 2), (2, 1), (0, 1, 1, 0), planes=(3, 2), binary=True, turned=40),
     "unary": pool(8, 512, planes=(3, 3), turned=100),
     "groups": pool(5, 128, groups=2, stride=(1, 1), planes=(2, 2), turned=70),
-    "bytes": pool(7, 33, codes=()),
+    "int8": pool(7, 33, codes=()),
     "codes": pool(6, 160, (3, 3), padding=(1, 1, 1, 1), codes=(0, 3, 7, 9), turned=31),
 }
 

@@ -36,7 +36,7 @@ DEVICES = ["zen4", "haswell", "rpi3", "rpi5", "rpi-armv7"]
 
 def problem_of(case: BitCase, window: Window | None = None) -> Problem:
     bases, planes = len(case.weights), case.activations.shape[3]
-    return Problem(window or case.window, case.blocking, bases * planes, "bits", bases)
+    return Problem(window or case.window, case.blocking, bases * planes, "bitserial", bases)
 
 
 def processor(device: Device) -> Processor:
@@ -125,11 +125,11 @@ def test_every_way_through_the_planes(planes: Any, count: Any) -> None:
 
 
 @pytest.mark.parametrize("name", DEVICES)
-@pytest.mark.parametrize("kind", ["bits", "float", "lanes"])
+@pytest.mark.parametrize("kind", ["bitserial", "float", "lanes"])
 def test_the_default_is_what_is_compiled_without_records(name: str, kind: Kind) -> None:
     device = load(name)
     window = Window(1, 14, 14, 64, 96, (3, 3), (1, 1), (1, 1, 1, 1))
-    pairs, bases = (6, 2) if kind == "bits" else (1, 1)
+    pairs, bases = (6, 2) if kind == "bitserial" else (1, 1)
     problem = Problem(window, Blocking(96), pairs, kind, bases)
     space = processor(device).space(device, problem, 1)
     points = list(space.points())
@@ -147,7 +147,7 @@ def test_features_tell_choices_apart(name: str) -> None:
     assert family_of(device).tunable and family_of(device).described
     window = Window(1, 14, 14, 64, 96, (3, 3), (1, 1), (1, 1, 1, 1))
     made = processor(device)
-    space = made.space(device, Problem(window, Blocking(96), 6, "bits", 2), 2)
+    space = made.space(device, Problem(window, Blocking(96), 6, "bitserial", 2), 2)
     points = list(space.points())
     described = space.features(points)
     assert described.shape[0] == len(points) and np.isfinite(described).all()

@@ -20,7 +20,7 @@ DEVICES = ["zen4", "skylake-avx512", "haswell", "x86-64"]
 WIDTHS = [1, 2, 3, 5, 7, 13, 14, 17, 28, 30, 56, 112]
 
 
-def nest_of(device: Device, kind: Kind = "bits") -> Ruled:
+def nest_of(device: Device, kind: Kind = "bitserial") -> Ruled:
     family = family_of(device)
     assert isinstance(family, Processor)
     nest = family.nest(kind)
@@ -33,7 +33,7 @@ def square(width: int, channels: int) -> Window:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("kind", ["bits", "float"])
+@pytest.mark.parametrize("kind", ["bitserial", "float"])
 def test_every_tile_is_valid_and_wastes_little(device: str, kind: Kind) -> None:
     machine = load(device)
     for width, blocks, pairs in itertools.product(WIDTHS, [1, 2, 5, 16], [1, 2, 3, 4, 9, 25]):
@@ -63,20 +63,20 @@ def test_every_tile_is_valid_and_wastes_little(device: str, kind: Kind) -> None:
 def test_zen4_keeps_fourteen_accumulators_of_a_resnet(width: int, blocks: int, tile: Tile) -> None:
     """The tiles that benchmarks/kernels.py measures at 90 % of the peak and more."""
     channels = 32 * blocks
-    problem = Problem(square(width, channels), Blocking(channels), 1, "bits")
+    problem = Problem(square(width, channels), Blocking(channels), 1, "bitserial")
     assert nest_of(load("zen4")).tile(load("zen4"), problem) == tile
 
 
 def test_zen4_holds_useful_numbers_of_accumulators() -> None:
     machine, nest = load("zen4"), nest_of(load("zen4"))
     for width, pairs in itertools.product([7, 13, 14, 17, 28, 30, 56, 112], range(1, 10)):
-        problem = Problem(square(width, 128), Blocking(128), pairs, "bits")
+        problem = Problem(square(width, 128), Blocking(128), pairs, "bitserial")
         held = nest.estimate(machine, problem).sums(nest.tile(machine, problem))
         assert 6 <= held <= 20, (width, pairs)
 
 
 def test_family_follows_the_popcount_instruction() -> None:
-    problem = Problem(square(7, 64), Blocking(64), 1, "bits")
+    problem = Problem(square(7, 64), Blocking(64), 1, "bitserial")
     machines = [load(name) for name in (*DEVICES, "zen3", "icelake-server")]
     kinds = {m.name: family_of(m).default(m, problem).count for m in machines}
     assert kinds == {
@@ -108,7 +108,7 @@ def test_rows_of_pixels_go_first_where_outputs_are_many_and_quick(
     channels: tuple[int, int], more: dict[str, Any], order: str
 ) -> None:
     inputs, outputs = channels
-    machine, kind = load(more.get("name", "zen5")), more.get("kind", "bits")
+    machine, kind = load(more.get("name", "zen5")), more.get("kind", "bitserial")
     groups, height = more.get("groups", 1), more.get("height", 14)
     window = Window(1, height, 14, inputs, outputs, groups=groups)
     blocking = Blocking(outputs, groups)

@@ -38,7 +38,7 @@ def test_one_dot_product_for_each_register_of_sums(device: Device) -> None:
     """A tap of the tile costs one ``vpdpbusd`` a register, and no multiplication of words."""
     window, blocking = Window(1, 8, 8, 64, 64, (3, 3)), Blocking(64)
     scheduler = scheduler_of(device)
-    plan = scheduler.plan(window, blocking, 1, "bytes")
+    plan = scheduler.plan(window, blocking, 1, "int8")
     data = placeholder("A", np.zeros((1, 8, 8, 1, 64), np.uint8))
     weights = placeholder("W", pack_quads(np.zeros((64, 3, 3, 64), np.int8), blocking))
     acc = byte_products(data, weights, window, blocking, plan.tile)

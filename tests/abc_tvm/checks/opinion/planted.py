@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 import pytest
 
-from abc_tvm.relay_passes.analysis import accumulator, atom_analysis, atoms, pointwise
+from abc_tvm.relay_passes.analysis import accumulator, atom_analysis, atoms, pointwise, readings
+from abc_tvm.relay_passes.lowerings import bitserial, candidate, int8
 from abc_tvm.relay_passes.passes import (
-    choose_lowering,
     collapse_bases,
     encode,
     layout_ops,
@@ -75,32 +75,46 @@ def steps_without_sense(patch: Patch) -> None:
     )
 
 
+def forgetful_emitter(
+    patch: Patch, name: str, key: Callable[[list[Any], dict[str, Any]], Any]
+) -> None:
+    """Codes of the operator ``name`` are found again by too little."""
+    original = encode._Emitter.emit
+
+    def emit(self: Any, hint: str, operator: str, args: list[Any], **attrs: Any) -> Any:
+        if operator != name:
+            return original(self, hint, operator, args, **attrs)
+        known = self.emitted.setdefault("planted", {})
+        at = key(args, attrs)
+        if at not in known:
+            known[at] = original(self, hint, operator, args, **attrs)
+        return known[at]
+
+    patch.setattr(encode._Emitter, "emit", emit)
+
+
 def bits_without_sense(patch: Patch) -> None:
-    def key(_: Any, step: Any, code: Any, groups: int) -> Any:
-        return step.args[0], array_of(step.args[1]).shape, code.kind, groups
+    forgetful_emitter(
+        patch,
+        "encode_bitserial",
+        lambda args, attrs: (args[0], array_of(args[1]).shape, attrs["code"]),
+    )
 
-    forgetful(patch, encode.Encode, "encode", key)
 
-
-def bytes_without_sense(patch: Patch) -> None:
-    def key(_: Any, step: Any, codes: Any, groups: int, dtype: str) -> Any:
-        return step.args[0], array_of(step.args[1]).shape, codes, groups
-
-    forgetful(patch, encode.Encode, "encode_bytes", key)
+def codes_without_sense(patch: Patch) -> None:
+    forgetful_emitter(
+        patch,
+        "encode_int8",
+        lambda args, attrs: (args[0], array_of(args[1]).shape, tuple(attrs["codes"])),
+    )
 
 
 def pools_without_turns(patch: Patch) -> None:
-    def key(_: Any, pool: Any, raw: Any, code: Any, groups: int, turned: Any) -> Any:
-        return raw, code.kind
-
-    forgetful(patch, encode.Encode, "pool", key)
+    forgetful_emitter(patch, "pool_bitserial", lambda args, attrs: (args[0], attrs["code"]))
 
 
 def pooled_codes_without_turns(patch: Patch) -> None:
-    def key(_: Any, pool: Any, raw: Any, codes: Any, turned: Any) -> Any:
-        return raw, codes
-
-    forgetful(patch, encode.Encode, "pool_codes", key)
+    forgetful_emitter(patch, "pool_int8", lambda args, attrs: (args[0], tuple(attrs["codes"])))
 
 
 def colliding_weights(patch: Patch) -> None:
@@ -279,7 +293,7 @@ def power_not_put_back(patch: Patch) -> None:
 
 
 def changed_code(patch: Patch, change: Callable[[Any], Any]) -> None:
-    wrapped(patch, encode, "best_code", change)
+    wrapped(patch, candidate, "best_code", change)
 
 
 def plane_doubled(patch: Patch) -> None:
@@ -295,7 +309,7 @@ def planes_swapped(patch: Patch) -> None:
 
 
 def changed_bytes(patch: Patch, change: Callable[[Any], Any]) -> None:
-    wrapped(patch, encode, "byte_form", change)
+    wrapped(patch, int8, "int8_form", lambda form: form and change(form))
 
 
 def byte_scale(patch: Patch) -> None:
@@ -320,7 +334,7 @@ def byte_weight(patch: Patch) -> None:
 
 
 def rounding_understated(patch: Patch) -> None:
-    wrapped(patch, choose_lowering, "rounded", lambda near: replace(near, error=near.error / 20))
+    wrapped(patch, int8, "rounded", lambda near: replace(near, error=near.error / 20))
 
 
 # ---- geometry --------------------------------------------------------------------------
@@ -331,16 +345,16 @@ def padding_on_one_side(patch: Patch) -> None:
         top, left, bottom, right = attrs["padding"]
         return {**attrs, "padding": [top + bottom, left, 0, right]}
 
-    wrapped(patch, encode, "window_attrs", change)
+    wrapped(patch, bitserial, "window_attrs", change)
 
 
 def groups_forgotten(patch: Patch) -> None:
-    original = encode.Encode.encode
+    original = bitserial._encode
 
-    def method(self: Any, builder: Any, step: Any, code: Any, groups: int) -> Any:
-        return original(self, builder, step, code, 1)
+    def encoded(emitter: Any, step: Any, code: Any, groups: int) -> Any:
+        return original(emitter, step, code, 1)
 
-    patch.setattr(encode.Encode, "encode", method)
+    patch.setattr(bitserial, "_encode", encoded)
 
 
 def flattened_the_other_way(patch: Patch) -> None:
@@ -351,21 +365,21 @@ def flattened_the_other_way(patch: Patch) -> None:
 
 
 def pools_turned_round(patch: Patch) -> None:
-    wrapped(patch, encode, "_turned", lambda t: None if t is None else ~t)
+    wrapped(patch, readings, "_turned", lambda t: None if t is None else ~t)
 
 
 def pool_window(patch: Patch) -> None:
     def change(attrs: dict[str, Any]) -> dict[str, Any]:
         return {**attrs, "kernel": [1, 1], "padding": [0, 0, 0, 0]}
 
-    wrapped(patch, encode, "_pool_attrs", change)
+    wrapped(patch, readings.Reading, "pool_attributes", change)
 
 
 def constants_of_another_step(patch: Patch) -> None:
     original = encode.make
 
     def make(name: str, args: list[Any], **attrs: Any) -> Any:
-        if name == "encode" and len(args) > 3:
+        if name == "encode_bitserial" and len(args) > 3:
             limits = array_of(args[1])
             args = [args[0], const(np.roll(limits, 1, axis=1)), *args[2:]]
         return original(name, args, **attrs)
@@ -376,8 +390,8 @@ def constants_of_another_step(patch: Patch) -> None:
 PLANTS: dict[str, Plant] = {
     "a step is remembered without its sense": Plant(steps_without_sense, networks.both_signs),
     "bits are remembered without their sense": Plant(bits_without_sense, networks.both_signs),
-    "bytes are remembered without their sense": Plant(
-        bytes_without_sense, networks.both_signs, "int8"
+    "codes are remembered without their sense": Plant(
+        codes_without_sense, networks.both_signs, "int8"
     ),
     "a pool of bits is remembered without its turns": Plant(
         pools_without_turns, networks.both_signs_pooled

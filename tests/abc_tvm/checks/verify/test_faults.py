@@ -241,7 +241,7 @@ def with_argument(call: Any, place: int, array: np.ndarray) -> Any:
 
 def one_weight_bit(layer: str) -> Edit:
     def edit(call: Any, name: str) -> Any:
-        if op_name(call) != "abc.bitconv2d" or name != layer:
+        if op_name(call) != "abc.bitserial_conv2d" or name != layer:
             return None
         planes = array_of(call.args[1]).copy()
         planes[0, 1, planes.shape[2] // 2, planes.shape[3] // 2, 2] *= -1
@@ -252,7 +252,7 @@ def one_weight_bit(layer: str) -> Edit:
 
 def last_channel(layer: str) -> Edit:
     def edit(call: Any, name: str) -> Any:
-        if op_name(call) != "abc.bitconv2d" or name != layer:
+        if op_name(call) != "abc.bitserial_conv2d" or name != layer:
             return None
         planes = array_of(call.args[1]).copy()
         planes[..., -1] = planes[..., -2]
@@ -265,7 +265,7 @@ def threshold(amount: float, channel: int | None = None) -> Edit:
     """Thresholds on integers (an ``encode`` of a count) one off, in all channels or in one."""
 
     def edit(call: Any, _: str) -> Any:
-        if op_name(call) != "abc.encode" or not int(call.attrs["count"]):
+        if op_name(call) != "abc.encode_bitserial" or not int(call.attrs["count"]):
             return None
         array = array_of(call.args[1]).copy()
         array[:, slice(None) if channel is None else channel] += type(array.flat[0])(amount)
@@ -276,7 +276,7 @@ def threshold(amount: float, channel: int | None = None) -> Edit:
 
 def scale(layer: str) -> Edit:
     def edit(call: Any, name: str) -> Any:
-        if op_name(call) != "abc.bitconv2d" or name != layer:
+        if op_name(call) != "abc.bitserial_conv2d" or name != layer:
             return None
         return with_argument(call, 2, array_of(call.args[2]) * np.float32(1.001))
 

@@ -11,19 +11,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from abc_tvm import zoo
 from abc_tvm.checks.verify import network as module
-from abc_tvm.checks.verify.bits import Bits, ByteCodes
 from abc_tvm.checks.verify.compare import relative_error
 from abc_tvm.checks.verify.network import verify
+from abc_tvm.relay_passes.lowerings.codec import ByteCodec, Codec
 from abc_tvm.targets import load
 from tests.abc_tvm.small_networks import network
 
 LEVELS = np.array([-1.0, 0.0, 2.0])
 
 
-def bits(channels: int = 70, groups: int = 2) -> Bits:
+def bits(channels: int = 70, groups: int = 2) -> Codec:
     """Thermometer bits of the levels -1, 0 and 2."""
     patterns = np.array([[0, 0], [1, 0], [1, 1]], np.uint8)
-    return Bits(channels, groups, -1.0, np.array([1.0, 2.0]), patterns)
+    return Codec(channels, groups, -1.0, np.array([1.0, 2.0]), patterns)
 
 
 def test_bits_are_unpacked(rng: np.random.Generator) -> None:
@@ -42,7 +42,7 @@ def test_bits_are_unpacked(rng: np.random.Generator) -> None:
 def test_binary_planes_are_unpacked(rng: np.random.Generator) -> None:
     index = rng.integers(0, 4, (1, 1, 1, 32))
     patterns = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.uint8)
-    code = Bits(32, 1, 0.0, np.array([1.0, 2.0]), patterns)
+    code = Codec(32, 1, 0.0, np.array([1.0, 2.0]), patterns)
     packed = np.zeros((1, 1, 1, 2, 1, 1), np.uint32)
     for channel, value in enumerate(index.reshape(-1)):
         for plane in range(2):
@@ -55,7 +55,7 @@ def test_codes_are_unpacked(dtype: str, rng: np.random.Generator) -> None:
     """Codes -1, 0 and 2 of the same levels, shifted by the code of zero."""
     plain, zero = bits(), 1 if dtype == "uint8" else 0
     codes = tuple(n + zero for n in (-1, 0, 2))
-    code = ByteCodes(70, 2, plain.base, plain.weights, plain.patterns, codes)
+    code = ByteCodec(70, 2, plain.base, plain.weights, plain.patterns, codes)
     index = rng.integers(0, 3, (2, 3, 4, 70))
     packed = np.zeros((2, 3, 4, 2, 64), dtype)
     packed[..., :35] = np.array(codes, dtype)[index].reshape(2, 3, 4, 2, 35)

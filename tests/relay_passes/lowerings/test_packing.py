@@ -7,7 +7,7 @@ import pytest
 
 from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_channels, pack_planes, pack_weights
+from abc_tvm.relay_passes.lowerings.packing import pack_channels, pack_planes, pack_weights
 
 CHANNELS = [1, 7, 31, 32, 33, 64, 65]
 

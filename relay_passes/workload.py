@@ -11,14 +11,14 @@ from typing import Any
 
 from tvm import s_tir
 
-from abc_tvm.relay_passes.emit.kernel import KernelBuilder, Lowered
-from abc_tvm.relay_passes.emit.pools import POOLS, pool_of
-from abc_tvm.relay_passes.rewrite import op_name
+from abc_tvm.relay_passes.emit.frame import Lowered
+from abc_tvm.relay_passes.emit.kernel import kernel
+from abc_tvm.relay_passes.lowerings.table import anchors, encodings, poolings
+from abc_tvm.relay_passes.rewrite import bindings, op_name
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.plain import PLAIN
-from abc_tvm.schedules.problem import POOLS as POOL_KINDS
-from abc_tvm.schedules.problem import Problem
+from abc_tvm.schedules.problem import POOLS, Problem
 from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 from abc_tvm.targets import Device
 
@@ -48,20 +48,21 @@ class Workload:
 
 
 def build(function: Any, scheduler: Scheduler, batch: int | None = None) -> Lowered:
-    """The kernel of a private function made by :mod:`.fuse` or :func:`.pools.alone`.
+    """The kernel of a private function made by :mod:`.fuse` or :func:`.pooling.alone`.
 
     ``batch`` stands in for a symbolic one.
     """
-    pool = pool_of(function)
-    if pool is None:
-        return KernelBuilder(function, scheduler, batch).build()
-    return POOLS[str(op_name(pool))](pool, scheduler, batch)
+    _, call = bindings(function)[0]
+    pooling = poolings().get(op_name(call) or "")
+    if pooling is not None:
+        return pooling.kernel(call, scheduler, batch)
+    return kernel(function, scheduler, anchors(), encodings(), batch)
 
 
 def workload_of(function: Any, device: Device) -> Workload | None:
     """The workload of such a function; ``None``: nothing to tune."""
     plain = build(function, Scheduler(PLAIN, device), BATCH)
-    if plain.plan.problem.kind not in POOL_KINDS and "acc" not in blocks.names(
+    if plain.plan.problem.kind not in POOLS and "acc" not in blocks.names(
         s_tir.Schedule(plain.func)
     ):
         return None  # nothing depends on the convolution

@@ -1,4 +1,4 @@
-"""Packing of constant weight planes for the kernels."""
+"""Packing of constants in the order of the slots: planes, float weights, flags of channels."""
 
 from __future__ import annotations
 

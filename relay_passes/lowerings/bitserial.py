@@ -1,0 +1,142 @@
+"""``bitserial``: planes of weights and activations, xor and popcount, weighted and summed up.
+
+A pair of planes costs ``device.cost.pair`` of a float multiply-accumulate; input channels fill up
+whole words; and every input element is compared with every threshold once, at the cost of a
+multiply-accumulate each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relax
+
+from abc_tvm.compute.geometry import WORD, words
+from abc_tvm.relay_passes.analysis.planes_code import Code, thermometer
+from abc_tvm.relay_passes.analysis.readings import Reading
+from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.emit.anchor import Anchor
+from abc_tvm.relay_passes.emit.frame import Frame
+from abc_tvm.relay_passes.ops import coded_window, make, window_attrs
+from abc_tvm.relay_passes.rewrite import array_of, const, op_name, shape_of
+from abc_tvm.schedules.family import Plan
+
+from .bitserial_epilogue import BITS
+from .bitserial_pool import POOL
+from .bitserial_sums import BitserialSums
+from .candidate import Candidate, Offer, Outcome
+from .codec import Codec, level_scale, patterns
+from .lowering import Emitter, Lowering
+from .packing import pack_planes
+
+
+def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
+    """Packed planes, counts of the bits that differ, and what those mean."""
+    window = coded_window(call)
+    frame.lay_window(window)
+    planes, alpha = array_of(call.args[1]), array_of(call.args[2])
+    base = float(call.attrs["base"])
+    weights = np.array([float(w) for w in call.attrs["weights"]])
+    pairs = len(planes) * len(weights)
+    plan = frame.scheduler.plan(window, frame.blocking, pairs, "bitserial", len(planes))
+    bits = frame.inputs[call.args[0]]
+    packed = pack_planes(planes, window, frame.blocking)
+    counts = frame.scheduler.family.sums(plan, bits, packed, frame.table)
+    frame.keep_sums(var, BitserialSums(frame, window, planes, alpha, base, weights, counts))
+    return plan
+
+
+class Bitserial(Lowering):
+    """Exact for every layer of planes and steps."""
+
+    name = kind = peak = "bitserial"
+    title = "bits (xor, popcount)"
+    colour = "#1b7837"
+    arithmetic = "xor + popcount + add"
+    anchor = Anchor(
+        "abc.bitserial_conv2d", begin, lambda call: True, lambda call: int(call.attrs["groups"])
+    )
+    encodings = (BITS,)
+    poolings = (POOL,)
+
+    def offer(self, layer: Candidate, rival: float) -> Offer:
+        window = layer.window
+        fill = window.group_in / (words(window.group_in) * WORD)
+        cost = layer.pairs * layer.device.cost.pair / fill + layer.compared
+        why = f"{layer.pairs} pairs of planes"
+        if layer.compared > 0.25:
+            why += f" behind {len(layer.steps.thresholds)} thresholds"
+        if fill < 0.75:
+            why += f" on {window.group_in} channels of {WORD}-bit words"
+        return Offer(
+            cost,
+            f"{why} would take {cost:.1f}x the time of float on {layer.device.name}; "
+            "force with lowering=bitserial",
+        )
+
+    def outcome(self, layer: Candidate, offer: Offer) -> Outcome:
+        window, planes = layer.window, layer.code.planes
+        reason = "" if planes == layer.N else f"{layer.N} thresholds in {planes} planes"
+        weights = window.out_channels * window.taps * words(window.group_in) * 4 * layer.M
+        return Outcome(reason, weights)
+
+    def encode(
+        self, layer: Candidate, reading: Reading, emitter: Emitter, error: float
+    ) -> relax.Call | str:
+        if reading.mixed:
+            return "pooling between activations of two kinds"
+        code, groups = layer.code, layer.window.groups
+        if reading.pool is None:
+            bits = _encode(emitter, reading.coded, code, groups)
+        else:
+            raw = thermometer(steps_of(reading.coded).levels)
+            bits = emitter.emit(
+                "pooled_bits",
+                "pool_bitserial",
+                [_encode(emitter, reading.coded, raw, groups), const(reading.turned_channels())],
+                **reading.pool_attributes(),
+                code=code.kind,
+                planes=code.planes,
+            )
+        window = layer.window
+        return make(
+            "bitserial_conv2d",
+            [bits, layer.call.args[1], layer.call.args[2]],
+            **window_attrs(window),
+            kernel=list(window.kernel),
+            in_channels=window.in_channels,
+            out_channels=window.out_channels,
+            base=code.base,
+            weights=list(code.weights),
+        )
+
+    def pairs(self, call: relax.Call) -> int:
+        return int(shape_of(call.args[1])[0]) * len(call.attrs["weights"])
+
+    def codec(self, call: relax.Call, source: relax.Call, plain: np.ndarray) -> Codec:
+        attrs = call.attrs
+        planes, alpha = (array_of(call.args[i]).astype(np.float64) for i in (1, 2))
+        scale = level_scale(np.einsum("mo,mohwi->ohwi", alpha, planes), plain)
+        weights = scale * np.array([float(w) for w in attrs["weights"]])
+        return Codec(
+            int(attrs["in_channels"]),
+            int(attrs["groups"]),
+            scale * float(attrs["base"]),
+            weights,
+            patterns(str(source.attrs["code"]), len(weights)),
+        )
+
+
+def _encode(emitter: Emitter, step: relax.Call, code: Code, groups: int) -> relax.Var:
+    count = op_name(step) == "abc.count_step"
+    return emitter.emit(
+        "bits",
+        "encode_bitserial",
+        list(step.args[:3]) + ([step.args[4]] if count else []),
+        code=code.kind,
+        planes=code.planes,
+        layout_groups=groups,
+        count=int(count),
+    )
+
+
+BITSERIAL = Bitserial()

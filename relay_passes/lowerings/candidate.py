@@ -1,0 +1,102 @@
+"""A recognised layer as lowerings are asked about it, and what they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from tvm import relax
+
+from abc_tvm.compute.geometry import Window
+from abc_tvm.relay_passes.analysis.planes_code import Code, best_code
+from abc_tvm.relay_passes.analysis.step_function import StepFunction
+from abc_tvm.relay_passes.ops import conv_window
+from abc_tvm.relay_passes.rewrite import array_of, shape_of
+from abc_tvm.targets import Device
+
+HINT = 0.8
+"""A row mentions a lowering that is refused where it takes less than this of the others' time."""
+
+
+class Candidate:
+    """One ``abc.bconv2d`` and the step function that it reads, on a device.
+
+    ``N``: activation bases, as its row has them. ``allowed``: what rounding may change a sum by,
+    relative to its largest value; ``None`` where rounding was not allowed at all.
+    """
+
+    def __init__(
+        self,
+        call: relax.Call,
+        steps: StepFunction,
+        device: Device,
+        N: int | None = None,
+        allowed: float | None = None,
+    ) -> None:
+        self.call, self.steps, self.device = call, steps, device
+        self.N, self.allowed = N, allowed
+        self.window: Window = conv_window(call)
+        self.M = int(shape_of(call.args[1])[0])
+
+    @cached_property
+    def planes(self) -> np.ndarray:
+        """int8 ±1 ``[M, OC, KH, KW, IC/g]``."""
+        return array_of(self.call.args[1])
+
+    @cached_property
+    def alpha(self) -> np.ndarray:
+        """float32 ``[M, OC]``."""
+        return array_of(self.call.args[2])
+
+    @cached_property
+    def code(self) -> Code:
+        """How the index of the step is written in the fewest planes."""
+        return best_code(self.steps.levels)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of planes, of weights and of activations."""
+        return self.M * self.code.planes
+
+    @property
+    def compared(self) -> float:
+        """Comparisons with thresholds for each multiply-accumulate."""
+        window = self.window
+        inputs = window.height * window.width * window.in_channels
+        return len(self.steps.thresholds) * inputs / max(window.macs, 1)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """``alpha`` float32 ``[M, OC]`` and ``levels`` float32 ``[N + 1]`` in the place of a layer's.
+
+    ``error`` bounds what that changes a sum by, relative to the largest that it can be.
+    """
+
+    alpha: np.ndarray
+    levels: np.ndarray
+    error: float
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a layer takes in one lowering: ``cost`` as a part of its time in float.
+
+    ``dearer``: what a user reads where float is quicker. ``refused``: why it may not be taken,
+    though it could be; empty where it may. ``moved``: the values that it needs.
+    """
+
+    cost: float
+    dearer: str = ""
+    refused: str = ""
+    moved: Moved | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a layer's row says of the lowering that was taken."""
+
+    reason: str
+    weight_bytes: int
+    error_bound: float | None = None

@@ -1,0 +1,164 @@
+"""``int8``: levels coded as bytes, and dot products of bytes.
+
+They cost ``device.cost.dot`` of a float multiply-accumulate whatever the number of planes, and the
+same comparisons as bits do. They are taken where they are exact, and where rounding is allowed also
+where scales and levels must be moved, unless the bound of the error exceeds what is allowed
+(:mod:`.int8_form`). Then the layer gets the rounded scales and a step with the rounded levels;
+everything after that is exact for those.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relax
+
+from abc_tvm.compute.byte_products import QUAD, quads
+from abc_tvm.relay_passes.analysis.readings import Reading
+from abc_tvm.relay_passes.emit.anchor import Anchor
+from abc_tvm.relay_passes.emit.frame import Frame
+from abc_tvm.relay_passes.ops import coded_window, make, window_attrs
+from abc_tvm.relay_passes.rewrite import array_of, const, op_name
+from abc_tvm.schedules.families import code_type
+from abc_tvm.schedules.family import CodeType, Plan
+
+from .candidate import HINT, Candidate, Offer, Outcome
+from .codec import LEVEL_ERROR, ByteCodec, level_scale, patterns
+from .int8_epilogue import CODES
+from .int8_form import int8_form, rounded
+from .int8_pool import POOL
+from .int8_sums import Int8Sums
+from .lowering import Emitter, Lowering
+
+
+def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
+    """Weights of one byte, sums of products of bytes, and what those mean."""
+    window = coded_window(call)
+    frame.lay_window(window)
+    weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
+    plan = frame.scheduler.plan(window, frame.blocking, 1, "int8")
+    codes = frame.inputs[call.args[0]]
+    sums = frame.scheduler.family.sums(plan, codes, weights, frame.table, zero)
+    frame.keep_sums(var, Int8Sums(frame, weights, array_of(call.args[2]), zero, sums))
+    return plan
+
+
+class Int8(Lowering):
+    """For devices with dot products of bytes."""
+
+    name = kind = peak = "int8"
+    title = "int8 (dot products)"
+    colour = "#762a83"
+    arithmetic = "int8 dot product"
+    anchor = Anchor(
+        "abc.int8_conv2d", begin, lambda call: True, lambda call: int(call.attrs["groups"])
+    )
+    encodings = (CODES,)
+    poolings = (POOL,)
+
+    def offer(self, layer: Candidate, rival: float) -> Offer | None:
+        dot, code = layer.device.cost.dot, code_type(layer.device)
+        if dot is None or code is None:
+            return None
+        channels = layer.window.group_in
+        cost = dot * quads(channels) * QUAD / channels + layer.compared
+        levels = layer.steps.levels
+        if int8_form(layer.planes, layer.alpha, levels, code) is not None:
+            return Offer(cost)
+        if layer.allowed is None and cost >= HINT * rival:
+            return None
+        near = rounded(layer.planes, layer.alpha, levels, code)
+        if int8_form(layer.planes, near.alpha, near.levels, code) is None:
+            return None
+        return Offer(cost, refused=_refusal(near.error, layer.allowed), moved=near)
+
+    def outcome(self, layer: Candidate, offer: Offer) -> Outcome:
+        window = layer.window
+        weights = window.out_channels * window.taps * quads(window.group_in) * QUAD
+        many = f"{layer.pairs} pairs of planes" if layer.pairs > 1 else "one pair of planes"
+        if offer.moved is None:
+            return Outcome(f"{many} as int8, exact", weights, 0.0)
+        error = offer.moved.error
+        reason = f"{many} as int8, sums rounded by at most {error:.2%} of the largest"
+        return Outcome(reason, weights, error)
+
+    def encode(
+        self, layer: Candidate, reading: Reading, emitter: Emitter, error: float
+    ) -> relax.Call | str:
+        code, window = code_type(layer.device), layer.window
+        form = None
+        if code is not None:
+            form = int8_form(layer.planes, layer.alpha, layer.steps.levels, code)
+        if form is None or code is None:
+            raise TypeError("a layer that was chosen to run on int8 has no such form")
+        if reading.pool is None:
+            data = _encode(emitter, reading.step, form.codes, window.groups, code)
+        else:
+            # Codes rise with the level. Where a step reads what was pooled, its index is.
+            after: tuple[int, ...] = ()
+            written = form.codes
+            if reading.coded is not reading.step:
+                after, written = form.codes, tuple(range(len(form.codes)))
+            raw = _encode(emitter, reading.coded, written, window.groups, code)
+            data = emitter.emit(
+                "pooled_codes",
+                "pool_int8",
+                [raw, const(reading.turned_channels())],
+                **reading.pool_attributes(),
+                codes=list(after),
+            )
+        return make(
+            "int8_conv2d",
+            [data, const(form.weights), const(form.scale)],
+            codes=list(form.codes),
+            error=error,
+            **window_attrs(window),
+            kernel=list(window.kernel),
+            in_channels=window.in_channels,
+            out_channels=window.out_channels,
+            zero=form.zero,
+        )
+
+    def codec(self, call: relax.Call, source: relax.Call, plain: np.ndarray) -> ByteCodec:
+        attrs = call.attrs
+        codes = np.array([int(n) for n in attrs["codes"]])
+        weights = array_of(call.args[1]).astype(np.float64)
+        coded = array_of(call.args[2]).astype(np.float64)[:, None, None, None] * weights
+        scale = level_scale(coded, plain, LEVEL_ERROR + 2 * float(attrs["error"]))
+        order = np.argsort(codes, kind="stable")
+        levels = scale * (codes - int(attrs["zero"]))[order].astype(np.float64)
+        return ByteCodec(
+            int(attrs["in_channels"]),
+            int(attrs["groups"]),
+            float(levels[0]),
+            np.diff(levels),
+            patterns("thermometer", len(codes) - 1),
+            tuple(int(n) for n in codes[order]),
+        )
+
+
+def _refusal(error: float, allowed: float | None) -> str:
+    """Why rounding may not be done; empty where it may."""
+    if allowed is not None and error <= allowed:
+        return ""
+    size = f"rounding to it may change a sum by {error:.2%} of its largest value"
+    if allowed is None:
+        return f"{size}: allow it with --allow-int8"
+    return f"{size}, more than the {allowed:.2%} that are allowed"
+
+
+def _encode(
+    emitter: Emitter, step: relax.Call, codes: tuple[int, ...], groups: int, dtype: CodeType
+) -> relax.Var:
+    count = op_name(step) == "abc.count_step"
+    return emitter.emit(
+        "codes",
+        "encode_int8",
+        list(step.args[:3]) + ([step.args[4]] if count else []),
+        codes=list(codes),
+        dtype=dtype,
+        layout_groups=groups,
+        count=int(count),
+    )
+
+
+INT8 = Int8()
