@@ -43,7 +43,7 @@ class Worker:
         """Import what takes seconds."""
         import tvm  # noqa: F401
 
-        from abc_tvm.relay_passes.emit import workload  # noqa: F401
+        from abc_tvm.relay_passes import workload  # noqa: F401
         from abc_tvm.runtime.threads import use_threads
 
         self._work = work
