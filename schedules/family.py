@@ -17,7 +17,7 @@ from tvm import te
 from abc_tvm.compute.accumulate import Tile
 
 from .choice import Choice
-from .machine import Machine
+from .machine import MachineFacts
 from .problem import Problem
 from .space import Space
 
@@ -35,7 +35,7 @@ class Plan:
     The choice is a family's default or what a tuning record says.
     """
 
-    machine: Machine
+    machine: MachineFacts
     problem: Problem
     choice: Choice
 
@@ -60,7 +60,7 @@ class Family(ABC):
     described: bool = False
 
     @abstractmethod
-    def default(self, machine: Machine, problem: Problem) -> Choice:
+    def default(self, machine: MachineFacts, problem: Problem) -> Choice:
         """What is compiled where nothing is recorded."""
 
     @abstractmethod
@@ -84,6 +84,6 @@ class Family(ABC):
     def rest(self, func: Any) -> Any:
         """Schedule a PrimFunc of unknown blocks."""
 
-    def space(self, machine: Machine, problem: Problem, threads: int) -> Space | None:
+    def space(self, machine: MachineFacts, problem: Problem, threads: int) -> Space | None:
         """What may be chosen; ``None`` where there is one kernel of its kind."""
         return None

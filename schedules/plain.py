@@ -15,14 +15,14 @@ from abc_tvm.compute.byte_products import byte_products, pack_quads
 
 from .choice import Choice
 from .family import Family, Plan, Table
-from .machine import Machine
+from .machine import MachineFacts
 from .problem import Problem
 
 
 class Plain(Family):
     """See the module's text; no device names it."""
 
-    def default(self, machine: Machine, problem: Problem) -> Choice:
+    def default(self, machine: MachineFacts, problem: Problem) -> Choice:
         return Choice()
 
     def sums(

@@ -13,6 +13,7 @@ from tvm import te, tirx
 
 from .geometry import Window
 from .lanes import Blocking
+from .roles import notes
 
 IMAGE = "abc_image"
 """Annotation of a ``pad`` block: columns of border before the image, columns of the image."""
@@ -75,7 +76,9 @@ def pad_spatial(
             inside, data[(b, h - top, w - left, *rest[:last])], tirx.const(fill, data.dtype)
         )
 
-    return te.compute(shape, value, name="pad", attrs={IMAGE: [left, window.width]})
+    return te.compute(
+        shape, value, name="pad", attrs=notes("border", {IMAGE: [left, window.width]})
+    )
 
 
 def _taps(window: Window) -> tuple[te.IterVar, te.IterVar]:
@@ -115,7 +118,7 @@ def popcounts(
         v = planes[g * blocking.blocks + o, kh, kw, c, m, l]
         return te.sum(tirx.popcount(a ^ v).astype("int32"), axis=[kh, kw, c])
 
-    return te.compute(shape, value, name="acc")
+    return te.compute(shape, value, name="acc", attrs=notes("sums"))
 
 
 def products(
@@ -137,7 +140,7 @@ def products(
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c]
         return te.sum(a * weights[g * blocking.blocks + o, kh, kw, c, l], axis=[kh, kw, c])
 
-    return te.compute(shape, value, name="acc")
+    return te.compute(shape, value, name="acc", attrs=notes("sums"))
 
 
 def combine(
@@ -167,4 +170,4 @@ def combine(
             axis=[m, p],
         )
 
-    return te.compute(shape, value, name="sum")
+    return te.compute(shape, value, name="sum", attrs=notes("combine"))

@@ -18,6 +18,7 @@ from .byte_sums import PAST_END, STRIDES
 from .float_steps import STEP_CHANNELS, step_channels
 from .geometry import WORD, Window, words
 from .lanes import Blocking
+from .roles import notes
 
 QUAD = 4
 """Channels that one lane of a dot product takes."""
@@ -77,7 +78,7 @@ def byte_products(
         return te.sum(a.astype("int32") * v.astype("int32"), axis=[kh, kw, c, q])
 
     shape = (codes.shape[0], *tile.padded(window), blocking.groups, blocking.blocks, blocking.lanes)
-    return te.compute(shape, value, name="acc", attrs={DOT: 1})
+    return te.compute(shape, value, name="acc", attrs=notes("sums", {DOT: 1}))
 
 
 def pack_steps(weights: np.ndarray, tile: Tile) -> np.ndarray:
@@ -127,5 +128,5 @@ def step_byte_products(
 
     shape = (codes.shape[0], *tile.padded(window), blocking.groups, blocking.blocks, blocking.lanes)
     strides = [*window.kernel, *window.stride, *window.dilation, count // per_step]
-    attrs = {STRIDES: strides, STEP_CHANNELS: per_step, DOT: 1}
+    attrs = notes("sums", {STRIDES: strides, STEP_CHANNELS: per_step, DOT: 1})
     return te.compute(shape, value, name="acc", attrs=attrs)

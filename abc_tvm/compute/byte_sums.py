@@ -17,6 +17,7 @@ from tvm import te, tirx
 from .accumulate import Tile, pad_spatial
 from .geometry import Window
 from .lanes import Blocking
+from .roles import notes
 
 STEPS = 255 // 8
 """Words that a byte can sum."""
@@ -93,7 +94,7 @@ def byte_counts(
         return te.sum(tirx.popcount(differing), axis=[kh1, kw1, c1])
 
     shape = (*operands.head, *parts, blocking.lanes // WORDS, BYTES)
-    in_bytes = te.compute(shape, in_byte, name="byte_acc")
+    in_bytes = te.compute(shape, in_byte, name="byte_acc", attrs=notes("partial"))
 
     def wide(*at: Any) -> Any:
         *pixel, l = at
@@ -101,7 +102,7 @@ def byte_counts(
         four = [in_bytes[(*pixel, kh0, kw0, c0, r, i + j)].astype("int32") for j in range(WORDS)]
         return te.sum(four[0] + four[1] + four[2] + four[3], axis=[kh0, kw0, c0])
 
-    return te.compute((*operands.head, blocking.lanes), wide, name="acc")
+    return te.compute((*operands.head, blocking.lanes), wide, name="acc", attrs=notes("sums"))
 
 
 def pack_steps(planes: np.ndarray, tile: Tile) -> np.ndarray:
@@ -149,7 +150,7 @@ def step_counts(
         return te.sum(total, axis=[kh, kw, c])
 
     strides = [*window.kernel, *window.stride, *window.dilation, words]
-    attrs = {STRIDES: strides}
+    attrs = notes("sums", {STRIDES: strides})
     return te.compute((*operands.head, blocking.lanes), value, name="acc", attrs=attrs)
 
 

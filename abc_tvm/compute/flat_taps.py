@@ -17,6 +17,7 @@ from .accumulate import Tile, pad_spatial
 from .byte_products import DOT, QUAD, code_slots, pack_quads
 from .geometry import WORD, Window
 from .lanes import Blocking
+from .roles import notes
 
 STEP = 8
 """Words of the flat axis in one step."""
@@ -165,8 +166,8 @@ def flat_counts(
             v = weights[outer, part, _fragment(word, plane, l, each)]
         return te.sum(tirx.popcount(a ^ v).astype("int32"), axis=[kh, kw, c])
 
-    found = {GEOMETRY: geometry(window, blocking, words), **attrs}
-    return te.compute(shape, value, name="acc", attrs=found)
+    more = {GEOMETRY: geometry(window, blocking, words), **attrs}
+    return te.compute(shape, value, name="acc", attrs=notes("sums", more))
 
 
 def flat_products(
@@ -192,8 +193,8 @@ def flat_products(
         word = (kh * window.kernel[1] + kw) * words + c
         return te.sum(a * weights[g * blocking.blocks + o, 0, word, 0, l], axis=[kh, kw, c])
 
-    found = {GEOMETRY: geometry(window, blocking, words), **attrs}
-    return te.compute(shape, value, name="acc", attrs=found)
+    more = {GEOMETRY: geometry(window, blocking, words), **attrs}
+    return te.compute(shape, value, name="acc", attrs=notes("sums", more))
 
 
 def flat_dots(
@@ -225,8 +226,8 @@ def flat_dots(
             v = weights[outer, 0, _fragment(word, 0, l, 1) * QUAD + q]
         return te.sum(a.astype("int32") * v.astype("int32"), axis=[kh, kw, c, q])
 
-    found = {GEOMETRY: geometry(window, blocking, words), DOT: 1, **attrs}
-    return te.compute(shape, value, name="acc", attrs=found)
+    more = {GEOMETRY: geometry(window, blocking, words), DOT: 1, **attrs}
+    return te.compute(shape, value, name="acc", attrs=notes("sums", more))
 
 
 def _axes(window: Window, words: int) -> tuple[te.IterVar, te.IterVar, te.IterVar]:

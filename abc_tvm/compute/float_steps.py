@@ -15,6 +15,7 @@ from .accumulate import IMAGE, Tile, pad_spatial
 from .byte_sums import PAST_END, STRIDES, WORDS
 from .geometry import Window
 from .lanes import Blocking
+from .roles import notes
 
 CHANNELS = 4
 """Input channels of one register."""
@@ -71,7 +72,7 @@ def step_products(
 
     shape = (data.shape[0], *tile.padded(window), blocking.groups, blocking.blocks, blocking.lanes)
     strides = [*window.kernel, *window.stride, *window.dilation, count // channels]
-    attrs = {STRIDES: strides, STEP_CHANNELS: channels}
+    attrs = notes("sums", {STRIDES: strides, STEP_CHANNELS: channels})
     return te.compute(shape, value, name="acc", attrs=attrs)
 
 
@@ -92,4 +93,6 @@ def _pad(data: te.Tensor, window: Window, tile: Tile) -> te.Tensor:
         return tirx.if_then_else(inside, item, tirx.const(0, data.dtype))
 
     shape = (data.shape[0], rows, columns, data.shape[3], wide)
-    return te.compute(shape, value, name="pad", attrs={IMAGE: [left, window.width]})
+    return te.compute(
+        shape, value, name="pad", attrs=notes("border", {IMAGE: [left, window.width]})
+    )

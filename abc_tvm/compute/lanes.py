@@ -15,6 +15,7 @@ import numpy as np
 from tvm import te, tirx
 
 from .geometry import Dim
+from .roles import Role, notes
 
 Index = tuple[Any, Any, Any, Any, Any, Any]
 """TE index ``(b, h, w, g, o, l)`` of one slot of one pixel."""
@@ -90,6 +91,6 @@ def _is_one(extent: Any) -> bool:
     return isinstance(extent, (int, tirx.IntImm)) and int(extent) == 1
 
 
-def stage(name: str, shape: tuple[Any, ...], value: Scalar) -> te.Tensor:
+def stage(name: str, shape: tuple[Any, ...], value: Scalar, role: Role = "value") -> te.Tensor:
     """A named TE stage over ``(b, h, w, g, o, l)``."""
-    return te.compute(shape, lambda *index: value(index), name=name)
+    return te.compute(shape, lambda *index: value(index), name=name, attrs=notes(role))

@@ -18,6 +18,7 @@ from tvm import te, tirx
 from .accumulate import Tile, pad_spatial
 from .geometry import WORD, Window
 from .lanes import Blocking
+from .roles import notes
 
 NIBBLES = WORD // 4
 """Nibbles in one packed word; nibble ``i`` holds bits ``4 * i`` to ``4 * i + 3``."""
@@ -87,7 +88,9 @@ def nibble_counts(
         v = nibbles[g * blocking.blocks + o, kh, kw, n, m, l]
         return te.sum(table[a.astype("int32") + v.astype("int32")], axis=[kh1, kw1, n1])
 
-    in_bytes = te.compute((*head, *parts, blocking.lanes), in_byte, name="byte_acc")
+    in_bytes = te.compute(
+        (*head, *parts, blocking.lanes), in_byte, name="byte_acc", attrs=notes("partial")
+    )
     largest = window.taps * count * 4
     wide = te.compute(
         (*head, blocking.lanes),
@@ -98,8 +101,11 @@ def nibble_counts(
             axis=[kh0, kw0, n0],
         ),
         name="wide_acc",
+        attrs=notes("total"),
     )
-    return te.compute(wide.shape, lambda *at: wide[at].astype("int32"), name="acc")
+    return te.compute(
+        wide.shape, lambda *at: wide[at].astype("int32"), name="acc", attrs=notes("sums")
+    )
 
 
 _BYTE_AXES = ("kh1", "kw1", "n1")
@@ -117,4 +123,6 @@ def _codes(words: te.Tensor) -> te.Tensor:
             "uint8"
         )
 
-    return te.compute((*words.shape[:-1], words.shape[-1] * NIBBLES), value, name="codes")
+    return te.compute(
+        (*words.shape[:-1], words.shape[-1] * NIBBLES), value, name="codes", attrs=notes("rows")
+    )

@@ -16,6 +16,7 @@ from tvm.sym import Analyzer
 from abc_tvm.compute import outputs
 from abc_tvm.compute.geometry import WORD, Window
 from abc_tvm.compute.lanes import Blocking, Index, Scalar, stage
+from abc_tvm.compute.roles import notes
 from abc_tvm.relay_passes.analysis import pointwise
 from abc_tvm.relay_passes.emit.step_epilogue import StepEpilogue
 from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_planes, pack_weights
@@ -24,6 +25,7 @@ from abc_tvm.relay_passes.lowerings.int8_sums import ByteSums
 from abc_tvm.relay_passes.ops import bit_window, conv_window
 from abc_tvm.relay_passes.passes.fuse import ANCHORS, ENCODINGS
 from abc_tvm.relay_passes.rewrite import array_of, bindings, dtype_of, op_name, operands, shape_of
+from abc_tvm.schedules import blocks
 from abc_tvm.schedules.family import Plan
 from abc_tvm.schedules.scheduler import Scheduler
 
@@ -38,6 +40,8 @@ class Lowered:
     results: list[tuple[tuple[Any, ...], str]]
     shapes: list[tuple[Any, ...]] = field(default_factory=list)
     """What the results are to be reshaped to (the same memory)."""
+    anchored: bool = True
+    """Whether anything that it stores depends on what its anchor computes."""
 
 
 class KernelBuilder:
@@ -110,8 +114,9 @@ class KernelBuilder:
             shapes.append(shape)
         args = [self.inputs[p] for p in self.params] + self.tables + outs
         func = te.create_prim_func(args)
-        scheduled = self.scheduler.family.schedule(plan, func)
-        return Lowered(scheduled, plan, self.constants, types, shapes)
+        kept = blocks.has(func, "sums")
+        scheduled = self.scheduler.schedule(plan, func)
+        return Lowered(scheduled, plan, self.constants, types, shapes, kept)
 
     # ---- frame ------------------------------------------------------------------------
 
@@ -272,6 +277,7 @@ class KernelBuilder:
                 (data.shape[0], window.height, window.width, window.groups, window.group_in),
                 lambda b, h, w, g, c: data[b, h, w, g * window.group_in + c],
                 name="split",
+                attrs=notes("groups"),
             )
             if window.groups > 1
             else None
@@ -310,7 +316,7 @@ class KernelBuilder:
                     best = item if best is None else tirx.max(best, item)
             return best
 
-        acc = stage("acc", blocking.shape(self.batch, height, width), value)
+        acc = stage("acc", blocking.shape(self.batch, height, width), value, "sums")
         self.values[var] = lambda index: acc[index]
         return self.without_sum()
 
@@ -322,7 +328,7 @@ class KernelBuilder:
         source = next(a for a in operands(first) if a in self.inputs)
         tensor = self.inputs[source]
         shape = blocking.shape(self.batch, self.height, self.width)
-        acc = stage("acc", shape, lambda *i: blocking.read(tensor, i[0]))
+        acc = stage("acc", shape, lambda *i: blocking.read(tensor, i[0]), "sums")
         self.values[source] = lambda index: acc[index]
         return self.without_sum()
 
@@ -372,4 +378,5 @@ def _with_group(data: te.Tensor, window: Window) -> te.Tensor:
         (data.shape[0], window.height, window.width, 1, window.in_channels),
         lambda b, h, w, g, c: data[b, h, w, c],
         name="split",
+        attrs=notes("groups"),
     )

@@ -102,7 +102,7 @@ def pool_kernel(call: Any, scheduler: Scheduler, batch: int | None = None) -> Lo
     shape = (*head, planes, groups, blocks)
     constants: list[np.ndarray] = [pack_channels(turned, blocking)]
     plan = scheduler.plan(window, blocking, n, "pool_bits")
-    scheduled = scheduler.family.schedule(plan, func)
+    scheduled = scheduler.schedule(plan, func)
     return Lowered(scheduled, plan, constants, [(shape, "uint32")], [shape])
 
 
@@ -137,7 +137,7 @@ def pool_codes_kernel(call: Any, scheduler: Scheduler, batch: int | None = None)
     plan = scheduler.plan(window, blocking, 1, "pool_codes")
     if not codes:
         func = te.create_prim_func([data, pooled])
-        scheduled = scheduler.family.schedule(plan, func)
+        scheduled = scheduler.schedule(plan, func)
         return Lowered(scheduled, plan, [], [(shape, dtype)], [shape])
     rows = np.where(turned[None], np.array(codes)[::-1, None], np.array(codes)[:, None])
     spread = blocking.spread(rows.astype(dtype)).reshape(len(codes), groups, slots)
@@ -152,7 +152,7 @@ def pool_codes_kernel(call: Any, scheduler: Scheduler, batch: int | None = None)
 
     out = te.compute(shape, coded, name="coded")
     func = te.create_prim_func([data, table, out])
-    scheduled = scheduler.family.schedule(plan, func)
+    scheduled = scheduler.schedule(plan, func)
     return Lowered(scheduled, plan, [spread], [(shape, dtype)], [shape])
 
 

@@ -11,7 +11,7 @@ from abc_tvm.compute import byte_products, float_steps
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_sums import pack_steps, step_counts
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 from abc_tvm.schedules.processor.nest import MOST, Nest
 
@@ -25,7 +25,7 @@ class StepBits(Nest):
     def __init__(self, *, dot: bool) -> None:
         self.dot = dot
 
-    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+    def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         return tuple(ranked_bits(fits_steps(self.dot), problem)[:MOST])
 
     def sums(
@@ -42,7 +42,7 @@ class StepBits(Nest):
 class StepFloats(Nest):
     """Products of floats by ``fmla``."""
 
-    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+    def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         window, blocking = problem.window, problem.blocking
         return tuple(ranked_floats(window, blocking, in_order=machine.in_order)[:MOST])
 
@@ -60,7 +60,7 @@ class StepFloats(Nest):
 class StepBytes(Nest):
     """Products of bytes by ``sdot``."""
 
-    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+    def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         window, blocking = problem.window, problem.blocking
         return tuple(ranked_dots(window, blocking, in_order=machine.in_order)[:MOST])
 

@@ -14,7 +14,7 @@ import numpy as np
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.schedules.blocks import TASKS
 from abc_tvm.schedules.choice import COUNTS, CUTS, ORDERS, TAPS, Choice
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import SUMS, Problem
 
 from .ruled import UNROLL, Ruled
@@ -34,7 +34,7 @@ BITS = {"bits": 1, "pool_bits": 1, "bytes": 8, "pool_codes": 8}
 
 
 def features(
-    machine: Machine, problem: Problem, nest: Ruled | None, choices: list[Choice]
+    machine: MachineFacts, problem: Problem, nest: Ruled | None, choices: list[Choice]
 ) -> np.ndarray:
     """float32 ``[choices, features]``; ``nest`` has the default rule's figures, where there are."""
     layer = _layer(machine, problem)
@@ -45,7 +45,7 @@ def features(
     return np.array(rows, np.float32)
 
 
-def _layer(machine: Machine, problem: Problem) -> list[float]:
+def _layer(machine: MachineFacts, problem: Problem) -> list[float]:
     window, bits = problem.window, BITS.get(problem.kind, 32)
     weights = window.taps * window.group_in * window.group_out
     image = window.height * window.width * window.in_channels
@@ -65,7 +65,7 @@ def _layer(machine: Machine, problem: Problem) -> list[float]:
     ]
 
 
-def _tile(machine: Machine, problem: Problem, nest: Ruled | None, tile: Tile) -> list[float]:
+def _tile(machine: MachineFacts, problem: Problem, nest: Ruled | None, tile: Tile) -> list[float]:
     window = problem.window
     height, width = tile.padded(window)
     shape = [

@@ -11,7 +11,7 @@ from tvm import te
 from abc_tvm.compute.accumulate import products
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 
 from .ruled import Ruled
@@ -27,7 +27,7 @@ class Floats(Ruled):
     def steps(self, problem: Problem) -> int:
         return problem.window.taps * problem.window.group_in
 
-    def room(self, machine: Machine, blocking: Blocking) -> Room:
+    def room(self, machine: MachineFacts, blocking: Blocking) -> Room:
         room = words_room(machine, blocking)
         if machine.vector_registers > 16:
             return room

@@ -12,7 +12,7 @@ from tvm import te
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.schedules.choice import Order
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 
 MOST = 96
@@ -25,14 +25,14 @@ class Nest(ABC):
     knobs: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     @abstractmethod
-    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+    def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         """At most ``MOST`` tiles that may be worth measuring, the default first."""
 
-    def tile(self, machine: Machine, problem: Problem) -> Tile:
+    def tile(self, machine: MachineFacts, problem: Problem) -> Tile:
         """The default tile."""
         return self.tiles(machine, problem)[0]
 
-    def order(self, machine: Machine, problem: Problem) -> Order:
+    def order(self, machine: MachineFacts, problem: Problem) -> Order:
         """The default order of the loops around a tile."""
         return "weights"
 

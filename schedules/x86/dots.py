@@ -14,7 +14,7 @@ from tvm import te, tirx
 from abc_tvm.compute.byte_products import QUAD, byte_products, pack_quads, quads
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 from abc_tvm.schedules.processor.intrinsics import LANES, Instruction, ramp
 from abc_tvm.schedules.processor.ruled import Ruled
@@ -30,7 +30,7 @@ class Dots(Ruled):
     def steps(self, problem: Problem) -> int:
         return problem.window.taps * quads(problem.window.group_in)
 
-    def room(self, machine: Machine, blocking: Blocking) -> Room:
+    def room(self, machine: MachineFacts, blocking: Blocking) -> Room:
         """The instruction is put in for whole lane blocks."""
         return replace(words_room(machine, blocking), whole=True)
 

@@ -11,7 +11,7 @@ from abc_tvm.compute.accumulate import popcounts
 from abc_tvm.compute.geometry import words
 from abc_tvm.schedules.choice import Order
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 from abc_tvm.schedules.processor.ruled import Ruled
 from abc_tvm.schedules.processor.tiles import Way
@@ -35,7 +35,7 @@ class Popcounts(Ruled):
     def steps(self, problem: Problem) -> int:
         return problem.window.taps * words(problem.window.group_in)
 
-    def order(self, machine: Machine, problem: Problem) -> Order:
+    def order(self, machine: MachineFacts, problem: Problem) -> Order:
         """A block of weights first, or rows of pixels.
 
         A block of weights that stays while all pixels pass writes its part of each pixel far from

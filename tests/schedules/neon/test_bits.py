@@ -56,7 +56,7 @@ def check(device: Device, case: BitCase, tile: Tile | None = None, shapes: str =
     window = symbolic(case.window) if shapes == "symbolic" else case.window
     kernel = all_outputs(case, window, by_bytes(made))
     func = kernel.func(shapes != "int32")
-    scheduled = made.family.schedule(plan_of(made, case, window), func)
+    scheduled = made.schedule(plan_of(made, case, window), func)
     kernel.check(scheduled, run=partial(emulated.call, device=device))
 
 

@@ -55,7 +55,7 @@ def test_float_convolution(case: dict[str, Any], name: str, rng: np.random.Gener
     acc = scheduler.family.sums(plan, inputs[0], packed, table)
     pixels = (batch, window.out_height, window.out_width)
     out = float_output("y", *pixels, blocking, lambda at: acc[at])
-    func = scheduler.family.schedule(plan, te.create_prim_func([*inputs, out]))
+    func = scheduler.schedule(plan, te.create_prim_func([*inputs, out]))
     empty = np.zeros([int(n) for n in out.shape], np.float32)
     y = emulated.call(func, [x, *tables, empty], device)[-1]
     image = x.reshape(batch, *size, -1).transpose(0, 3, 1, 2)
