@@ -38,8 +38,8 @@ class Listed:
 
     def family(self) -> Family:
         module, _, name = self.place.partition(":")
-        found: Family = getattr(import_module(f"{__package__}.{module}"), name)
-        return found
+        family: Family = getattr(import_module(f"{__package__}.{module}"), name)
+        return family
 
 
 FAMILIES: dict[str, Listed] = {
@@ -137,6 +137,6 @@ def _from_outside(isa: str) -> Family | None:
     if isa in _registered:
         return _registered[isa]
     for point in metadata.entry_points(group=GROUP, name=isa):
-        found: Family = point.load()
-        return found
+        family: Family = point.load()
+        return family
     return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import Tile
 
@@ -67,7 +67,7 @@ class Family(ABC):
     def sums(
         self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int = 0
     ) -> te.Tensor:
-        """The TE compute of a convolution's sums, a block ``acc``; its weights go to ``table``.
+        """The TE compute of a convolution's sums, a block ``sums``; its weights go to ``table``.
 
         By ``plan.problem.kind``: of "bits" what :func:`abc_tvm.compute.accumulate.popcounts` says
         (``weights`` are packed planes), of "float" what :func:`.accumulate.products` says, and of
@@ -76,12 +76,13 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         """Schedule the PrimFunc of a fused kernel, whatever its kind: those of sums and "lanes"
-        have a block ``acc``, unless nothing in them depends on it."""
+        have a block of the role ``sums`` (:mod:`abc_tvm.compute.roles`), unless nothing in them
+        depends on it."""
 
     @abstractmethod
-    def rest(self, func: Any) -> Any:
+    def rest(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         """Schedule a PrimFunc of unknown blocks."""
 
     def space(self, machine: MachineFacts, problem: Problem, threads: int) -> Space | None:

@@ -5,10 +5,8 @@ Tuning knows a kernel by this form.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import popcounts, products
 from abc_tvm.compute.byte_products import byte_products, pack_quads
@@ -20,7 +18,7 @@ from .problem import Problem
 
 
 class Plain(Family):
-    """See the module's text; no device names it."""
+    """The family of plain loops, which no device names."""
 
     def default(self, machine: MachineFacts, problem: Problem) -> Choice:
         return Choice()
@@ -36,10 +34,10 @@ class Plain(Family):
             return byte_products(data, quads, window, blocking, plan.tile, zero)
         return products(data, table(weights, "weight"), window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return func
 
-    def rest(self, func: Any) -> Any:
+    def rest(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return func
 
 

@@ -8,10 +8,9 @@ number of planes, so that this form wins where M·N is large.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import Tile, pad_spatial
 from .byte_sums import PAST_END, STRIDES
@@ -72,7 +71,7 @@ def byte_products(
     q = te.reduce_axis((0, QUAD), name="q")
     (sh, sw), (dh, dw) = window.stride, window.dilation
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c * QUAD + q]
         v = weights[g * blocking.blocks + o, kh, kw, c, l * QUAD + q]
         return te.sum(a.astype("int32") * v.astype("int32"), axis=[kh, kw, c, q])
@@ -119,7 +118,7 @@ def step_byte_products(
     (sh, sw), (dh, dw) = window.stride, window.dilation
     lanes = blocking.lanes // tile.parts
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         at = (g * blocking.blocks + o) * tile.parts + tirx.indexdiv(l, lanes)
         at = ((at * window.kernel[0] + kh) * window.kernel[1] + kw) * count + c
         v = weights[(at * lanes + tirx.indexmod(l, lanes)) * QUAD + q]

@@ -7,11 +7,12 @@ carries its geometry as the annotation ``GEOMETRY``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import Tile, pad_spatial
 from .byte_products import DOT, QUAD, code_slots, pack_quads
@@ -131,7 +132,7 @@ def flat_counts(
     planes: int,
     window: Window,
     blocking: Blocking,
-    attrs: dict[str, Any],
+    attrs: Mapping[str, object],
 ) -> te.Tensor:
     """The counts of :func:`.accumulate.popcounts`.
 
@@ -156,7 +157,7 @@ def flat_counts(
         blocking.lanes,
     )
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, m: Any, p: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, m: Expr, p: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, p, g, c]
         outer, word = g * blocking.blocks + o, (kh * window.kernel[1] + kw) * words + c
         part, plane = m // each, m % each
@@ -175,7 +176,7 @@ def flat_products(
     weights: te.Tensor,
     window: Window,
     blocking: Blocking,
-    attrs: dict[str, Any],
+    attrs: Mapping[str, object],
 ) -> te.Tensor:
     """The sums of :func:`.accumulate.products`.
 
@@ -188,7 +189,7 @@ def flat_products(
     (sh, sw), (dh, dw) = window.stride, window.dilation
     shape = blocking.shape(data.shape[0], window.out_height, window.out_width)
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c]
         word = (kh * window.kernel[1] + kw) * words + c
         return te.sum(a * weights[g * blocking.blocks + o, 0, word, 0, l], axis=[kh, kw, c])
@@ -202,7 +203,7 @@ def flat_dots(
     weights: te.Tensor,
     window: Window,
     blocking: Blocking,
-    attrs: dict[str, Any],
+    attrs: Mapping[str, object],
 ) -> te.Tensor:
     """The sums of :func:`.byte_products.byte_products`, for codes that are 0 outside the image.
 
@@ -217,7 +218,7 @@ def flat_dots(
     (sh, sw), (dh, dw) = window.stride, window.dilation
     shape = blocking.shape(codes.shape[0], window.out_height, window.out_width)
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c * QUAD + q]
         outer, word = g * blocking.blocks + o, (kh * window.kernel[1] + kw) * words + c
         if len(weights.shape) == 5:

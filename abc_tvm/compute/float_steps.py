@@ -6,10 +6,9 @@ loop of :mod:`abc_tvm.schedules.neon.float_kernel`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import IMAGE, Tile, pad_spatial
 from .byte_sums import PAST_END, STRIDES, WORDS
@@ -63,7 +62,7 @@ def step_products(
     c = te.reduce_axis((0, count), name="c")
     lanes = blocking.lanes // tile.parts
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         at = (g * blocking.blocks + o) * tile.parts + tirx.indexdiv(l, lanes)
         at = ((at * window.kernel[0] + kh) * window.kernel[1] + kw) * count + c
         weight = weights[at * lanes + tirx.indexmod(l, lanes)]
@@ -86,7 +85,7 @@ def _pad(data: te.Tensor, window: Window, tile: Tile) -> te.Tensor:
     rows = max(window.reach(0, rows), window.height + top)
     columns = max(window.reach(1, columns), window.width + left)
 
-    def value(b: Any, h: Any, w: Any, g: Any, c: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, c: Expr) -> Expr:
         inside = te.all(h >= top, h < window.height + top, w >= left, w < window.width + left)
         inside = te.all(inside, c < window.group_in)
         item = data[b, h - top, w - left, g, c]

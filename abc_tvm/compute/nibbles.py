@@ -10,10 +10,9 @@ to wider sums.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import Tile, pad_spatial
 from .geometry import WORD, Window
@@ -81,8 +80,18 @@ def nibble_counts(
     head = (bits.shape[0], out_h, out_w, blocking.groups, blocking.blocks, *planes)
 
     def in_byte(
-        b: Any, h: Any, w: Any, g: Any, o: Any, m: Any, p: Any, y: Any, x: Any, z: Any, l: Any
-    ) -> Any:
+        b: Expr,
+        h: Expr,
+        w: Expr,
+        g: Expr,
+        o: Expr,
+        m: Expr,
+        p: Expr,
+        y: Expr,
+        x: Expr,
+        z: Expr,
+        l: Expr,
+    ) -> Expr:
         kh, kw, n = y * steps[0] + kh1, x * steps[1] + kw1, z * steps[2] + n1
         a = codes[b, h * sh + kh * dh, w * sw + kw * dw, p, g, n]
         v = nibbles[g * blocking.blocks + o, kh, kw, n, m, l]
@@ -115,7 +124,7 @@ _WIDE_AXES = ("kh0", "kw0", "n0")
 def _codes(words: te.Tensor) -> te.Tensor:
     """Offsets of the rows that the activations select: uint8 ``[B, H, W, P, G, 8 * C]``."""
 
-    def value(*at: Any) -> Any:
+    def value(*at: Expr) -> Expr:
         *outer, n = at
         word = words[(*outer, tirx.indexdiv(n, NIBBLES))]
         shift = (tirx.indexmod(n, NIBBLES) * 4).astype("uint32")

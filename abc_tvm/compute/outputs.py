@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .geometry import WORD, Dim
 from .lanes import Blocking, Index, Scalar, stage
@@ -26,7 +26,7 @@ def float_output(
     lanes = stage(f"wide_{name}", shape, value)
     n = blocking.group_channels
 
-    def crop(b: Any, h: Any, w: Any, c: Any) -> Any:
+    def crop(b: Expr, h: Expr, w: Expr, c: Expr) -> Expr:
         r = tirx.indexmod(c, n)
         return lanes[
             b,
@@ -66,7 +66,7 @@ def bit_output(
     height: int,
     width: int,
     blocking: Blocking,
-    bit: Callable[[Any, Index], Any],
+    bit: Callable[[Expr, Index], Expr],
     planes: int,
     flip: te.Tensor | None = None,
 ) -> te.Tensor:
@@ -92,7 +92,7 @@ def bit_output(
         attrs=notes("pack"),
     )
 
-    def word(b: Any, h: Any, w: Any, p: Any, g: Any, o: Any) -> Any:
+    def word(b: Expr, h: Expr, w: Expr, p: Expr, g: Expr, o: Expr) -> Expr:
         value = packed[b, h, w, p, g, o]
         return value if flip is None else value ^ flip[g, o]
 

@@ -26,7 +26,7 @@ from .slot import NEIGHBOURS, Slot, copied
 from .statements import bound, loop, scope
 from .tiles import OWN
 
-Sums = tuple[tirx.Buffer, tirx.Var, tirx.Var]
+Held = tuple[tirx.Buffer, tirx.Var, tirx.Var]
 """The sums of a lane, and which pixel and lane block of its is at hand."""
 
 
@@ -85,7 +85,7 @@ class _Program:
         own = tirx.floormod(lane, NEIGHBOURS) * OWN
         slot = Slot(head, self.grid[2], block, own, pixel < pixels)
 
-        def every(sums: Sums | None) -> tirx.Stmt:
+        def every(sums: Held | None) -> tirx.Stmt:
             return loop(i, tile.pixels, loop(o, tile.blocks, self.slot(slot, sums)))
 
         if made.geometry is None:
@@ -95,7 +95,7 @@ class _Program:
         computed = made.computed(made.geometry, sums, pixels, self.gpu)
         return scope("thread", tirx.SeqStmt([computed, every((sums, i, o))]), [sums])
 
-    def slot(self, slot: Slot, sums: Sums | None) -> tirx.Stmt:
+    def slot(self, slot: Slot, sums: Held | None) -> tirx.Stmt:
         """Everything behind the reduction, for eight channels of one pixel."""
         parts: list[tirx.Stmt] = []
         local: list[tirx.Buffer] = []

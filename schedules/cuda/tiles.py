@@ -158,6 +158,6 @@ AMPERE = 80
 
 def choose(machine: MachineFacts, problem: Problem) -> BlockTile:
     """The default tile of a convolution; where nothing fits, one warp and one pixel a lane."""
-    found = candidates(machine, problem)
+    fitting = candidates(machine, problem)
     least = BlockTile(1, 1, 1, 1, "cores")
-    return min(found, key=lambda tile: clocks(machine, problem, tile), default=least)
+    return min(fitting, key=lambda tile: clocks(machine, problem, tile), default=least)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute import byte_products, float_steps
 from abc_tvm.compute.accumulate import Tile
@@ -35,7 +33,7 @@ class StepBits(Nest):
         steps = table(pack_steps(weights, plan.tile), "plane")
         return step_counts(data, steps, weights.shape[4], window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_steps(func, plan.choice, plan.machine, dot=self.dot)
 
 
@@ -53,7 +51,7 @@ class StepFloats(Nest):
         steps = table(float_steps.pack_steps(weights, plan.tile), "weight")
         return float_steps.step_products(data, steps, window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_steps(func, plan.choice, plan.machine)
 
 
@@ -72,5 +70,5 @@ class StepBytes(Nest):
         steps = table(byte_products.pack_steps(packed, plan.tile), "weight")
         return byte_products.step_byte_products(data, steps, window, blocking, plan.tile, zero)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_steps(func, plan.choice, plan.machine)

@@ -7,19 +7,18 @@ what was learned on one layer says something about another.
 from __future__ import annotations
 
 from math import log2
-from typing import Any
 
 import numpy as np
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.schedules.blocks import TASKS
-from abc_tvm.schedules.choice import COUNTS, CUTS, ORDERS, TAPS, Choice
+from abc_tvm.schedules.choice import COUNTS, CUTS, ORDERS, TAPS, Choice, Knob
 from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import SUMS, Problem
 
 from .ruled import UNROLL, Ruled
 
-KNOBS: dict[str, tuple[Any, ...]] = {
+KNOBS: dict[str, tuple[Knob, ...]] = {
     "count": COUNTS,
     "taps": TAPS,
     "unroll": UNROLL,
@@ -92,8 +91,8 @@ def _tile(machine: MachineFacts, problem: Problem, nest: Ruled | None, tile: Til
 
 
 def _knobs(choice: Choice) -> list[float]:
-    found: list[float] = []
+    flags: list[float] = []
     for name, values in KNOBS.items():
         at = getattr(choice, name)
-        found += [float(value == at) for value in values[1:]]
-    return found
+        flags += [float(value == at) for value in values[1:]]
+    return flags

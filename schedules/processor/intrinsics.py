@@ -85,7 +85,7 @@ def _visit(stmt: tirx.Stmt, tables: _Tables) -> tirx.Stmt:
             return lowered
     if isinstance(stmt, s_tir.SBlockRealize):
         role = role_of(stmt.block)
-        if role in tables.whole:
+        if role is not None and role in tables.whole:
             body = with_body(stmt.block, tables.whole[role](stmt.block), None)
             return s_tir.SBlockRealize(stmt.iter_values, stmt.predicate, body)
     return with_inner(stmt, lambda inner: _visit(inner, tables))
@@ -106,7 +106,7 @@ def _lower(loop: tirx.For, tables: _Tables) -> tirx.For | None:
         return None
     block = inner.block
     role = role_of(block)
-    if role not in tables.lanes or not isinstance(block.body, tirx.BufferStore):
+    if role is None or role not in tables.lanes or not isinstance(block.body, tirx.BufferStore):
         return None
     if all(int(var.iter_type) != tirx.IterVar.CommReduce for var in block.iter_vars):
         return None  # what clears the sums has their role

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.schedules.choice import TAPS
+from abc_tvm.schedules.choice import TAPS, Knob
 from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 
@@ -27,7 +27,7 @@ class Ruled(Nest):
 
     way: Way
     lane: int = 4
-    knobs: ClassVar[Mapping[str, tuple[Any, ...]]] = {"taps": TAPS, "unroll": UNROLL}
+    knobs: ClassVar[Mapping[str, tuple[Knob, ...]]] = {"taps": TAPS, "unroll": UNROLL}
 
     @abstractmethod
     def steps(self, problem: Problem) -> int:
@@ -63,9 +63,9 @@ class Ruled(Nest):
         pixels = problem.window.out_height * problem.window.out_width
         most = pixels * problem.blocking.blocks * problem.pairs * work.room.per_block
         # Few accumulators wait for the latency of one addition.
-        found = [
+        others = [
             t
             for t in candidates(wide)
             if wide.fits(t) and work.sums(t) >= min(4, most) and t != default
         ]
-        yield from sorted(found, key=work.cost)[: MOST - 1]
+        yield from sorted(others, key=work.cost)[: MOST - 1]

@@ -110,10 +110,10 @@ class Estimate:
 
     def planes(self) -> list[Planes]:
         """The ways to go through the planes that differ here."""
-        found: dict[int, Planes] = {}
+        by_pairs: dict[int, Planes] = {}
         for planes in PLANES:
-            found.setdefault(self.pairs(Tile(planes=planes)), planes)
-        return list(found.values())
+            by_pairs.setdefault(self.pairs(Tile(planes=planes)), planes)
+        return list(by_pairs.values())
 
     def pairs(self, tile: Tile) -> int:
         """Pairs of planes in one pass."""

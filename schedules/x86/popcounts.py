@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import popcounts
 from abc_tvm.compute.geometry import words
@@ -28,7 +26,7 @@ FAR_BLOCKS = 8
 
 
 class Popcounts(Ruled):
-    """See the module's text."""
+    """Differing bits, 32 at once and lane by lane, by the processor's own popcount."""
 
     way = Way(cycles=1.5, latency=9, activation=1, store=6)
 
@@ -65,5 +63,5 @@ class Popcounts(Ruled):
         window, blocking = plan.problem.window, plan.problem.blocking
         return popcounts(data, table(weights, "plane"), window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_window(func, plan.choice, cores=plan.machine.cores)

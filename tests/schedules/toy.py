@@ -25,7 +25,7 @@ MARK = "toy"
 
 
 class Toy(Family):
-    """See the module's text; floats and bytes as anywhere."""
+    """Bits by complemented weights; floats and bytes as anywhere."""
 
     code = "uint8"
 
