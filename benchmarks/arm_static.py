@@ -127,7 +127,7 @@ def bit_loop(device: Device, width: int, channels: int) -> Loop:
         1,
     )
     func = te.create_prim_func([bits, *tables, limits, out])
-    body = _inner(device, made.family.schedule(plan, func))
+    body = _inner(device, made.schedule(plan, func))
     return Loop(body, PAIRS_PER_VECTOR * _count(body, "cnt"))
 
 
@@ -141,7 +141,7 @@ def float_loop(device: Device, width: int, channels: int) -> Loop:
     acc = made.family.sums(plan, data, weights, _collect(tables))
     out = float_output("y", 1, width, width, blocking, lambda at: acc[at])
     func = te.create_prim_func([data, *tables, out])
-    body = _inner(device, made.family.schedule(plan, func))
+    body = _inner(device, made.schedule(plan, func))
     return Loop(body, 4 * _count(body, "fmla"))
 
 
@@ -158,7 +158,7 @@ def byte_loop(device: Device, width: int, channels: int) -> Loop | None:
     acc = made.family.sums(plan, codes, weights, _collect(tables))
     out = float_output("y", 1, width, width, blocking, lambda at: acc[at].astype("float32"))
     func = te.create_prim_func([codes, *tables, out])
-    body = _inner(device, made.family.schedule(plan, func))
+    body = _inner(device, made.schedule(plan, func))
     return Loop(body, 16 * _count(body, "sdot"))
 
 

@@ -115,7 +115,7 @@ def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1)
         more = [te.placeholder(values[0].shape, "float32", name="factors")]
         total = combine(acc, more[0], window, blocking, "float32")
         out = float_output("y", 1, width, width, blocking, lambda at: total[at])
-    func = made.family.schedule(plan, te.create_prim_func([*inputs, *more, out]))
+    func = made.schedule(plan, te.create_prim_func([*inputs, *more, out]))
     shape = tuple(int(n) for n in out.shape)
     timer, result = _compile(func, device, [*operands, *values], shape, str(out.dtype))
     if M * N == 1:
@@ -155,7 +155,7 @@ def float_layer(device: Device, width: int, channels: int) -> Layer:
     operands, inputs, table = _tables(x)
     acc = made.family.sums(plan, inputs[0], pack_weights(weight, blocking), table)
     out = float_output("y", 1, width, width, blocking, lambda at: acc[at])
-    func = made.family.schedule(plan, te.create_prim_func([*inputs, out]))
+    func = made.schedule(plan, te.create_prim_func([*inputs, out]))
     shape = tuple(int(n) for n in out.shape)
     timer, result = _compile(func, device, operands, shape, "float32")
     expected = conv2d(x[:, :, :, 0].transpose(0, 3, 1, 2), weight.transpose(0, 3, 1, 2), padding=1)
@@ -183,7 +183,7 @@ def byte_layer(device: Device, width: int, channels: int) -> Layer | None:
     operands, inputs, table = _tables(codes)
     acc = made.family.sums(plan, inputs[0], weight, table, zero)
     out = float_output("y", 1, width, width, blocking, lambda at: acc[at].astype("float32"))
-    func = made.family.schedule(plan, te.create_prim_func([*inputs, out]))
+    func = made.schedule(plan, te.create_prim_func([*inputs, out]))
     shape = tuple(int(n) for n in out.shape)
     timer, result = _compile(func, device, operands, shape, "float32")
     image = np.pad(

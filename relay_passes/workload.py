@@ -9,16 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import s_tir
-
 from abc_tvm.relay_passes.emit.frame import Lowered
 from abc_tvm.relay_passes.emit.kernel import kernel
 from abc_tvm.relay_passes.lowerings.table import anchors, encodings, poolings
 from abc_tvm.relay_passes.rewrite import bindings, op_name
-from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.plain import PLAIN
-from abc_tvm.schedules.problem import POOLS, Problem
+from abc_tvm.schedules.problem import Problem
 from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 from abc_tvm.targets import Device
 
@@ -62,8 +59,4 @@ def build(function: Any, scheduler: Scheduler, batch: int | None = None) -> Lowe
 def workload_of(function: Any, device: Device) -> Workload | None:
     """The workload of such a function; ``None``: nothing to tune."""
     plain = build(function, Scheduler(PLAIN, device), BATCH)
-    if plain.plan.problem.kind not in POOLS and "acc" not in blocks.names(
-        s_tir.Schedule(plain.func)
-    ):
-        return None  # nothing depends on the convolution
-    return Workload(function, plain)
+    return Workload(function, plain) if plain.anchored else None

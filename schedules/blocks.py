@@ -1,10 +1,11 @@
-"""Small steps that every schedule is made of."""
+"""Blocks by their role, and small steps that every schedule is made of."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import s_tir, tirx
+from tvm.s_tir.schedule import LoopRV, SBlockRV
+
+from abc_tvm.compute.roles import ROLE, Role
 
 TASKS = 8
 """Tasks a core that a parallel loop is cut into, so that uneven cores end together."""
@@ -13,19 +14,56 @@ STACK_BYTES = 1024
 """TVM keeps smaller buffers on the stack (``runtime::kMaxStackAlloca``)."""
 
 
-def names(sch: s_tir.Schedule, func: str = "main") -> list[str]:
-    """Names of the blocks of ``func`` in the order in which they compute."""
-    root = sch.get_sblock("root", func)
-    return [str(sch.get(block).name_hint) for block in sch.get_child_blocks(root)]
+def role_of(block: s_tir.SBlock) -> Role | None:
+    """The role of a block of a function; ``None`` where it has none."""
+    role: Role | None = block.annotations.get(ROLE)
+    return role
 
 
-def extent(sch: s_tir.Schedule, loop: Any) -> int | None:
+def all_of(sch: s_tir.Schedule) -> list[SBlockRV]:
+    """The blocks of a function in the order in which they compute."""
+    return list(sch.get_child_blocks(sch.get_sblock("root")))
+
+
+def with_roles(sch: s_tir.Schedule) -> list[tuple[Role | None, SBlockRV]]:
+    """The same, each behind its role."""
+    return [(role_of(sch.get(block)), block) for block in all_of(sch)]
+
+
+def of_role(sch: s_tir.Schedule, *roles: Role) -> list[SBlockRV]:
+    """The blocks of any of these roles, in the order in which they compute."""
+    return [block for role, block in with_roles(sch) if role in roles]
+
+
+def only(sch: s_tir.Schedule, role: Role) -> SBlockRV:
+    """The block of a role that one block has. Raises ``ValueError`` where others have it."""
+    blocks = of_role(sch, role)
+    if len(blocks) != 1:
+        raise ValueError(f"a kernel has one block {role!r}, this one has {len(blocks)}")
+    return blocks[0]
+
+
+def in_order(stmt: tirx.Stmt) -> list[s_tir.SBlock]:
+    """The outermost blocks of a computation without a schedule, in order."""
+    if isinstance(stmt, tirx.SeqStmt):
+        return [block for part in stmt.seq for block in in_order(part)]
+    if isinstance(stmt, tirx.For):
+        return in_order(stmt.body)
+    return [stmt.block]
+
+
+def has(func: tirx.PrimFunc, role: Role) -> bool:
+    """Whether a function without a schedule has a block of a role."""
+    return any(role_of(block) == role for block in in_order(func.body.block.body))
+
+
+def extent(sch: s_tir.Schedule, loop: LoopRV) -> int | None:
     """Extent of a loop, ``None`` where it is symbolic."""
     value = sch.get(loop).extent
     return int(value) if isinstance(value, tirx.IntImm) else None
 
 
-def unroll(sch: s_tir.Schedule, loops: list[Any]) -> None:
+def unroll(sch: s_tir.Schedule, loops: list[LoopRV]) -> None:
     """Unroll each of ``loops`` whose extent is known.
 
     One is not, over an open batch, in the epilogue of a value that TVM finds to be the same for
@@ -37,7 +75,7 @@ def unroll(sch: s_tir.Schedule, loops: list[Any]) -> None:
 
 
 def parallel(
-    sch: s_tir.Schedule, loops: list[Any], cores: int, scratch: int, tasks: int = TASKS
+    sch: s_tir.Schedule, loops: list[LoopRV], cores: int, scratch: int, tasks: int = TASKS
 ) -> int:
     """Fuse ``loops`` and run them in parallel. Returns how many loops remain (1 or 2).
 

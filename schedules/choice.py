@@ -20,6 +20,10 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 CUTS: tuple[Cut, ...] = get_args(Cut)
 
 
+Knob = str | int
+"""A value of one field of a :class:`Choice`, its tile aside."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """How one fused convolution runs on a processor.
@@ -43,7 +47,7 @@ class Choice:
     cut: Cut = "rows"
     tasks: int = TASKS
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, object]:
         """The choice as JSON."""
         return asdict(self)
 

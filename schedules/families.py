@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .choice import Choice
     from .family import CodeType, Family
-    from .machine import Machine
+    from .machine import MachineFacts
 
 GROUP = "abc_tvm.families"
 """Of entry points."""
@@ -38,8 +38,8 @@ class Listed:
 
     def family(self) -> Family:
         module, _, name = self.place.partition(":")
-        found: Family = getattr(import_module(f"{__package__}.{module}"), name)
-        return found
+        family: Family = getattr(import_module(f"{__package__}.{module}"), name)
+        return family
 
 
 FAMILIES: dict[str, Listed] = {
@@ -70,7 +70,7 @@ def facts(isa: str) -> Listed | None:
     return None if family is None else Listed("", family.code is not None, family.gpu)
 
 
-def family_of(machine: Machine) -> Family:
+def family_of(machine: MachineFacts) -> Family:
     """The family that serves a machine.
 
     Raises ``LookupError`` where there is none; the loader of devices has refused such a one.
@@ -83,7 +83,7 @@ def family_of(machine: Machine) -> Family:
     return family
 
 
-def code_type(machine: Machine) -> CodeType | None:
+def code_type(machine: MachineFacts) -> CodeType | None:
     """The bytes that levels are coded in; ``None`` on a machine without dot products."""
     return None if machine.cost.dot is None else family_of(machine).code
 
@@ -137,6 +137,6 @@ def _from_outside(isa: str) -> Family | None:
     if isa in _registered:
         return _registered[isa]
     for point in metadata.entry_points(group=GROUP, name=isa):
-        found: Family = point.load()
-        return found
+        family: Family = point.load()
+        return family
     return None

@@ -9,15 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import Tile
 
 from .choice import Choice
-from .machine import Machine
+from .machine import MachineFacts
 from .problem import Problem
 from .space import Space
 
@@ -35,7 +35,7 @@ class Plan:
     The choice is a family's default or what a tuning record says.
     """
 
-    machine: Machine
+    machine: MachineFacts
     problem: Problem
     choice: Choice
 
@@ -60,14 +60,14 @@ class Family(ABC):
     described: bool = False
 
     @abstractmethod
-    def default(self, machine: Machine, problem: Problem) -> Choice:
+    def default(self, machine: MachineFacts, problem: Problem) -> Choice:
         """What is compiled where nothing is recorded."""
 
     @abstractmethod
     def sums(
         self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int = 0
     ) -> te.Tensor:
-        """The TE compute of a convolution's sums, a block ``acc``; its weights go to ``table``.
+        """The TE compute of a convolution's sums, a block ``sums``; its weights go to ``table``.
 
         By ``plan.problem.kind``: of "bitserial" what :func:`.accumulate.popcounts` says
         (``weights`` are packed planes), of "float" what :func:`.accumulate.products` says, and of
@@ -76,14 +76,15 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         """Schedule the PrimFunc of a fused kernel, whatever its kind: those of sums and "lanes"
-        have a block ``acc``, unless nothing in them depends on it."""
+        have a block of the role ``sums`` (:mod:`abc_tvm.compute.roles`), unless nothing in them
+        depends on it."""
 
     @abstractmethod
-    def rest(self, func: Any) -> Any:
+    def rest(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         """Schedule a PrimFunc of unknown blocks."""
 
-    def space(self, machine: Machine, problem: Problem, threads: int) -> Space | None:
+    def space(self, machine: MachineFacts, problem: Problem, threads: int) -> Space | None:
         """What may be chosen; ``None`` where there is one kernel of its kind."""
         return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import tvm
-from tvm import s_tir
+from tvm import s_tir, tirx
+from tvm.s_tir.schedule import LoopRV
 
 from . import blocks
 
@@ -20,15 +20,14 @@ SCHEDULED = "abc_scheduled"
 """Attribute of a PrimFunc that has its schedule."""
 
 
-def schedule_any(func: Any) -> Any:
+def schedule_any(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Schedule a PrimFunc of unknown blocks; one that refuses a step goes without it."""
     sch = s_tir.Schedule(func)
     try:
-        order = blocks.names(sch)
+        order = blocks.all_of(sch)
     except s_tir.ScheduleError:  # loops without blocks, as TVM writes a scatter
         return func
-    for name in order:
-        block = sch.get_sblock(name)
+    for block in order:
         kinds = [str(v.iter_type) for v in sch.get(block).iter_vars]
         loops = sch.get_loops(block)
         if len(kinds) != len(loops) or not loops:
@@ -47,7 +46,7 @@ def schedule_any(func: Any) -> Any:
     return sch.mod["main"]
 
 
-def _vectorise(sch: s_tir.Schedule, loops: list[Any]) -> None:
+def _vectorise(sch: s_tir.Schedule, loops: list[LoopRV]) -> None:
     width = blocks.extent(sch, loops[-1])
     if width is None or width < FEW:
         return
@@ -58,11 +57,11 @@ def _vectorise(sch: s_tir.Schedule, loops: list[Any]) -> None:
 
 
 def schedule_rest_of(
-    mod: tvm.IRModule, schedule: Callable[[Any], Any] = schedule_any
+    mod: tvm.IRModule, schedule: Callable[[tirx.PrimFunc], tirx.PrimFunc] = schedule_any
 ) -> tvm.IRModule:
     """Schedule every PrimFunc of a module that is not scheduled yet."""
     for gvar, func in mod.functions_items():
-        if isinstance(func, tvm.tirx.PrimFunc) and SCHEDULED not in (func.attrs or {}):
+        if isinstance(func, tirx.PrimFunc) and SCHEDULED not in (func.attrs or {}):
             body = s_tir.Schedule(func.with_attr("global_symbol", "main")).mod["main"]
             mod.update_func(gvar, schedule(body).without_attr("global_symbol"))
     return mod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Cost(Protocol):
+class CostFacts(Protocol):
     """What arithmetic costs; one float32 multiply-add is 1."""
 
     @property
@@ -13,7 +13,7 @@ class Cost(Protocol):
         """Of a multiply-add of two bytes; ``None`` without dot products."""
 
 
-class Gpu(Protocol):
+class GpuFacts(Protocol):
     """A GPU. Throughputs are results of one multiprocessor in one clock."""
 
     @property
@@ -49,7 +49,7 @@ class Gpu(Protocol):
         """Products of four bytes of the tensor cores."""
 
 
-class Machine(Protocol):
+class MachineFacts(Protocol):
     """A kind of machine."""
 
     @property
@@ -85,9 +85,9 @@ class Machine(Protocol):
         """Whether a core waits where the next instruction must wait."""
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> CostFacts:
         """Costs of arithmetic."""
 
     @property
-    def gpu(self) -> Gpu | None:
+    def gpu(self) -> GpuFacts | None:
         """The GPU beside the processor, for families of GPUs."""

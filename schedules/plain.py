@@ -5,24 +5,22 @@ Tuning knows a kernel by this form.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import popcounts, products
 from abc_tvm.compute.byte_products import byte_products, pack_quads
 
 from .choice import Choice
 from .family import Family, Plan, Table
-from .machine import Machine
+from .machine import MachineFacts
 from .problem import Problem
 
 
 class Plain(Family):
-    """See the module's text; no device names it."""
+    """The family of plain loops, which no device names."""
 
-    def default(self, machine: Machine, problem: Problem) -> Choice:
+    def default(self, machine: MachineFacts, problem: Problem) -> Choice:
         return Choice()
 
     def sums(
@@ -36,10 +34,10 @@ class Plain(Family):
             return byte_products(data, quads, window, blocking, plan.tile, zero)
         return products(data, table(weights, "weight"), window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return func
 
-    def rest(self, func: Any) -> Any:
+    def rest(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return func
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .choice import Choice
-from .machine import Machine
+from .machine import MachineFacts
 from .problem import Problem
 
 
@@ -20,7 +20,7 @@ class Space(ABC):
     Each leaves the result as it is, so that any may be compiled.
     """
 
-    machine: Machine
+    machine: MachineFacts
     problem: Problem
     threads: int
 

@@ -7,12 +7,14 @@ activation broadcast, reduction over ``kh, kw, c``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .geometry import Window
 from .lanes import Blocking
+from .roles import notes
 
 IMAGE = "abc_image"
 """Annotation of a ``pad`` block: columns of border before the image, columns of the image."""
@@ -69,13 +71,15 @@ def pad_spatial(
     shape = (data.shape[0], rows, columns, *data.shape[3:], *([copies] if copies else []))
     last = len(data.shape) - 3
 
-    def value(b: Any, h: Any, w: Any, *rest: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, *rest: Expr) -> Expr:
         inside = te.all(h >= top, h < window.height + top, w >= left, w < window.width + left)
         return tirx.if_then_else(
             inside, data[(b, h - top, w - left, *rest[:last])], tirx.const(fill, data.dtype)
         )
 
-    return te.compute(shape, value, name="pad", attrs={IMAGE: [left, window.width]})
+    return te.compute(
+        shape, value, name="pad", attrs=notes("border", {IMAGE: [left, window.width]})
+    )
 
 
 def _taps(window: Window) -> tuple[te.IterVar, te.IterVar]:
@@ -110,12 +114,12 @@ def popcounts(
         blocking.lanes,
     )
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, m: Any, p: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, m: Expr, p: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, p, g, c]
         v = planes[g * blocking.blocks + o, kh, kw, c, m, l]
         return te.sum(tirx.popcount(a ^ v).astype("int32"), axis=[kh, kw, c])
 
-    return te.compute(shape, value, name="acc")
+    return te.compute(shape, value, name="acc", attrs=notes("sums"))
 
 
 def products(
@@ -133,11 +137,11 @@ def products(
     (sh, sw), (dh, dw) = window.stride, window.dilation
     shape = (data.shape[0], out_h, out_w, blocking.groups, blocking.blocks, blocking.lanes)
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c]
         return te.sum(a * weights[g * blocking.blocks + o, kh, kw, c, l], axis=[kh, kw, c])
 
-    return te.compute(shape, value, name="acc")
+    return te.compute(shape, value, name="acc", attrs=notes("sums"))
 
 
 def combine(
@@ -160,11 +164,11 @@ def combine(
     per_channel = int(factors.shape[2]) > 1
     shape = blocking.shape(counts.shape[0], window.out_height, window.out_width)
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         slot = blocking.slot((b, h, w, g, o, l)) if per_channel else 0
         return te.sum(
             factors[m, p, slot] * (counts[b, h, w, g, o, m, p, l] - middle).astype(dtype),
             axis=[m, p],
         )
 
-    return te.compute(shape, value, name="sum")
+    return te.compute(shape, value, name="sum", attrs=notes("combine"))

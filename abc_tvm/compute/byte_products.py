@@ -8,16 +8,16 @@ number of planes, so that this form wins where M·N is large.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import Tile, pad_spatial
 from .byte_sums import PAST_END, STRIDES
 from .float_steps import STEP_CHANNELS, step_channels
 from .geometry import WORD, Window, words
 from .lanes import Blocking
+from .roles import notes
 
 QUAD = 4
 """Channels that one lane of a dot product takes."""
@@ -71,13 +71,13 @@ def byte_products(
     q = te.reduce_axis((0, QUAD), name="q")
     (sh, sw), (dh, dw) = window.stride, window.dilation
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c * QUAD + q]
         v = weights[g * blocking.blocks + o, kh, kw, c, l * QUAD + q]
         return te.sum(a.astype("int32") * v.astype("int32"), axis=[kh, kw, c, q])
 
     shape = (codes.shape[0], *tile.padded(window), blocking.groups, blocking.blocks, blocking.lanes)
-    return te.compute(shape, value, name="acc", attrs={DOT: 1})
+    return te.compute(shape, value, name="acc", attrs=notes("sums", {DOT: 1}))
 
 
 def pack_steps(weights: np.ndarray, tile: Tile) -> np.ndarray:
@@ -118,7 +118,7 @@ def step_byte_products(
     (sh, sw), (dh, dw) = window.stride, window.dilation
     lanes = blocking.lanes // tile.parts
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         at = (g * blocking.blocks + o) * tile.parts + tirx.indexdiv(l, lanes)
         at = ((at * window.kernel[0] + kh) * window.kernel[1] + kw) * count + c
         v = weights[(at * lanes + tirx.indexmod(l, lanes)) * QUAD + q]
@@ -127,5 +127,5 @@ def step_byte_products(
 
     shape = (codes.shape[0], *tile.padded(window), blocking.groups, blocking.blocks, blocking.lanes)
     strides = [*window.kernel, *window.stride, *window.dilation, count // per_step]
-    attrs = {STRIDES: strides, STEP_CHANNELS: per_step, DOT: 1}
+    attrs = notes("sums", {STRIDES: strides, STEP_CHANNELS: per_step, DOT: 1})
     return te.compute(shape, value, name="acc", attrs=attrs)

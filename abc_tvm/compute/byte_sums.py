@@ -9,14 +9,15 @@ step adds at most 8, so after ``STEPS`` steps the bytes are added, four by four,
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import Tile, pad_spatial
-from .geometry import Window
+from .geometry import Dim, Window
 from .lanes import Blocking
+from .roles import notes
 
 STEPS = 255 // 8
 """Words that a byte can sum."""
@@ -84,7 +85,7 @@ def byte_counts(
     parts = [extent // step for extent, step in zip(extents, steps, strict=True)]
     kh0, kw0, c0 = (te.reduce_axis((0, n), name=x) for n, x in zip(parts, _WIDE_AXES, strict=True))
 
-    def in_byte(*at: Any) -> Any:
+    def in_byte(*at: Expr) -> Expr:
         *pixel, y, x, z, r, i = at
         kh, kw, c = y * steps[0] + kh1, x * steps[1] + kw1, z * steps[2] + c1
         _, _, _, g, o, m, _ = pixel
@@ -93,15 +94,15 @@ def byte_counts(
         return te.sum(tirx.popcount(differing), axis=[kh1, kw1, c1])
 
     shape = (*operands.head, *parts, blocking.lanes // WORDS, BYTES)
-    in_bytes = te.compute(shape, in_byte, name="byte_acc")
+    in_bytes = te.compute(shape, in_byte, name="byte_acc", attrs=notes("partial"))
 
-    def wide(*at: Any) -> Any:
+    def wide(*at: Expr) -> Expr:
         *pixel, l = at
         r, i = tirx.indexdiv(l, WORDS), tirx.indexmod(l, WORDS) * WORDS
         four = [in_bytes[(*pixel, kh0, kw0, c0, r, i + j)].astype("int32") for j in range(WORDS)]
         return te.sum(four[0] + four[1] + four[2] + four[3], axis=[kh0, kw0, c0])
 
-    return te.compute((*operands.head, blocking.lanes), wide, name="acc")
+    return te.compute((*operands.head, blocking.lanes), wide, name="acc", attrs=notes("sums"))
 
 
 def pack_steps(planes: np.ndarray, tile: Tile) -> np.ndarray:
@@ -131,14 +132,14 @@ def step_counts(
     kh, kw, c = (te.reduce_axis((0, n), name=x) for n, x in zip(extents, _STEP_AXES, strict=True))
     registers = blocking.lanes // WORDS // tile.parts
 
-    def weight(pixel: list[Any], r: Any, i: Any) -> Any:
+    def weight(pixel: list[Expr], r: Expr, i: Expr) -> Expr:
         _, _, _, g, o, m, _ = pixel
         at = (g * blocking.blocks + o) * count + m
         at = at * tile.parts + tirx.indexdiv(r, registers)
         at = ((at * extents[0] + kh) * extents[1] + kw) * extents[2] + c
         return planes[(at * registers + tirx.indexmod(r, registers)) * BYTES + i]
 
-    def value(*at: Any) -> Any:
+    def value(*at: Expr) -> Expr:
         *pixel, l = at
         r, i = tirx.indexdiv(l, WORDS), tirx.indexmod(l, WORDS) * WORDS
         total = None
@@ -149,7 +150,7 @@ def step_counts(
         return te.sum(total, axis=[kh, kw, c])
 
     strides = [*window.kernel, *window.stride, *window.dilation, words]
-    attrs = {STRIDES: strides}
+    attrs = notes("sums", {STRIDES: strides})
     return te.compute((*operands.head, blocking.lanes), value, name="acc", attrs=attrs)
 
 
@@ -162,14 +163,14 @@ class _Operands:
     """Spread activations of one window, and how a step reads them."""
 
     def __init__(
-        self, bits: te.Tensor, window: Window, blocking: Blocking, tile: Tile, planes: Any
+        self, bits: te.Tensor, window: Window, blocking: Blocking, tile: Tile, planes: Dim
     ) -> None:
         self.spread = spread_words(bits, window, tile)
         self.window = window
         size = (blocking.groups, blocking.blocks, planes, bits.shape[3])
         self.head = (bits.shape[0], *tile.padded(window), *size)
 
-    def activation(self, pixel: list[Any], tap: tuple[Any, Any, Any], i: Any) -> Any:
+    def activation(self, pixel: list[Expr], tap: tuple[Expr, Expr, Expr], i: Expr) -> Expr:
         """Byte ``i`` of a register with the activation word of one tap, spread, as uint8."""
         b, h, w, g, _, _, p = pixel
         kh, kw, c = tap

@@ -7,16 +7,18 @@ carries its geometry as the annotation ``GEOMETRY``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import Tile, pad_spatial
 from .byte_products import DOT, QUAD, code_slots, pack_quads
 from .geometry import WORD, Window
 from .lanes import Blocking
+from .roles import notes
 
 STEP = 8
 """Words of the flat axis in one step."""
@@ -130,7 +132,7 @@ def flat_counts(
     planes: int,
     window: Window,
     blocking: Blocking,
-    attrs: dict[str, Any],
+    attrs: Mapping[str, object],
 ) -> te.Tensor:
     """The counts of :func:`.accumulate.popcounts`.
 
@@ -155,7 +157,7 @@ def flat_counts(
         blocking.lanes,
     )
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, m: Any, p: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, m: Expr, p: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, p, g, c]
         outer, word = g * blocking.blocks + o, (kh * window.kernel[1] + kw) * words + c
         part, plane = m // each, m % each
@@ -165,8 +167,8 @@ def flat_counts(
             v = weights[outer, part, _fragment(word, plane, l, each)]
         return te.sum(tirx.popcount(a ^ v).astype("int32"), axis=[kh, kw, c])
 
-    found = {GEOMETRY: geometry(window, blocking, words), **attrs}
-    return te.compute(shape, value, name="acc", attrs=found)
+    more = {GEOMETRY: geometry(window, blocking, words), **attrs}
+    return te.compute(shape, value, name="acc", attrs=notes("sums", more))
 
 
 def flat_products(
@@ -174,7 +176,7 @@ def flat_products(
     weights: te.Tensor,
     window: Window,
     blocking: Blocking,
-    attrs: dict[str, Any],
+    attrs: Mapping[str, object],
 ) -> te.Tensor:
     """The sums of :func:`.accumulate.products`.
 
@@ -187,13 +189,13 @@ def flat_products(
     (sh, sw), (dh, dw) = window.stride, window.dilation
     shape = blocking.shape(data.shape[0], window.out_height, window.out_width)
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c]
         word = (kh * window.kernel[1] + kw) * words + c
         return te.sum(a * weights[g * blocking.blocks + o, 0, word, 0, l], axis=[kh, kw, c])
 
-    found = {GEOMETRY: geometry(window, blocking, words), **attrs}
-    return te.compute(shape, value, name="acc", attrs=found)
+    more = {GEOMETRY: geometry(window, blocking, words), **attrs}
+    return te.compute(shape, value, name="acc", attrs=notes("sums", more))
 
 
 def flat_dots(
@@ -201,7 +203,7 @@ def flat_dots(
     weights: te.Tensor,
     window: Window,
     blocking: Blocking,
-    attrs: dict[str, Any],
+    attrs: Mapping[str, object],
 ) -> te.Tensor:
     """The sums of :func:`.byte_products.byte_products`, for codes that are 0 outside the image.
 
@@ -216,7 +218,7 @@ def flat_dots(
     (sh, sw), (dh, dw) = window.stride, window.dilation
     shape = blocking.shape(codes.shape[0], window.out_height, window.out_width)
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         a = padded[b, h * sh + kh * dh, w * sw + kw * dw, g, c * QUAD + q]
         outer, word = g * blocking.blocks + o, (kh * window.kernel[1] + kw) * words + c
         if len(weights.shape) == 5:
@@ -225,8 +227,8 @@ def flat_dots(
             v = weights[outer, 0, _fragment(word, 0, l, 1) * QUAD + q]
         return te.sum(a.astype("int32") * v.astype("int32"), axis=[kh, kw, c, q])
 
-    found = {GEOMETRY: geometry(window, blocking, words), DOT: 1, **attrs}
-    return te.compute(shape, value, name="acc", attrs=found)
+    more = {GEOMETRY: geometry(window, blocking, words), DOT: 1, **attrs}
+    return te.compute(shape, value, name="acc", attrs=notes("sums", more))
 
 
 def _axes(window: Window, words: int) -> tuple[te.IterVar, te.IterVar, te.IterVar]:

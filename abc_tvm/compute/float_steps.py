@@ -6,15 +6,15 @@ loop of :mod:`abc_tvm.schedules.neon.float_kernel`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import IMAGE, Tile, pad_spatial
 from .byte_sums import PAST_END, STRIDES, WORDS
 from .geometry import Window
 from .lanes import Blocking
+from .roles import notes
 
 CHANNELS = 4
 """Input channels of one register."""
@@ -62,7 +62,7 @@ def step_products(
     c = te.reduce_axis((0, count), name="c")
     lanes = blocking.lanes // tile.parts
 
-    def value(b: Any, h: Any, w: Any, g: Any, o: Any, l: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, o: Expr, l: Expr) -> Expr:
         at = (g * blocking.blocks + o) * tile.parts + tirx.indexdiv(l, lanes)
         at = ((at * window.kernel[0] + kh) * window.kernel[1] + kw) * count + c
         weight = weights[at * lanes + tirx.indexmod(l, lanes)]
@@ -71,7 +71,7 @@ def step_products(
 
     shape = (data.shape[0], *tile.padded(window), blocking.groups, blocking.blocks, blocking.lanes)
     strides = [*window.kernel, *window.stride, *window.dilation, count // channels]
-    attrs = {STRIDES: strides, STEP_CHANNELS: channels}
+    attrs = notes("sums", {STRIDES: strides, STEP_CHANNELS: channels})
     return te.compute(shape, value, name="acc", attrs=attrs)
 
 
@@ -85,11 +85,13 @@ def _pad(data: te.Tensor, window: Window, tile: Tile) -> te.Tensor:
     rows = max(window.reach(0, rows), window.height + top)
     columns = max(window.reach(1, columns), window.width + left)
 
-    def value(b: Any, h: Any, w: Any, g: Any, c: Any) -> Any:
+    def value(b: Expr, h: Expr, w: Expr, g: Expr, c: Expr) -> Expr:
         inside = te.all(h >= top, h < window.height + top, w >= left, w < window.width + left)
         inside = te.all(inside, c < window.group_in)
         item = data[b, h - top, w - left, g, c]
         return tirx.if_then_else(inside, item, tirx.const(0, data.dtype))
 
     shape = (data.shape[0], rows, columns, data.shape[3], wide)
-    return te.compute(shape, value, name="pad", attrs={IMAGE: [left, window.width]})
+    return te.compute(
+        shape, value, name="pad", attrs=notes("border", {IMAGE: [left, window.width]})
+    )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-Dim = Any
+if TYPE_CHECKING:
+    from tvm.tirx import Expr
+
+Dim: TypeAlias = "int | Expr"
 """An ``int``, or a TVM expression for a symbolic batch."""
 
 WORD = 32

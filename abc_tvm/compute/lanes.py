@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .geometry import Dim
+from .roles import Role, notes
 
-Index = tuple[Any, Any, Any, Any, Any, Any]
+Index = tuple[Expr, Expr, Expr, Expr, Expr, Expr]
 """TE index ``(b, h, w, g, o, l)`` of one slot of one pixel."""
 
-Scalar = Callable[[Index], Any]
+Scalar = Callable[[Index], Expr]
 """The value of one slot, as a function of its index."""
 
-Passes = Callable[[Any, Index], Any]
+Passes = Callable[[Expr, Index], Expr]
 """``passes(p, index)``: whether the value of a slot reaches threshold ``p``."""
 
 
@@ -64,11 +65,11 @@ class Blocking:
         out[..., self.slot_of_channel()] = per_channel
         return out
 
-    def slot(self, index: Index) -> Any:
+    def slot(self, index: Index) -> Expr:
         _, _, _, g, o, l = index
         return (g * self.blocks + o) * self.lanes + l
 
-    def read(self, tensor: te.Tensor, index: Index, missing: Any = None) -> Any:
+    def read(self, tensor: te.Tensor, index: Index, missing: Expr | None = None) -> Expr:
         """Element of an NHWC tensor at a slot; padded slots read ``missing`` (default 0).
 
         Dimensions of extent 1 broadcast.
@@ -85,14 +86,14 @@ class Blocking:
             missing = tirx.const(0, tensor.dtype)
         return tirx.if_then_else(r < self.group_channels, value, missing)
 
-    def shape(self, batch: Dim, height: int, width: int) -> tuple[Any, ...]:
+    def shape(self, batch: Dim, height: int, width: int) -> tuple[Dim, ...]:
         return (batch, height, width, self.groups, self.blocks, self.lanes)
 
 
-def _is_one(extent: Any) -> bool:
+def _is_one(extent: Dim) -> bool:
     return isinstance(extent, (int, tirx.IntImm)) and int(extent) == 1
 
 
-def stage(name: str, shape: tuple[Any, ...], value: Scalar) -> te.Tensor:
+def stage(name: str, shape: tuple[Dim, ...], value: Scalar, role: Role = "value") -> te.Tensor:
     """A named TE stage over ``(b, h, w, g, o, l)``."""
-    return te.compute(shape, lambda *index: value(index), name=name)
+    return te.compute(shape, lambda *index: value(index), name=name, attrs=notes(role))

@@ -10,14 +10,14 @@ to wider sums.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .accumulate import Tile, pad_spatial
 from .geometry import WORD, Window
 from .lanes import Blocking
+from .roles import notes
 
 NIBBLES = WORD // 4
 """Nibbles in one packed word; nibble ``i`` holds bits ``4 * i`` to ``4 * i + 3``."""
@@ -80,14 +80,26 @@ def nibble_counts(
     head = (bits.shape[0], out_h, out_w, blocking.groups, blocking.blocks, *planes)
 
     def in_byte(
-        b: Any, h: Any, w: Any, g: Any, o: Any, m: Any, p: Any, y: Any, x: Any, z: Any, l: Any
-    ) -> Any:
+        b: Expr,
+        h: Expr,
+        w: Expr,
+        g: Expr,
+        o: Expr,
+        m: Expr,
+        p: Expr,
+        y: Expr,
+        x: Expr,
+        z: Expr,
+        l: Expr,
+    ) -> Expr:
         kh, kw, n = y * steps[0] + kh1, x * steps[1] + kw1, z * steps[2] + n1
         a = codes[b, h * sh + kh * dh, w * sw + kw * dw, p, g, n]
         v = nibbles[g * blocking.blocks + o, kh, kw, n, m, l]
         return te.sum(table[a.astype("int32") + v.astype("int32")], axis=[kh1, kw1, n1])
 
-    in_bytes = te.compute((*head, *parts, blocking.lanes), in_byte, name="byte_acc")
+    in_bytes = te.compute(
+        (*head, *parts, blocking.lanes), in_byte, name="byte_acc", attrs=notes("partial")
+    )
     largest = window.taps * count * 4
     wide = te.compute(
         (*head, blocking.lanes),
@@ -98,8 +110,11 @@ def nibble_counts(
             axis=[kh0, kw0, n0],
         ),
         name="wide_acc",
+        attrs=notes("total"),
     )
-    return te.compute(wide.shape, lambda *at: wide[at].astype("int32"), name="acc")
+    return te.compute(
+        wide.shape, lambda *at: wide[at].astype("int32"), name="acc", attrs=notes("sums")
+    )
 
 
 _BYTE_AXES = ("kh1", "kw1", "n1")
@@ -109,7 +124,7 @@ _WIDE_AXES = ("kh0", "kw0", "n0")
 def _codes(words: te.Tensor) -> te.Tensor:
     """Offsets of the rows that the activations select: uint8 ``[B, H, W, P, G, 8 * C]``."""
 
-    def value(*at: Any) -> Any:
+    def value(*at: Expr) -> Expr:
         *outer, n = at
         word = words[(*outer, tirx.indexdiv(n, NIBBLES))]
         shift = (tirx.indexmod(n, NIBBLES) * 4).astype("uint32")
@@ -117,4 +132,6 @@ def _codes(words: te.Tensor) -> te.Tensor:
             "uint8"
         )
 
-    return te.compute((*words.shape[:-1], words.shape[-1] * NIBBLES), value, name="codes")
+    return te.compute(
+        (*words.shape[:-1], words.shape[-1] * NIBBLES), value, name="codes", attrs=notes("rows")
+    )

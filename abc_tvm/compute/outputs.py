@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tvm import te, tirx
+from tvm.tirx import Expr
 
 from .geometry import WORD, Dim
 from .lanes import Blocking, Index, Scalar, stage
+from .roles import notes
 
 
 def float_output(
@@ -25,7 +26,7 @@ def float_output(
     lanes = stage(f"wide_{name}", shape, value)
     n = blocking.group_channels
 
-    def crop(b: Any, h: Any, w: Any, c: Any) -> Any:
+    def crop(b: Expr, h: Expr, w: Expr, c: Expr) -> Expr:
         r = tirx.indexmod(c, n)
         return lanes[
             b,
@@ -36,7 +37,9 @@ def float_output(
             tirx.indexmod(r, blocking.lanes),
         ]
 
-    return te.compute((batch, height, width, blocking.channels), crop, name=f"crop_{name}")
+    return te.compute(
+        (batch, height, width, blocking.channels), crop, name=f"crop_{name}", attrs=notes("crop")
+    )
 
 
 def code_output(
@@ -54,7 +57,7 @@ def code_output(
     ``[B, H, W, G, S]`` of :func:`abc_tvm.compute.byte_products.byte_products`.
     """
     shape = blocking.shape(batch, height, width)
-    return stage(f"code_{name}", shape, lambda index: codes[index].astype(dtype))
+    return stage(f"code_{name}", shape, lambda index: codes[index].astype(dtype), "code")
 
 
 def bit_output(
@@ -63,7 +66,7 @@ def bit_output(
     height: int,
     width: int,
     blocking: Blocking,
-    bit: Callable[[Any, Index], Any],
+    bit: Callable[[Expr, Index], Expr],
     planes: int,
     flip: te.Tensor | None = None,
 ) -> te.Tensor:
@@ -79,16 +82,18 @@ def bit_output(
         (*head, WORD),
         lambda b, h, w, p, g, o, l: bit(p, (b, h, w, g, o, l)).astype("uint8"),
         name=f"bit_{name}",
+        attrs=notes("truth"),
     )
     lane = te.reduce_axis((0, WORD), name="lane")
     packed = te.compute(
         head,
         lambda *at: te.sum(raw[(*at, lane)].astype("uint32") << lane.astype("uint32"), axis=lane),
         name=f"pack_{name}",
+        attrs=notes("pack"),
     )
 
-    def word(b: Any, h: Any, w: Any, p: Any, g: Any, o: Any) -> Any:
+    def word(b: Expr, h: Expr, w: Expr, p: Expr, g: Expr, o: Expr) -> Expr:
         value = packed[b, h, w, p, g, o]
         return value if flip is None else value ^ flip[g, o]
 
-    return te.compute(head, word, name=f"word_{name}")
+    return te.compute(head, word, name=f"word_{name}", attrs=notes("word"))

@@ -18,7 +18,7 @@ from abc_tvm.engines.onnx_engine import OnnxEngine, random_inputs
 from abc_tvm.engines.open_batch import fixed_batch
 from abc_tvm.engines.torch_engine import TorchEngine
 from abc_tvm.errors import UnsupportedError
-from abc_tvm.measure.kernel_plan import Plan, compile_plan
+from abc_tvm.measure.kernel_plan import NetworkPlan, compile_plan
 from abc_tvm.records.manifest import Manifest, folder_name
 from abc_tvm.runtime import Session, load
 from abc_tvm.stages import Progress, Source
@@ -74,7 +74,7 @@ class Engines:
         self.lowering, self.allow_int8, self.records = lowering, allow_int8, records
         self.folder, self.tell = folder, tell
         self.calls: dict[str, Run] = {}
-        self.plans: dict[str, Plan] = {}
+        self.plans: dict[str, NetworkPlan] = {}
         self.agreements: list[Agreement] = []
         self.refused: list[Refusal] = []
         self.inputs: dict[str, np.ndarray] = {}

@@ -46,7 +46,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NetworkPlan:
     """A compiled network and its kernels; ``tuned`` of them were built from tuning records."""
 
     artifact: Artifact
@@ -64,7 +64,7 @@ def compile_plan(
     allow_int8: bool | float | None = None,
     records: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-) -> Plan:
+) -> NetworkPlan:
     """Compile a network and keep account of its kernels; arguments as ``abc_tvm.compile``.
 
     Raises:
@@ -85,7 +85,7 @@ def compile_plan(
     fused = whole.until(Phase.FUSED)
     artifact = whole.artifact()
     used = 0 if whole.records is None else whole.records.used
-    return Plan(artifact, kernels_of(fused, whole.context), whole.device, used)
+    return NetworkPlan(artifact, kernels_of(fused, whole.context), whole.device, used)
 
 
 def kernels_of(module: Any, context: Context) -> tuple[Kernel, ...]:

@@ -36,7 +36,7 @@ class Timed:
 
     @property
     def fused(self) -> bool:
-        """Whether this is a kernel of :class:`abc_tvm.measure.kernel_plan.Plan`."""
+        """Whether this is a kernel of :class:`abc_tvm.measure.kernel_plan.NetworkPlan`."""
         return self.symbol.startswith(PREFIX)
 
 

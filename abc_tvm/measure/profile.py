@@ -13,7 +13,7 @@ from abc_tvm.engines.onnx_engine import random_inputs
 from abc_tvm.engines.open_batch import fixed_batch
 from abc_tvm.errors import UserError
 from abc_tvm.measure import facts
-from abc_tvm.measure.kernel_plan import Kernel, Plan, compile_plan
+from abc_tvm.measure.kernel_plan import Kernel, NetworkPlan, compile_plan
 from abc_tvm.measure.kernel_times import Timed, time_kernels
 from abc_tvm.measure.machine_limits import Limits, measure_limits
 from abc_tvm.measure.timing import Times, pinned
@@ -63,7 +63,7 @@ class Profile:
     rows: tuple[Row, ...]
     run: Times
     limits: Limits
-    plan: Plan
+    plan: NetworkPlan
     threads: int
     processors: tuple[int, ...]
     shapes: dict[str, list[int]]
@@ -141,7 +141,7 @@ def profile(
 
 
 def profile_plan(
-    plan: Plan,
+    plan: NetworkPlan,
     file: Path,
     limits: Limits,
     batch: int,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc_tvm.zoo import layers
 from abc_tvm.zoo.builder import GraphBuilder, Tensor
-from abc_tvm.zoo.resnet import Block, Plan, blocks
+from abc_tvm.zoo.resnet import Block, ResnetPlan, blocks
 
 
-def float_resnet(g: GraphBuilder, plan: Plan, *, width: float, classes: int) -> Tensor:
+def float_resnet(g: GraphBuilder, plan: ResnetPlan, *, width: float, classes: int) -> Tensor:
     """Add the whole network: "input" [B, 3, H, W] -> "output" [B, classes]."""
     channels = layers.scaled(plan.channels, width)
     kernel, stride = (7, 2) if plan.large_stem else (3, 1)

@@ -15,7 +15,7 @@ from abc_tvm.zoo.builder import GraphBuilder, Tensor
 
 
 @dataclass(frozen=True)
-class Plan:
+class ResnetPlan:
     """Shape of a residual network, shared by its binarized and float forms.
 
     Attributes:
@@ -33,10 +33,10 @@ class Plan:
 
 
 PLANS = {
-    "resnet8": Plan((1, 1, 1), channels=16, large_stem=False),
-    "resnet18": Plan((2, 2, 2, 2)),
-    "resnet34": Plan((3, 4, 6, 3)),
-    "resnet50": Plan((3, 4, 6, 3), bottleneck=True),
+    "resnet8": ResnetPlan((1, 1, 1), channels=16, large_stem=False),
+    "resnet18": ResnetPlan((2, 2, 2, 2)),
+    "resnet34": ResnetPlan((3, 4, 6, 3)),
+    "resnet50": ResnetPlan((3, 4, 6, 3), bottleneck=True),
 }
 
 
@@ -58,7 +58,7 @@ class Block:
         return self.stride != 1 or self.channels != x.channels
 
 
-def blocks(plan: Plan, width: float) -> list[Block]:
+def blocks(plan: ResnetPlan, width: float) -> list[Block]:
     """Return the blocks of a plan, in order."""
     found = []
     for stage, count in enumerate(plan.blocks):
@@ -74,7 +74,7 @@ def blocks(plan: Plan, width: float) -> list[Block]:
     return found
 
 
-def stem(g: GraphBuilder, plan: Plan, width: float) -> Tensor:
+def stem(g: GraphBuilder, plan: ResnetPlan, width: float) -> Tensor:
     """Add the float stem: convolution and, if large, max-pool."""
     channels = layers.scaled(plan.channels, width)
     if not plan.large_stem:
@@ -84,7 +84,7 @@ def stem(g: GraphBuilder, plan: Plan, width: float) -> Tensor:
 
 
 def abc_resnet(
-    g: GraphBuilder, plan: Plan, *, M: int, N: int, width: float, classes: int
+    g: GraphBuilder, plan: ResnetPlan, *, M: int, N: int, width: float, classes: int
 ) -> Tensor:
     """Add the whole network: "input" [B, 3, H, W] -> "output" [B, classes]."""
     x = stem(g, plan, width)

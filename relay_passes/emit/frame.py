@@ -38,6 +38,8 @@ class Lowered:
     results: list[tuple[tuple[Any, ...], str]]
     shapes: list[tuple[Any, ...]] = field(default_factory=list)
     """What the results are to be reshaped to (the same memory)."""
+    anchored: bool = True
+    """Whether anything that it stores depends on what its anchor computes."""
 
 
 class Meaning(Protocol):

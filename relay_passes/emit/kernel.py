@@ -17,6 +17,7 @@ from abc_tvm.compute import outputs
 from abc_tvm.compute.lanes import Scalar, stage
 from abc_tvm.relay_passes.analysis import pointwise
 from abc_tvm.relay_passes.rewrite import op_name, operands, shape_of
+from abc_tvm.schedules import blocks
 from abc_tvm.schedules.family import Plan
 from abc_tvm.schedules.scheduler import Scheduler
 
@@ -66,8 +67,10 @@ def kernel(
         outs.append(tensor)
         shapes.append(shape)
     args = [frame.inputs[p] for p in frame.params] + frame.tables + outs
-    scheduled = scheduler.family.schedule(plan, te.create_prim_func(args))
-    return Lowered(scheduled, plan, frame.constants, types, shapes)
+    made = te.create_prim_func(args)
+    anchored = blocks.has(made, "sums")
+    scheduled = scheduler.schedule(plan, made)
+    return Lowered(scheduled, plan, frame.constants, types, shapes, anchored)
 
 
 def _without_anchor(frame: Frame) -> Plan:
@@ -78,7 +81,7 @@ def _without_anchor(frame: Frame) -> Plan:
     source = next(a for a in operands(first) if a in frame.inputs)
     tensor = frame.inputs[source]
     shape = frame.blocking.shape(frame.batch, frame.height, frame.width)
-    acc = stage("acc", shape, lambda *i: frame.blocking.read(tensor, i[0]))
+    acc = stage("acc", shape, lambda *i: frame.blocking.read(tensor, i[0]), "sums")
     frame.values[source] = lambda index: acc[index]
     return frame.lanes_plan()
 

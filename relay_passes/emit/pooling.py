@@ -85,7 +85,7 @@ def begin_max_pool(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
         )
         return read(h, w)
 
-    acc = stage("acc", blocking.shape(frame.batch, height, width), value)
+    acc = stage("acc", blocking.shape(frame.batch, height, width), value, "sums")
     frame.values[var] = lambda index: acc[index]
     return frame.lanes_plan()
 

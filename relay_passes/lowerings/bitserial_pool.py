@@ -67,7 +67,7 @@ def pool_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
     shape = (*head, planes, groups, blocks)
     constants: list[np.ndarray] = [pack_channels(turned, blocking)]
     plan = scheduler.plan(window, blocking, n, "pool_bitserial")
-    scheduled = scheduler.family.schedule(plan, func)
+    scheduled = scheduler.schedule(plan, func)
     return Lowered(scheduled, plan, constants, [(shape, "uint32")], [shape])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from tvm import relax, te
 
 from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.roles import notes
 from abc_tvm.relay_passes.analysis.readings import Reading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
@@ -37,11 +38,13 @@ def _in_groups(data: te.Tensor, window: Window) -> te.Tensor:
             (data.shape[0], window.height, window.width, 1, window.in_channels),
             lambda b, h, w, g, c: data[b, h, w, c],
             name="split",
+            attrs=notes("groups"),
         )
     return te.compute(
         (data.shape[0], window.height, window.width, window.groups, window.group_in),
         lambda b, h, w, g, c: data[b, h, w, g * window.group_in + c],
         name="split",
+        attrs=notes("groups"),
     )
 
 

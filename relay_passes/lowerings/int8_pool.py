@@ -36,7 +36,7 @@ def pool_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
     plan = scheduler.plan(window, blocking, 1, "pool_int8")
     if not codes:
         func = te.create_prim_func([data, pooled])
-        scheduled = scheduler.family.schedule(plan, func)
+        scheduled = scheduler.schedule(plan, func)
         return Lowered(scheduled, plan, [], [(shape, dtype)], [shape])
     rows = np.where(turned[None], np.array(codes)[::-1, None], np.array(codes)[:, None])
     spread = blocking.spread(rows.astype(dtype)).reshape(len(codes), groups, slots)
@@ -51,7 +51,7 @@ def pool_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
 
     out = te.compute(shape, coded, name="coded")
     func = te.create_prim_func([data, table, out])
-    scheduled = scheduler.family.schedule(plan, func)
+    scheduled = scheduler.schedule(plan, func)
     return Lowered(scheduled, plan, [spread], [(shape, dtype)], [shape])
 
 

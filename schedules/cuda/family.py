@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from tvm import s_tir, te
+from tvm import te, tirx
 
 from abc_tvm.compute.flat_taps import (
     flat_counts,
@@ -20,10 +18,11 @@ from abc_tvm.compute.flat_taps import (
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.family import Family, Plan, Table
-from abc_tvm.schedules.machine import Machine
-from abc_tvm.schedules.problem import POOLS, SUMS, Problem
+from abc_tvm.schedules.machine import MachineFacts
+from abc_tvm.schedules.problem import SUMS, Problem
 
-from .program import PLAN, assemble, plan_of
+from .program import assemble
+from .reduction import TILE, numbers_of
 from .rest import schedule_rest
 from .space import CudaChoice, CudaSpace
 from .tiles import BlockTile, choose, gpu_of
@@ -37,12 +36,12 @@ class Cuda(Family):
     choices = CudaChoice
     tunable = True
 
-    def default(self, machine: Machine, problem: Problem) -> CudaChoice:
+    def default(self, machine: MachineFacts, problem: Problem) -> CudaChoice:
         if problem.kind not in SUMS:
             return CudaChoice()
         return CudaChoice(block=choose(machine, problem))
 
-    def space(self, machine: Machine, problem: Problem, threads: int) -> CudaSpace | None:
+    def space(self, machine: MachineFacts, problem: Problem, threads: int) -> CudaSpace | None:
         """Kernels without a sum are the one of their kind."""
         return CudaSpace(machine, problem, threads) if problem.kind in SUMS else None
 
@@ -50,7 +49,7 @@ class Cuda(Family):
         self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int = 0
     ) -> te.Tensor:
         problem, tile = plan.problem, _block_tile(plan.choice)
-        window, blocking, note = problem.window, problem.blocking, {PLAN: plan_of(tile)}
+        window, blocking, note = problem.window, problem.blocking, {TILE: numbers_of(tile)}
         if problem.kind == "bitserial":
             pack = pack_fragments if tile.unit == "tensor" else pack_flat
             planes = table(in_rounds(pack, weights, tile.rounds), "plane")
@@ -65,13 +64,13 @@ class Cuda(Family):
         packed = table(np.ascontiguousarray(ordered).view(np.int8), "weight")
         return flat_dots(data, packed, window, blocking, note)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         # Pooling has no such block; nor has what does not depend on its convolution.
-        if plan.problem.kind in POOLS or "acc" not in blocks.names(s_tir.Schedule(func)):
+        if not blocks.has(func, "sums"):
             return schedule_rest(func)
         return assemble(func, gpu_of(plan.machine))
 
-    def rest(self, func: Any) -> Any:
+    def rest(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_rest(func)
 
 

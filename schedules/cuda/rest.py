@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
-from tvm import s_tir
+from tvm import s_tir, tirx
 
 from abc_tvm.schedules import blocks
 
 THREADS = 256
 
 
-def schedule_rest(func: Any) -> Any:
+def schedule_rest(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Bind every block of a PrimFunc of unknown blocks; reductions stay within a thread."""
     sch = s_tir.Schedule(func)
-    for name in blocks.names(sch)[:-1]:
+    for block in blocks.all_of(sch)[:-1]:
         # A reduction stays, and what others read through one.
         with suppress(s_tir.ScheduleError):
-            sch.compute_inline(sch.get_sblock(name))
-    for name in blocks.names(sch):
-        block = sch.get_sblock(name)
+            sch.compute_inline(block)
+    for block in blocks.all_of(sch):
         loops = sch.get_loops(block)
         kinds = [int(v.iter_type) for v in sch.get(block).iter_vars]
         if not loops:

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from abc_tvm.compute.flat_taps import named
-from abc_tvm.schedules.machine import Gpu
+from abc_tvm.schedules.machine import GpuFacts
 from abc_tvm.schedules.problem import Kind
 
 from .tiles import AMPERE, BlockTile, architecture
@@ -30,7 +30,7 @@ def library(name: str) -> str:
 
 
 def window_source(
-    name: str, geometry: list[int], tile: BlockTile, m: int, p: int, kind: Kind, gpu: Gpu
+    name: str, geometry: list[int], tile: BlockTile, m: int, p: int, kind: Kind, gpu: GpuFacts
 ) -> str:
     """The function ``name(data, weights, pixels, sums)`` of one convolution."""
     tensor = tile.unit == "tensor"
@@ -61,7 +61,7 @@ __device__ __forceinline__ void {name}(const {word}* data, const {word}* weights
 """
 
 
-def _products(kind: Kind, gpu: Gpu) -> str:
+def _products(kind: Kind, gpu: GpuFacts) -> str:
     """What the tensor cores multiply, in the fragments that they have."""
     if kind == "bitserial":
         return {"and": "AbcAnd", "xor": "AbcXor"}[gpu.b1]

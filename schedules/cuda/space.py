@@ -25,7 +25,7 @@ class CudaChoice(Choice):
 
     block: BlockTile = field(default_factory=BlockTile)
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, object]:
         """The choice as JSON."""
         return {"block": asdict(self.block)}
 
@@ -37,15 +37,15 @@ class CudaChoice(Choice):
     def of(words: dict[str, str]) -> CudaChoice:
         """The choice that :meth:`words` wrote. Raises ``ValueError`` for anything else."""
         names = [knob.name for knob in fields(BlockTile)]
-        found = {name: words.get(f"{PREFIX}{name}", "") for name in names}
-        unit = found.pop("unit")
+        given = {name: words.get(f"{PREFIX}{name}", "") for name in names}
+        unit = given.pop("unit")
         if (
             words.keys() != {f"{PREFIX}{name}" for name in names}
-            or not all(n.isascii() and n.isdigit() and int(n) > 0 for n in found.values())
+            or not all(n.isascii() and n.isdigit() and int(n) > 0 for n in given.values())
             or unit not in UNITS
         ):
             raise ValueError(f"not a choice: {words}")
-        numbers: dict[str, Any] = {name: int(n) for name, n in found.items()}
+        numbers: dict[str, Any] = {name: int(n) for name, n in given.items()}
         return CudaChoice(block=BlockTile(**numbers, unit=unit))
 
     def __str__(self) -> str:
@@ -64,14 +64,14 @@ class CudaSpace(Space):
 
     def block_tiles(self) -> list[BlockTile]:
         """All tiles, the fastest by the rule first."""
-        found = candidates(self.machine, self.problem)
-        return sorted(found, key=lambda tile: clocks(self.machine, self.problem, tile))
+        tiles = candidates(self.machine, self.problem)
+        return sorted(tiles, key=lambda tile: clocks(self.machine, self.problem, tile))
 
     def first(self, count: int) -> list[CudaChoice]:
         """The best by the rule, as many of each unit."""
         tiles = self.block_tiles()
         ranked = [[t for t in tiles if t.unit == unit][:count] for unit in UNITS]
-        return [CudaChoice(block=tile) for found in ranked for tile in found]
+        return [CudaChoice(block=tile) for of_unit in ranked for tile in of_unit]
 
     def points(self) -> Iterator[CudaChoice]:
         """All choices, the default first."""

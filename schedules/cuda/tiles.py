@@ -14,7 +14,7 @@ from abc_tvm.compute.byte_products import QUAD, code_slots
 from abc_tvm.compute.flat_taps import STEP, steps
 from abc_tvm.compute.geometry import WORD, words
 from abc_tvm.errors import TargetError
-from abc_tvm.schedules.machine import Gpu, Machine
+from abc_tvm.schedules.machine import GpuFacts, MachineFacts
 from abc_tvm.schedules.problem import Kind, Problem
 
 Unit = Literal["cores", "tensor"]
@@ -70,7 +70,7 @@ class BlockTile:
         return 2 * 4 * (pixel_words + self.block_blocks * STEP * (m // self.rounds) * WORD)
 
 
-def gpu_of(machine: Machine) -> Gpu:
+def gpu_of(machine: MachineFacts) -> GpuFacts:
     """The GPU of a machine. Raises ``TargetError`` where there is none."""
     if machine.gpu is None:
         raise TargetError(f"target {machine.name}: not a GPU")
@@ -88,18 +88,18 @@ def depth(problem: Problem) -> int:
     return steps(problem.window.taps, per_tap[problem.kind])
 
 
-def units(gpu: Gpu, kind: Kind) -> tuple[Unit, ...]:
+def units(gpu: GpuFacts, kind: Kind) -> tuple[Unit, ...]:
     """What can multiply on a GPU."""
     absent = kind == "bitserial" and gpu.b1 == "none"
     return ("cores",) if absent or kind == "float" else UNITS
 
 
-def architecture(gpu: Gpu) -> int:
+def architecture(gpu: GpuFacts) -> int:
     """The number of a compute capability: 75, 80, ..."""
     return int(gpu.arch.removeprefix("sm_").rstrip("af"))
 
 
-def candidates(machine: Machine, problem: Problem) -> Iterator[BlockTile]:
+def candidates(machine: MachineFacts, problem: Problem) -> Iterator[BlockTile]:
     """Tiles that fit registers and shared memory and whose lane blocks divide the output's."""
     gpu, m, p = gpu_of(machine), problem.bases, problem.planes
     shared = gpu.block_shared_kib * 1024
@@ -123,7 +123,7 @@ def in_registers(tile: BlockTile, problem: Problem) -> bool:
     return sums <= ACCUMULATORS or (least and tile.rounds == problem.bases)
 
 
-def clocks(machine: Machine, problem: Problem, tile: BlockTile) -> float:
+def clocks(machine: MachineFacts, problem: Problem, tile: BlockTile) -> float:
     """Relative time of the whole output: waves of blocks, times the longest pipe of one block."""
     gpu, window = gpu_of(machine), problem.window
     m, p = problem.bases // tile.rounds, problem.planes
@@ -156,8 +156,8 @@ AMPERE = 80
 """The compute capability from which fragments have 32 bytes a row."""
 
 
-def choose(machine: Machine, problem: Problem) -> BlockTile:
+def choose(machine: MachineFacts, problem: Problem) -> BlockTile:
     """The default tile of a convolution; where nothing fits, one warp and one pixel a lane."""
-    found = candidates(machine, problem)
+    fitting = candidates(machine, problem)
     least = BlockTile(1, 1, 1, 1, "cores")
-    return min(found, key=lambda tile: clocks(machine, problem, tile), default=least)
+    return min(fitting, key=lambda tile: clocks(machine, problem, tile), default=least)

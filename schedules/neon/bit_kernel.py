@@ -51,7 +51,7 @@ class Registers:
 
 @dataclass(frozen=True)
 class BitKernel(Microkernel):
-    """See the module's text. Activations are packed words, spread to four; sums are int32.
+    """A tile of differing bits. Activations are packed words, spread to four; sums are int32.
 
     Weights are 16 bytes for each of ``registers``, step after step. ``dot``: there is ``udot``.
     """

@@ -29,7 +29,7 @@ def weights_held(pixels: int, registers: int, channels: int) -> int | None:
 
 @dataclass(frozen=True)
 class FloatKernel(Microkernel):
-    """See the module's text. Activations, weights and sums are float32; with ``dot`` the first
+    """A tile of sums of products. Activations, weights and sums are float32; with ``dot`` the first
     two are int8, the sums int32.
 
     Weights are 16 bytes for each of ``channels`` and ``registers``, step after step. ``in_order``:

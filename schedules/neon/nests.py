@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute import byte_products, float_steps
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_sums import pack_steps, step_counts
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 from abc_tvm.schedules.processor.nest import MOST, Nest
 
@@ -25,7 +23,7 @@ class StepBits(Nest):
     def __init__(self, *, dot: bool) -> None:
         self.dot = dot
 
-    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+    def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         return tuple(ranked_bits(fits_steps(self.dot), problem)[:MOST])
 
     def sums(
@@ -35,14 +33,14 @@ class StepBits(Nest):
         steps = table(pack_steps(weights, plan.tile), "plane")
         return step_counts(data, steps, weights.shape[4], window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_steps(func, plan.choice, plan.machine, dot=self.dot)
 
 
 class StepFloats(Nest):
     """Products of floats by ``fmla``."""
 
-    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+    def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         window, blocking = problem.window, problem.blocking
         return tuple(ranked_floats(window, blocking, in_order=machine.in_order)[:MOST])
 
@@ -53,14 +51,14 @@ class StepFloats(Nest):
         steps = table(float_steps.pack_steps(weights, plan.tile), "weight")
         return float_steps.step_products(data, steps, window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_steps(func, plan.choice, plan.machine)
 
 
 class StepBytes(Nest):
     """Products of bytes by ``sdot``."""
 
-    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+    def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         window, blocking = problem.window, problem.blocking
         return tuple(ranked_dots(window, blocking, in_order=machine.in_order)[:MOST])
 
@@ -72,5 +70,5 @@ class StepBytes(Nest):
         steps = table(byte_products.pack_steps(packed, plan.tile), "weight")
         return byte_products.step_byte_products(data, steps, window, blocking, plan.tile, zero)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_steps(func, plan.choice, plan.machine)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from tvm import s_tir, te
+from tvm import s_tir, te, tirx
 
+from abc_tvm.compute.roles import Role
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice, Count
 from abc_tvm.schedules.family import CodeType, Family, Plan, Table
 from abc_tvm.schedules.generic import schedule_any
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import POOLS, Kind, Problem
 
 from .intrinsics import INSTRUCTIONS, Instruction
@@ -36,7 +36,7 @@ class Processor(Family):
         self,
         nests: Mapping[Kind, Nests],
         code: CodeType | None = None,
-        instructions: Mapping[str, Instruction] = INSTRUCTIONS,
+        instructions: Mapping[Role, Instruction] = INSTRUCTIONS,
         *,
         ruled: bool = False,
     ) -> None:
@@ -52,7 +52,7 @@ class Processor(Family):
         known = dict(self.nests[kind])
         return next((known[name] for name in (count,) if name in known), self.nests[kind][0][1])
 
-    def default(self, machine: Machine, problem: Problem) -> Choice:
+    def default(self, machine: MachineFacts, problem: Problem) -> Choice:
         if problem.kind in POOLS:
             return default_pool(problem)
         if problem.kind == "lanes":
@@ -61,7 +61,7 @@ class Processor(Family):
         count = self.nests[problem.kind][0][0]
         return Choice(nest.tile(machine, problem), count, order=nest.order(machine, problem))
 
-    def space(self, machine: Machine, problem: Problem, threads: int) -> ProcessorSpace:
+    def space(self, machine: MachineFacts, problem: Problem, threads: int) -> ProcessorSpace:
         nests = self.nests.get(problem.kind, ())
         default = self.default(machine, problem)
         return ProcessorSpace(machine, problem, threads, default, nests, self.ruled)
@@ -72,20 +72,19 @@ class Processor(Family):
         nest = self.nest(plan.problem.kind, plan.choice.count)
         return nest.sums(plan, data, weights, table, zero)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         kind = plan.problem.kind
         if kind in POOLS:
             return schedule_pool(func, plan.choice)
-        sch = s_tir.Schedule(func)
-        made = blocks.names(sch)
-        if "acc" not in made:  # nothing depends on the convolution
+        if not blocks.has(func, "sums"):  # nothing depends on the convolution
             return schedule_any(func)
         if kind == "lanes":
             return schedule_lanes(func, plan.choice, self.instructions)
-        if "split" in made:
-            sch.compute_inline(sch.get_sblock("split"))
+        if blocks.has(func, "groups"):
+            sch = s_tir.Schedule(func)
+            sch.compute_inline(blocks.only(sch, "groups"))
             func = sch.mod["main"]
         return self.nest(kind, plan.choice.count).schedule(plan, func)
 
-    def rest(self, func: Any) -> Any:
+    def rest(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_any(func)

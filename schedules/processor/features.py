@@ -7,19 +7,18 @@ what was learned on one layer says something about another.
 from __future__ import annotations
 
 from math import log2
-from typing import Any
 
 import numpy as np
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.schedules.blocks import TASKS
-from abc_tvm.schedules.choice import COUNTS, CUTS, ORDERS, TAPS, Choice
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.choice import COUNTS, CUTS, ORDERS, TAPS, Choice, Knob
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import SUMS, Problem
 
 from .ruled import UNROLL, Ruled
 
-KNOBS: dict[str, tuple[Any, ...]] = {
+KNOBS: dict[str, tuple[Knob, ...]] = {
     "count": COUNTS,
     "taps": TAPS,
     "unroll": UNROLL,
@@ -34,7 +33,7 @@ BITS = {"bitserial": 1, "pool_bitserial": 1, "int8": 8, "pool_int8": 8}
 
 
 def features(
-    machine: Machine, problem: Problem, nest: Ruled | None, choices: list[Choice]
+    machine: MachineFacts, problem: Problem, nest: Ruled | None, choices: list[Choice]
 ) -> np.ndarray:
     """float32 ``[choices, features]``; ``nest`` has the default rule's figures, where there are."""
     layer = _layer(machine, problem)
@@ -45,7 +44,7 @@ def features(
     return np.array(rows, np.float32)
 
 
-def _layer(machine: Machine, problem: Problem) -> list[float]:
+def _layer(machine: MachineFacts, problem: Problem) -> list[float]:
     window, bits = problem.window, BITS.get(problem.kind, 32)
     weights = window.taps * window.group_in * window.group_out
     image = window.height * window.width * window.in_channels
@@ -65,7 +64,7 @@ def _layer(machine: Machine, problem: Problem) -> list[float]:
     ]
 
 
-def _tile(machine: Machine, problem: Problem, nest: Ruled | None, tile: Tile) -> list[float]:
+def _tile(machine: MachineFacts, problem: Problem, nest: Ruled | None, tile: Tile) -> list[float]:
     window = problem.window
     height, width = tile.padded(window)
     shape = [
@@ -92,8 +91,8 @@ def _tile(machine: Machine, problem: Problem, nest: Ruled | None, tile: Tile) ->
 
 
 def _knobs(choice: Choice) -> list[float]:
-    found: list[float] = []
+    flags: list[float] = []
     for name, values in KNOBS.items():
         at = getattr(choice, name)
-        found += [float(value == at) for value in values[1:]]
-    return found
+        flags += [float(value == at) for value in values[1:]]
+    return flags

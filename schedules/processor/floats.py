@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import products
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 
 from .ruled import Ruled
@@ -20,14 +19,14 @@ from .window import schedule_window
 
 
 class Floats(Ruled):
-    """See the module's text."""
+    """Products of floats, a vector of channels at once."""
 
     way = Way(cycles=0.5, latency=4, activation=1, store=2)
 
     def steps(self, problem: Problem) -> int:
         return problem.window.taps * problem.window.group_in
 
-    def room(self, machine: Machine, blocking: Blocking) -> Room:
+    def room(self, machine: MachineFacts, blocking: Blocking) -> Room:
         room = words_room(machine, blocking)
         if machine.vector_registers > 16:
             return room
@@ -40,5 +39,5 @@ class Floats(Ruled):
         window, blocking = plan.problem.window, plan.problem.blocking
         return products(data, table(weights, "weight"), window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_window(func, plan.choice, cores=plan.machine.cores)

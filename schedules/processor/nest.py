@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.schedules.choice import Order
+from abc_tvm.schedules.choice import Knob, Order
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 
 MOST = 96
@@ -20,19 +20,19 @@ MOST = 96
 
 
 class Nest(ABC):
-    """See the module's text. ``knobs``: knobs of its own beside the tile, with their values."""
+    """A way to compute sums. ``knobs``: knobs of its own beside the tile, with their values."""
 
-    knobs: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    knobs: ClassVar[Mapping[str, tuple[Knob, ...]]] = {}
 
     @abstractmethod
-    def tiles(self, machine: Machine, problem: Problem) -> tuple[Tile, ...]:
+    def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         """At most ``MOST`` tiles that may be worth measuring, the default first."""
 
-    def tile(self, machine: Machine, problem: Problem) -> Tile:
+    def tile(self, machine: MachineFacts, problem: Problem) -> Tile:
         """The default tile."""
         return self.tiles(machine, problem)[0]
 
-    def order(self, machine: Machine, problem: Problem) -> Order:
+    def order(self, machine: MachineFacts, problem: Problem) -> Order:
         """The default order of the loops around a tile."""
         return "weights"
 
@@ -43,5 +43,5 @@ class Nest(ABC):
         """See :meth:`abc_tvm.schedules.family.Family.sums`."""
 
     @abstractmethod
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         """Schedule a fused convolution made of :meth:`sums`. Returns a PrimFunc."""

@@ -14,9 +14,7 @@ has begun (28x28x64, 2x2: 0.5 and 3.8 us, now 0.1; Emerald Rapids).
 
 from __future__ import annotations
 
-from typing import Any
-
-from tvm import DataType, s_tir
+from tvm import DataType, s_tir, tirx
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.schedules import blocks
@@ -46,22 +44,21 @@ def default_pool(problem: Problem) -> Choice:
     return Choice(Tile(columns=columns), cut="none" if small else "rows")
 
 
-def schedule_pool(func: Any, choice: Choice) -> Any:
-    """Schedule a pooling kernel: its last block codes what the first one joins. A PrimFunc.
+def schedule_pool(func: tirx.PrimFunc, choice: Choice) -> tirx.PrimFunc:
+    """Schedule a pooling kernel: its last block codes what the first one joins.
 
     Of ``choice`` the columns, the parts and the cut matter.
     """
     sch = s_tir.Schedule(func)
-    *joined, coded = blocks.names(sch)
+    *joined, coded = blocks.all_of(sch)
     bytes_each = int(DataType(func.params[0].dtype).itemsize)
     most = VECTOR_BYTES // bytes_each // choice.tile.parts
-    b, h, w, *planes, g, o = sch.get_loops(sch.get_sblock(coded))
+    b, h, w, *planes, g, o = sch.get_loops(coded)
     w, column = sch.split(w, [None, choice.tile.columns])
     lanes = _lanes(blocks.extent(sch, o) or 1, most)
     o, lane = sch.split(o, [None, lanes])
     sch.reorder(b, h, w, column, g, o, *planes, lane)
-    for name in joined:
-        block = sch.get_sblock(name)
+    for block in joined:
         sch.compute_at(block, o, preserve_unit_loops=True)
         *own, vector = sch.get_loops(block)[6:]
         blocks.unroll(sch, own)

@@ -6,7 +6,7 @@ default rule leaves to temporaries. The other knobs multiply that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.schedules.choice import CUTS, ORDERS, Choice, Count
+from abc_tvm.schedules.choice import CUTS, ORDERS, Choice, Count, Knob
 from abc_tvm.schedules.problem import POOLS, SUMS
 from abc_tvm.schedules.space import Space
 
@@ -66,29 +66,29 @@ class ProcessorSpace(Space):
         return self.nests[0][1].tiles(self.machine, self.problem)
 
     @cached_property
-    def knobs(self) -> dict[str, tuple[Any, ...]]:
+    def knobs(self) -> dict[str, tuple[Knob, ...]]:
         """The knobs beside the tile, with their values; the first is the default's."""
-        found: dict[str, tuple[Any, ...]] = {}
+        knobs: dict[str, tuple[Knob, ...]] = {}
         if len(self.nests) > 1:
-            found["count"] = tuple(count for count, _ in self.nests)
+            knobs["count"] = tuple(count for count, _ in self.nests)
         if self.nests:
-            found |= self.nests[0][1].knobs
+            knobs |= self.nests[0][1].knobs
         if self.nests and self.problem.blocking.blocks > 1:
             order = self.best.order
-            found["order"] = (order, *(other for other in ORDERS if other != order))
+            knobs["order"] = (order, *(other for other in ORDERS if other != order))
         if self.threads > 1:
             usual = self.best.cut
             cuts = CUTS if self.problem.kind in POOLS else CUTS[:2]
-            found["cut"] = (usual, *(c for c in cuts if c != usual))
+            knobs["cut"] = (usual, *(c for c in cuts if c != usual))
             if self.problem.kind in SUMS:
-                found["tasks"] = KNOBS["tasks"]
-        return found
+                knobs["tasks"] = KNOBS["tasks"]
+        return knobs
 
     def points(self) -> Iterator[Choice]:
         for tile in self.ranked:
             for values in product(*self.knobs.values()):
                 knobs = dict(zip(self.knobs, values, strict=True))
-                choice = replace(self.best, tile=tile, **knobs)
+                choice = _changed(replace(self.best, tile=tile), knobs)
                 if self.sensible(choice):
                     yield choice
 
@@ -102,7 +102,7 @@ class ProcessorSpace(Space):
         """Choices that differ in one knob; tiles in one of their extents."""
         for name, values in self.knobs.items():
             for value in values:
-                other = replace(choice, **{name: value})
+                other = _changed(choice, {name: value})
                 if other != choice and self.sensible(other):
                     yield other
         near = choice.tile
@@ -120,3 +120,9 @@ class ProcessorSpace(Space):
         return features(
             self.machine, self.problem, nest if isinstance(nest, Ruled) else None, choices
         )
+
+
+def _changed(choice: Choice, knobs: Mapping[str, Knob]) -> Choice:
+    """``choice`` with some of its fields, by their names."""
+    changes: dict[str, Any] = dict(knobs)
+    return replace(choice, **changes)

@@ -1,28 +1,23 @@
-"""Schedules of blocks without a register tile: padding, cropping, element-wise kernels."""
+"""Schedules of copies, before and after the tiles: a border round the input, channels cropped."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import DataType, s_tir, tirx
+from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from abc_tvm.compute.accumulate import IMAGE
 from abc_tvm.schedules import blocks
-
-VECTOR = 16
-"""Lanes of one vector of a copy; the code generator cuts it to what the machine has."""
 
 PARALLEL_BYTES = 1 << 18
 """A copy below this size is faster in the caller's thread than handed to the thread pool."""
 
 
-def schedule_rest(sch: s_tir.Schedule, names: list[str]) -> None:
-    """Copies and element-wise blocks: rows in parallel where it pays, vectors inside.
+def schedule_copies(sch: s_tir.Schedule, copies: list[SBlockRV]) -> None:
+    """Copies without a test per element: rows in parallel where it pays.
 
-    Call it last: a ``pad`` is cut into border and image, and other primitives refuse the pieces.
+    Call it last: a border is cut from its image, and other primitives refuse the pieces.
     """
-    for name in names:
-        block = sch.get_sblock(name)
+    for block in copies:
         loops = sch.get_loops(block)
         if len(loops) > 2:
             rows = sch.fuse(*loops[:2])
@@ -30,20 +25,9 @@ def schedule_rest(sch: s_tir.Schedule, names: list[str]) -> None:
                 sch.parallel(rows)
         if IMAGE in sch.get(block).annotations:
             _split_border(sch, block, sch.fuse(*loops[2:]))
-        elif not name.startswith("crop_"):
-            _vectorise(sch, loops[-1])
 
 
-def _vectorise(sch: s_tir.Schedule, inner: Any) -> None:
-    width = blocks.extent(sch, inner)
-    if width is not None and 1 < width <= VECTOR:
-        sch.vectorize(inner)
-    elif width is not None and width % VECTOR == 0:
-        _, lanes = sch.split(inner, [None, VECTOR])
-        sch.vectorize(lanes)
-
-
-def _split_border(sch: s_tir.Schedule, block: Any, row: Any) -> None:
+def _split_border(sch: s_tir.Schedule, block: SBlockRV, row: LoopRV) -> None:
     """Cut a padded row into left border, image and right border.
 
     Each piece is then a run of contiguous elements without a test per element, which becomes a
@@ -62,7 +46,7 @@ def _split_border(sch: s_tir.Schedule, block: Any, row: Any) -> None:
         sch.loop_partition(row, cuts, preserve_unit_iters=True)
 
 
-def _bytes_written(sch: s_tir.Schedule, block: Any) -> int:
+def _bytes_written(sch: s_tir.Schedule, block: SBlockRV) -> int:
     """Size of the buffer that ``block`` fills; symbolic extents count as 1."""
     buffer = sch.get(block).writes[0].source
     size = int(DataType(buffer.dtype).itemsize)

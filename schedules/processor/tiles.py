@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from abc_tvm.compute.accumulate import PLANES, Planes, Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 
 
@@ -48,7 +48,7 @@ class Room:
         return self.accumulators(tile, pairs, bases) + beside <= self.limit
 
 
-def words_room(machine: Machine, blocking: Blocking) -> Room:
+def words_room(machine: MachineFacts, blocking: Blocking) -> Room:
     """The registers of a kernel whose sums are 32-bit words.
 
     A quarter of them is left to temporaries: LLVM keeps several taps in flight, and a tile that
@@ -110,10 +110,10 @@ class Estimate:
 
     def planes(self) -> list[Planes]:
         """The ways to go through the planes that differ here."""
-        found: dict[int, Planes] = {}
+        by_pairs: dict[int, Planes] = {}
         for planes in PLANES:
-            found.setdefault(self.pairs(Tile(planes=planes)), planes)
-        return list(found.values())
+            by_pairs.setdefault(self.pairs(Tile(planes=planes)), planes)
+        return list(by_pairs.values())
 
     def pairs(self, tile: Tile) -> int:
         """Pairs of planes in one pass."""

@@ -6,7 +6,6 @@ AVX-512 VNNI has them for 512 bits, AVX-VNNI for 256.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from tvm import te, tirx
@@ -14,7 +13,7 @@ from tvm import te, tirx
 from abc_tvm.compute.byte_products import QUAD, byte_products, pack_quads, quads
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 from abc_tvm.schedules.processor.intrinsics import LANES, Instruction, ramp
 from abc_tvm.schedules.processor.ruled import Ruled
@@ -30,7 +29,7 @@ class Dots(Ruled):
     def steps(self, problem: Problem) -> int:
         return problem.window.taps * quads(problem.window.group_in)
 
-    def room(self, machine: Machine, blocking: Blocking) -> Room:
+    def room(self, machine: MachineFacts, blocking: Blocking) -> Room:
         """The instruction is put in for whole lane blocks."""
         return replace(words_room(machine, blocking), whole=True)
 
@@ -41,7 +40,7 @@ class Dots(Ruled):
         packed = table(pack_quads(weights, blocking), "weight")
         return byte_products(data, packed, window, blocking, plan.tile, zero)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         dot = vpdpbusd(plan.machine.vector_bits)
         return schedule_window(func, plan.choice, cores=plan.machine.cores, dot=dot)
 
@@ -53,7 +52,7 @@ def vpdpbusd(vector_bits: int) -> Instruction:
     """
     lanes = vector_bits // 32
 
-    def emit(store: Any) -> Any:
+    def emit(store: tirx.BufferStore) -> tirx.Stmt:
         total, codes, weights = operands(store)
         four = tirx.call_intrin("int32", "tirx.reinterpret", quad(codes))
         spread = tirx.Broadcast(four, lanes)
@@ -75,13 +74,15 @@ def vpdpbusd(vector_bits: int) -> Instruction:
     return emit
 
 
-def operands(store: Any) -> tuple[Any, Any, Any]:
+def operands(
+    store: tirx.BufferStore,
+) -> tuple[tirx.BufferLoad, tirx.BufferLoad, tirx.BufferLoad]:
     """The sum, the code and the weight that ``acc = acc + cast(code) * cast(weight)`` reads."""
     product = store.value.b
     return store.value.a, product.a.value, product.b.value
 
 
-def quad(codes: Any) -> Any:
+def quad(codes: tirx.BufferLoad) -> tirx.BufferLoad:
     """The load of a code, whose last index is ``4 * c + q``, as a load of all four."""
     first = codes.indices[-1].a
     four = tirx.Ramp(first, tirx.const(1, first.ty.dtype), QUAD)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import popcounts
 from abc_tvm.compute.geometry import words
 from abc_tvm.schedules.choice import Order
 from abc_tvm.schedules.family import Plan, Table
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.problem import Problem
 from abc_tvm.schedules.processor.ruled import Ruled
 from abc_tvm.schedules.processor.tiles import Way
@@ -28,14 +26,14 @@ FAR_BLOCKS = 8
 
 
 class Popcounts(Ruled):
-    """See the module's text."""
+    """Differing bits, 32 at once and lane by lane, by the processor's own popcount."""
 
     way = Way(cycles=1.5, latency=9, activation=1, store=6)
 
     def steps(self, problem: Problem) -> int:
         return problem.window.taps * words(problem.window.group_in)
 
-    def order(self, machine: Machine, problem: Problem) -> Order:
+    def order(self, machine: MachineFacts, problem: Problem) -> Order:
         """A block of weights first, or rows of pixels.
 
         A block of weights that stays while all pixels pass writes its part of each pixel far from
@@ -65,5 +63,5 @@ class Popcounts(Ruled):
         window, blocking = plan.problem.window, plan.problem.blocking
         return popcounts(data, table(weights, "plane"), window, blocking, plan.tile)
 
-    def schedule(self, plan: Plan, func: Any) -> Any:
+    def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_window(func, plan.choice, cores=plan.machine.cores)

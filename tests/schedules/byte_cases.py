@@ -90,7 +90,7 @@ def byte_kernel(
     pixels = (batch, window.out_height, window.out_width)
     real = float_output("y", *pixels, blocking, lambda at: acc[at].astype("float32"))
     byte = code_output("z", *pixels, blocking, acc, str(dtype))
-    func = scheduler.family.schedule(plan, te.create_prim_func([*inputs, real, byte]))
+    func = scheduler.schedule(plan, te.create_prim_func([*inputs, real, byte]))
     empty = [
         np.zeros([int(n) for n in tensor.shape], kind)
         for tensor, kind in ((real, "float32"), (byte, dtype))

@@ -12,10 +12,11 @@ from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import pad_spatial
 from abc_tvm.compute.geometry import WORD
+from abc_tvm.compute.roles import notes
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.family import Family, Plan, Table
 from abc_tvm.schedules.generic import schedule_any
-from abc_tvm.schedules.machine import Machine
+from abc_tvm.schedules.machine import MachineFacts
 from abc_tvm.schedules.plain import PLAIN
 from abc_tvm.schedules.problem import Problem
 
@@ -24,11 +25,11 @@ MARK = "toy"
 
 
 class Toy(Family):
-    """See the module's text; floats and bytes as anywhere."""
+    """Bits by complemented weights; floats and bytes as anywhere."""
 
     code = "uint8"
 
-    def default(self, machine: Machine, problem: Problem) -> Choice:
+    def default(self, machine: MachineFacts, problem: Problem) -> Choice:
         return Choice()
 
     def sums(
@@ -57,7 +58,7 @@ class Toy(Family):
             return te.sum(tirx.const(WORD, "int32") - equal, axis=[kh, kw, c])
 
         lanes = (planes.shape[4], bits.shape[3], blocking.lanes)
-        return te.compute((*shape, *lanes), value, name="acc")
+        return te.compute((*shape, *lanes), value, name="acc", attrs=notes("sums"))
 
     def schedule(self, plan: Plan, func: Any) -> Any:
         return schedule_any(func).with_attr(MARK, 1)

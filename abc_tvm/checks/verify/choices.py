@@ -22,7 +22,7 @@ _SAME = frozenset(
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenIndices:
     """``count`` largest values of ``tensor`` along ``axis`` are chosen; smallest: ``sign`` -1.
 
     ``count`` is ``None`` where it is known from the result alone.
@@ -70,7 +70,7 @@ class Choice:
         return np.asarray(np.moveaxis(right, -1, axis).reshape(index.shape))
 
 
-def choices(model: onnx.ModelProto, names: list[str]) -> dict[str, Choice]:
+def choices(model: onnx.ModelProto, names: list[str]) -> dict[str, ChosenIndices]:
     """Those of the tensors ``names`` that hold chosen indices."""
     made = {name: node for node in model.graph.node for name in node.output}
     found = {}
@@ -84,14 +84,14 @@ def choices(model: onnx.ModelProto, names: list[str]) -> dict[str, Choice]:
     return found
 
 
-def _choice(node: onnx.NodeProto | None, name: str) -> Choice | None:
+def _choice(node: onnx.NodeProto | None, name: str) -> ChosenIndices | None:
     if node is None or node.domain:
         return None
     given = attributes(node)
     if node.op_type in ("ArgMax", "ArgMin"):
         sign = 1 if node.op_type == "ArgMax" else -1
-        return Choice(node.input[0], int(given.get("axis", 0)), sign, 1)
+        return ChosenIndices(node.input[0], int(given.get("axis", 0)), sign, 1)
     if node.op_type == "TopK" and given.get("sorted", 1) and name in list(node.output)[1:]:
         sign = 1 if given.get("largest", 1) else -1
-        return Choice(node.input[0], int(given.get("axis", -1)), sign, None)
+        return ChosenIndices(node.input[0], int(given.get("axis", -1)), sign, None)
     return None

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from abc_tvm.checks.verify.bits import LayerBits
-from abc_tvm.checks.verify.choices import Choice, choices
+from abc_tvm.checks.verify.choices import ChosenIndices, choices
 from abc_tvm.checks.verify.reference import Rounding, continued, inputs_of, with_outputs
 from abc_tvm.checks.verify.taps import Meaning, Point, Points, indices, meaning, tolerance
 from abc_tvm.engines.onnx_engine import OnnxEngine
@@ -140,7 +140,7 @@ def _unexplained(
     found: Arrays,
     limits: Mapping[str, float],
     judge: Rounding,
-    chosen: Mapping[str, Choice],
+    chosen: Mapping[str, ChosenIndices],
 ) -> dict[str, np.ndarray]:
     """Where values that differ are not between those of moved roundings.
 

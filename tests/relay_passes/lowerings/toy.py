@@ -14,6 +14,7 @@ from tvm import relax, te, tirx
 
 from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.lanes import Index, Passes
+from abc_tvm.compute.roles import notes
 from abc_tvm.relay_passes.analysis.readings import Reading
 from abc_tvm.relay_passes.emit.anchor import Anchor, Encoding
 from abc_tvm.relay_passes.emit.frame import Frame
@@ -63,6 +64,7 @@ def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
         (codes.shape[0], window.height, window.width, window.groups, window.group_in),
         lambda b, h, w, g, c: codes[b, h, w, g, c].astype("float32") - tirx.const(zero, "float32"),
         name="split",
+        attrs=notes("groups"),
     )
     packed = pack_weights(array_of(call.args[1]), frame.blocking)
     sums = frame.scheduler.family.sums(plan, levels, packed, frame.table)

@@ -35,7 +35,7 @@ def device_of(made: Scheduler) -> targets.Device:
 def scheduled(made: Scheduler, func: Any) -> Any:
     """The tile of a convolution stands in its TE compute, so that any plan will do."""
     problem = Problem(Window(1, 1, 1, 1, 1), Blocking(1), 1, "bitserial")
-    return made.family.schedule(Plan(made.machine, problem, CudaChoice()), func)
+    return made.schedule(Plan(made.machine, problem, CudaChoice()), func)
 
 
 def counts_of(made: Scheduler) -> Counts:

@@ -43,7 +43,7 @@ def test_one_dot_product_for_each_register_of_sums(device: Device) -> None:
     weights = placeholder("W", pack_quads(np.zeros((64, 3, 3, 64), np.int8), blocking))
     acc = byte_products(data, weights, window, blocking, plan.tile)
     out = float_output("y", 1, 6, 6, blocking, lambda at: acc[at].astype("float32"))
-    func = scheduler.family.schedule(plan, te.create_prim_func([data, weights, out]))
+    func = scheduler.schedule(plan, te.create_prim_func([data, weights, out]))
     module = tvm.compile(func, tvm.target.Target({"kind": "llvm", "mcpu": device.cpu}))
     lines = str(getattr(module, "mod", module).inspect_source("asm")).splitlines()
     dots = [line for line in lines if "vpdpbusd" in line]

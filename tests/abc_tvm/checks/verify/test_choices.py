@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import abc_tvm.checks.verify.network as verification
-from abc_tvm.checks.verify.choices import Choice, choices
+from abc_tvm.checks.verify.choices import ChosenIndices, choices
 from tests.abc_tvm.checks.verify.test_reference import model
 
 node = helper.make_node
@@ -19,10 +19,12 @@ node = helper.make_node
 def test_an_index_is_right_where_its_value_can_be_the_largest() -> None:
     value = np.array([[1.0, 3, 2, 3 - 1e-7, 3 - 1e-7, 0]])
     low, high = value - 1e-6, value + 1e-6
-    choice = Choice("v", 1, 1, 1)
+    choice = ChosenIndices("v", 1, 1, 1)
     right = [bool(choice.admits(np.array([i]), low, high)[0]) for i in range(6)]
     assert right == [False, True, False, True, True, False]
-    least = [bool(Choice("v", 1, -1, 1).admits(np.array([i]), low, high)[0]) for i in range(6)]
+    least = [
+        bool(ChosenIndices("v", 1, -1, 1).admits(np.array([i]), low, high)[0]) for i in range(6)
+    ]
     assert least == [False] * 5 + [True]
     assert not choice.admits(np.array([6]), low, high)[0]
     assert not choice.admits(np.array([1.5]), low, high)[0]
@@ -30,13 +32,13 @@ def test_an_index_is_right_where_its_value_can_be_the_largest() -> None:
 
 def test_among_values_that_do_not_round_nothing_is_granted() -> None:
     value = np.array([[3.0, 1, 3]])
-    assert not Choice("v", 1, 1, 1).admits(np.array([2]), value, value).any()
+    assert not ChosenIndices("v", 1, 1, 1).admits(np.array([2]), value, value).any()
 
 
 def test_ranks_behind_the_first() -> None:
     value = np.array([5.0, 4, 4 + 1e-7, 2])
     low, high = value - 1e-6, value + 1e-6
-    choice = Choice("v", 0, 1, None)
+    choice = ChosenIndices("v", 0, 1, None)
     assert choice.admits(np.array([0, 1, 2]), low, high).tolist() == [True] * 3
     assert choice.admits(np.array([1, 0, 2]), low, high).tolist() == [False, False, True]
     assert choice.admits(np.array([0, 1, 1]), low, high).tolist() == [True, True, False]
@@ -61,9 +63,9 @@ def chooser(weight: np.ndarray, op_type: str = "ArgMax", k: int = 0) -> onnx.Mod
 
 def test_choices_are_found_behind_casts() -> None:
     made = chooser(np.ones((4, 4), np.float32), "ArgMin")
-    assert choices(made, ["i", "s"]) == {"i": Choice("s", 1, -1, 1)}
+    assert choices(made, ["i", "s"]) == {"i": ChosenIndices("s", 1, -1, 1)}
     made = chooser(np.ones((4, 4), np.float32), k=2)
-    assert choices(made, ["i", "v"]) == {"i": Choice("s", 1, 1, None)}
+    assert choices(made, ["i", "v"]) == {"i": ChosenIndices("s", 1, 1, None)}
 
 
 @pytest.mark.parametrize(("op_type", "k"), [("ArgMax", 0), ("ArgMin", 0), ("TopK", 3)])

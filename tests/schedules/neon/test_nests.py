@@ -1,4 +1,4 @@
-"""Float convolutions for AArch64, compiled and run in emulation, against NumPy."""
+"""Convolutions of every kind for Arm, compiled and run in emulation, against NumPy."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from abc_tvm.reference.conv import conv2d
 from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import load
 from tests import emulated
-from tests.schedules.window_cases import placeholder
+from tests.schedules import byte_cases
+from tests.schedules.neon.cases import check, most
+from tests.schedules.window_cases import GEOMETRIES, bit_case, placeholder
 
-CASES: list[dict[str, Any]] = [
+AARCH64 = ["rpi3", "rpi4", "rpi5"]
+
+FLOATS: list[dict[str, Any]] = [
     {"size": (8, 7), "channels": (3, 64), "kernel": (3, 3), "padding": (1, 1, 1, 1)},
     {"size": (9, 9), "channels": (3, 32), "kernel": (7, 7), "stride": (2, 2), "padding": (3,) * 4},
     {"size": (8, 8), "channels": (16, 33), "kernel": (3, 3), "batch": 2, "dilation": (1, 2)},
@@ -29,7 +33,33 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("geometry", [g for g, _ in GEOMETRIES], ids=str)
+@pytest.mark.sweep("name", short=["rpi3"], full=AARCH64)
+def test_bit_convolution(geometry: dict[str, Any], name: str) -> None:
+    check(load(name), bit_case(0, **geometry))
+
+
+@pytest.mark.parametrize("name", AARCH64)
+@pytest.mark.parametrize("shapes", ["int64", "symbolic"])
+def test_index_types(name: str, shapes: str) -> None:
+    geometry = {"size": (9, 9), "channels": (65, 64), "kernel": (3, 3), "batch": 2, "M": 3, "P": 3}
+    check(load(name), bit_case(1, **geometry), shapes=shapes)
+
+
+@pytest.mark.parametrize("name", ["rpi4", "rpi5"])
+@pytest.mark.sweep("channels", short=[1, 33, 64], full=[1, 31, 32, 33, 63, 64, 65, 130])
+def test_channels_round_word_boundaries(name: str, channels: int) -> None:
+    border = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
+    check(load(name), bit_case(channels, size=(4, 5), channels=(channels, channels), **border))
+
+
+@pytest.mark.parametrize("name", ["rpi3", "rpi5"])
+@pytest.mark.parametrize("words", [1, 2, 3, 30, 31, 32, 37, 62, 93])
+def test_bytes_never_overflow(name: str, words: int) -> None:
+    check(load(name), most(words))
+
+
+@pytest.mark.parametrize("case", FLOATS, ids=str)
 @pytest.mark.parametrize("name", ["rpi3", "rpi4", "rpi-armv7"])
 def test_float_convolution(case: dict[str, Any], name: str, rng: np.random.Generator) -> None:
     size, channels, batch = case["size"], case["channels"], case.get("batch", 1)
@@ -55,7 +85,7 @@ def test_float_convolution(case: dict[str, Any], name: str, rng: np.random.Gener
     acc = scheduler.family.sums(plan, inputs[0], packed, table)
     pixels = (batch, window.out_height, window.out_width)
     out = float_output("y", *pixels, blocking, lambda at: acc[at])
-    func = scheduler.family.schedule(plan, te.create_prim_func([*inputs, out]))
+    func = scheduler.schedule(plan, te.create_prim_func([*inputs, out]))
     empty = np.zeros([int(n) for n in out.shape], np.float32)
     y = emulated.call(func, [x, *tables, empty], device)[-1]
     image = x.reshape(batch, *size, -1).transpose(0, 3, 1, 2)
@@ -65,3 +95,10 @@ def test_float_convolution(case: dict[str, Any], name: str, rng: np.random.Gener
         image, w, stride=window.stride, dilation=window.dilation, groups=window.groups
     ).transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(y.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("case", byte_cases.CASES, ids=str)
+def test_byte_convolution(case: dict[str, Any], rng: np.random.Generator) -> None:
+    device = load("rpi5")
+    emulated.need(device.triple)
+    byte_cases.check(case, device, rng, lambda func, args: emulated.call(func, args, device))
