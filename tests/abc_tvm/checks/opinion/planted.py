@@ -14,10 +14,17 @@ import numpy as np
 import onnx
 import pytest
 
-from abc_tvm.relay_passes.analysis import accumulator, atom_analysis, atoms, pointwise
+from abc_tvm.relay_passes.analysis import (
+    accumulator,
+    atom_analysis,
+    atoms,
+    joint_weights,
+    linear_form,
+    linear_reader,
+    pointwise,
+)
 from abc_tvm.relay_passes.passes import (
     choose_lowering,
-    collapse_bases,
     encode,
     layout_ops,
     recognise_activations,
@@ -108,7 +115,7 @@ def colliding_weights(patch: Patch) -> None:
         key = term.parts[0].key
         return replace(term, parts=tuple(replace(p, key=type(key)()) for p in term.parts))
 
-    wrapped(patch, collapse_bases, "_term", change)
+    wrapped(patch, linear_reader, "term_of", change)
 
 
 # ---- ties and thresholds ---------------------------------------------------------------
@@ -258,7 +265,7 @@ def one_sign_flipped(patch: Patch) -> None:
 
 
 def scale_of_a_sum(patch: Patch) -> None:
-    wrapped(patch, collapse_bases.Term, "plus", lambda t: replace(t, parts=t.parts[:1]))
+    wrapped(patch, linear_form.Term, "plus", lambda t: replace(t, parts=t.parts[:1]))
 
 
 def coefficient_forgotten(patch: Patch) -> None:
@@ -266,7 +273,7 @@ def coefficient_forgotten(patch: Patch) -> None:
         weight, members = found
         return weight, [(1.0, data) for _, data in members]
 
-    wrapped(patch, collapse_bases, "_rescale", change)
+    wrapped(patch, joint_weights, "in_integers", change)
 
 
 def power_not_put_back(patch: Patch) -> None:
