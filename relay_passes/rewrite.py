@@ -228,8 +228,8 @@ def drop_dead(mod: tvm.IRModule) -> tvm.IRModule:
 def unless_same(before: tvm.IRModule, after: tvm.IRModule) -> tvm.IRModule:
     """``before`` itself if ``after`` differs from it in names of variables alone, else ``after``.
 
-    So a pass says that it changed nothing. Constants, attributes of operators and PrimFuncs are
-    compared as objects: what was made anew is a change, whatever it holds.
+    So a pass says that it changed nothing. Constants and PrimFuncs are compared as objects: what
+    was made anew is a change, whatever it holds.
     """
     functions = [{g.name_hint: f for g, f in m.functions_items()} for m in (before, after)]
     same = functions[0].keys() == functions[1].keys() and all(
@@ -261,8 +261,8 @@ def _same_function(before: tvm.ir.BaseFunc, after: tvm.ir.BaseFunc) -> bool:
         if isinstance(a, relax.Var) and isinstance(b, relax.Var):
             return place[a] == place[b]
         if isinstance(a, tvm.ir.Call) and isinstance(b, tvm.ir.Call):
-            parts = [(x.op, x.attrs, *x.ty_args) for x in (a, b)]
-            return all_same(*parts) and all_same(a.args, b.args)
+            named = _same_object(a.op, b.op) and all_same(a.args, b.args)
+            return named and tvm_ffi.structural_equal((a.attrs, *a.ty_args), (b.attrs, *b.ty_args))
         if isinstance(a, relax.Tuple) and isinstance(b, relax.Tuple):
             return all_same(a.fields, b.fields)
         if isinstance(a, relax.TupleGetItem) and isinstance(b, relax.TupleGetItem):

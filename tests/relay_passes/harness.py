@@ -13,6 +13,7 @@ import onnx
 import onnxruntime as ort
 import tvm
 from tvm import relax
+from tvm.ir import GenericConst
 
 from abc_tvm import targets
 from abc_tvm.frontend import import_onnx, standard_onnx
@@ -174,7 +175,7 @@ def text_of(mod: tvm.IRModule) -> str:
     script = tvm.IRModule(relaxed).script(show_meta=False)
     by_name = {g.name_hint: f for g, f in relaxed.items()}
     names = re.findall(r"def (\w+)\(", script)
-    constants: list[relax.Constant] = []  # in the order of TVMScript's own table
+    constants: list[GenericConst] = []  # in the order of TVMScript's own table
     for name in names:
         for _, value in bindings(by_name[name]):
             _collect(constants, value)
@@ -196,7 +197,7 @@ def text_of(mod: tvm.IRModule) -> str:
     return "\n".join(["\n".join(lines).strip(), *table]) + "\n"
 
 
-def _collect(known: list[relax.Constant], value: relax.Expr) -> None:
+def _collect(known: list[GenericConst], value: relax.Expr) -> None:
     """Add the constants of an expression that are no scalars, each object once."""
     array = constant(value)
     if array is not None:

@@ -26,10 +26,10 @@ from abc_tvm.relay_passes.analysis import (
 from abc_tvm.relay_passes.passes import (
     choose_lowering,
     encode,
-    layout_ops,
     recognise_activations,
     recognise_weights,
 )
+from abc_tvm.relay_passes.passes.canonical import moves
 from abc_tvm.relay_passes.rewrite import array_of, const
 from tests.abc_tvm.checks.opinion import networks
 
@@ -354,7 +354,7 @@ def flattened_the_other_way(patch: Patch) -> None:
     def change(value: Any) -> Any:
         return replace(value, kind="flat_hwc") if value.kind == "flat_chw" else value
 
-    wrapped(patch, layout_ops, "flattened", change)
+    wrapped(patch, moves, "flattened", change)
 
 
 def pools_turned_round(patch: Patch) -> None:
