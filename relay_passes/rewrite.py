@@ -269,12 +269,12 @@ def _same_function(before: tvm.ir.BaseFunc, after: tvm.ir.BaseFunc) -> bool:
             return a.index == b.index and same(a.tuple_value, b.tuple_value)
         return _same_object(a, b)
 
-    def all_same(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    def all_same(a: Sequence[relax.Expr], b: Sequence[relax.Expr]) -> bool:
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
 
     return all_same(operations(before), operations(after))
 
 
-def _same_object(a: Any, b: Any) -> bool:
-    """Whether two of TVM's objects are one; ``None`` is itself."""
-    return a is b or (a is not None and b is not None and bool(a.same_as(b)))
+def _same_object(a: tvm_ffi.Object, b: tvm_ffi.Object) -> bool:
+    """Whether two of TVM's objects are one."""
+    return bool(a.same_as(b))
