@@ -25,10 +25,10 @@ from abc_tvm.relay_passes.rewrite import const
 def batch_norm(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """``nn.batch_norm``, whose first field is the result."""
     arrays = [walk.array(a) for a in call.args[1:]]
-    found = [np.asarray(array, np.float32) for array in arrays if array is not None]
-    if len(found) < len(arrays) or int(call.attrs.axis) != 1 or not reads_float32(call):
+    statistics = [np.asarray(array, np.float32) for array in arrays if array is not None]
+    if len(statistics) < len(arrays) or int(call.attrs.axis) != 1 or not reads_float32(call):
         return None
-    gamma, beta, mean, variance = found
+    gamma, beta, mean, variance = statistics
     if not call.attrs.scale:  # 1
         gamma = np.ones_like(gamma)
     if not call.attrs.center:

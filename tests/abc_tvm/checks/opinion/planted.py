@@ -157,12 +157,12 @@ def input_of_concat_forgotten(patch: Patch) -> None:
 
     def concat(self: Any, call: Any) -> Any:
         last = call.args[0].fields[-1]
-        found = self.known.found
-        self.known.found = {**found, last: atoms.NOWHERE}
+        known = self.known.atoms
+        self.known.atoms = {**known, last: atoms.NOWHERE}
         try:
             return original(self, call)
         finally:
-            self.known.found = found
+            self.known.atoms = known
 
     patch.setattr(atom_analysis.AtomAnalysis, "concat", concat)
 
