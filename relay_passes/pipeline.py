@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 import tvm
 from tvm import relax
@@ -26,7 +27,11 @@ from abc_tvm.targets import Device
 
 from .context import Context
 
-Pass = Callable[[tvm.IRModule], tvm.IRModule]
+
+class Pass(Protocol):
+    """A module in, a module out. A pass that changes nothing returns the very module."""
+
+    def __call__(self, mod: tvm.IRModule, /) -> tvm.IRModule: ...
 
 
 class Phase(Enum):
@@ -127,21 +132,25 @@ def run(
 ) -> tvm.IRModule:
     """Run passes; ``dump`` gets the module after each as ``NN_name.py``, from ``NN = first``.
 
+    A file says so where its pass changed nothing.
+
     Raises:
         UserError: The dump cannot be written.
     """
     for number, (name, step) in enumerate(order, first):
         if progress is not None:
             progress(name)
+        before = mod
         mod = step(mod)
         if dump is not None:
-            _write(dump, f"{number:02d}_{name}.py", mod)
+            note = f"# {name} changed nothing\n" if mod.same_as(before) else ""
+            _write(dump, f"{number:02d}_{name}.py", note + mod.script())
     return mod
 
 
-def _write(folder: Path, name: str, mod: tvm.IRModule) -> None:
+def _write(folder: Path, name: str, text: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(mod.script(), encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder}: the dump cannot be written: {error.strerror}") from error

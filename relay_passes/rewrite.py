@@ -6,11 +6,12 @@ TVM's own pattern rewriters give their callback no block builder and never match
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax
 from tvm.ir import GenericConst
 
@@ -182,7 +183,10 @@ class Builder(relax.BlockBuilder):
 
 
 def rebuild(mod: tvm.IRModule, visit: Visit) -> tvm.IRModule:
-    """A module whose ``main`` has every binding passed through ``visit``; dead ones dropped."""
+    """A module whose ``main`` has every binding passed through ``visit``; dead ones dropped.
+
+    It is ``mod`` itself where that changes nothing.
+    """
     func = mod["main"]
     builder = Builder({hint(var) for var, _ in bindings(func)})
     env: dict[Any, Any] = {}
@@ -195,7 +199,7 @@ def rebuild(mod: tvm.IRModule, visit: Visit) -> tvm.IRModule:
                 env[var] = emit(builder, expr, hint(var))
             result = builder.emit_output(substitute(func.body.body, env))
         builder.emit_func_output(result)
-    return drop_dead(completed(builder, mod))
+    return unless_same(mod, drop_dead(completed(builder, mod)))
 
 
 def completed(builder: relax.BlockBuilder, mod: tvm.IRModule) -> tvm.IRModule:
@@ -219,3 +223,58 @@ def emit(builder: relax.BlockBuilder, expr: Any, name: str = "") -> Any:
 def drop_dead(mod: tvm.IRModule) -> tvm.IRModule:
     """``mod`` without bindings that nothing reads and functions that nothing calls."""
     return relax.transform.DeadCodeElimination(["main"])(mod)
+
+
+def unless_same(before: tvm.IRModule, after: tvm.IRModule) -> tvm.IRModule:
+    """``before`` itself if ``after`` differs from it in names of variables alone, else ``after``.
+
+    So a pass says that it changed nothing. Constants and PrimFuncs are compared as objects: what
+    was made anew is a change, whatever it holds.
+    """
+    functions = [{g.name_hint: f for g, f in m.functions_items()} for m in (before, after)]
+    same = functions[0].keys() == functions[1].keys() and all(
+        _same_function(function, functions[1][name]) for name, function in functions[0].items()
+    )
+    return before if same else after
+
+
+def _same_function(before: tvm.ir.BaseFunc, after: tvm.ir.BaseFunc) -> bool:
+    """Whether the same operations follow one another on the same values; ``a = b`` is none."""
+    if not (isinstance(before, relax.Function) and isinstance(after, relax.Function)):
+        return _same_object(before, after)
+    if not tvm_ffi.structural_equal(before.attrs, after.attrs):
+        return False
+    place: dict[relax.Var, tuple[int, int]] = {}  # what a variable holds: a parameter or a result
+
+    def operations(func: relax.Function) -> list[relax.Expr]:
+        place.update({param: (0, i) for i, param in enumerate(func.params)})
+        values = []
+        for var, value in bindings(func):
+            if isinstance(value, relax.Var):
+                place[var] = place[value]
+            else:
+                place[var] = (1, len(values))
+                values.append(value)
+        return [*values, func.body.body]
+
+    def same(a: relax.Expr, b: relax.Expr) -> bool:
+        if isinstance(a, relax.Var) and isinstance(b, relax.Var):
+            return place[a] == place[b]
+        if isinstance(a, tvm.ir.Call) and isinstance(b, tvm.ir.Call):
+            named = _same_object(a.op, b.op) and all_same(a.args, b.args)
+            return named and tvm_ffi.structural_equal((a.attrs, *a.ty_args), (b.attrs, *b.ty_args))
+        if isinstance(a, relax.Tuple) and isinstance(b, relax.Tuple):
+            return all_same(a.fields, b.fields)
+        if isinstance(a, relax.TupleGetItem) and isinstance(b, relax.TupleGetItem):
+            return a.index == b.index and same(a.tuple_value, b.tuple_value)
+        return _same_object(a, b)
+
+    def all_same(a: Sequence[relax.Expr], b: Sequence[relax.Expr]) -> bool:
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+
+    return all_same(operations(before), operations(after))
+
+
+def _same_object(a: tvm_ffi.Object, b: tvm_ffi.Object) -> bool:
+    """Whether two of TVM's objects are one."""
+    return bool(a.same_as(b))

@@ -12,9 +12,8 @@ sums of finer numbers are spread so densely that they count as continuous.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from tvm import relax
@@ -78,21 +77,24 @@ class AtomAnalysis:
     ``exact(var)`` is the integer form of a convolution, where it has one.
     """
 
-    def __init__(self, params: list[Any], exact: Callable[[Any], Accumulator | None]) -> None:
+    def __init__(
+        self, params: Sequence[relax.Var], exact: Callable[[relax.Var], Accumulator | None]
+    ) -> None:
         self.exact = exact
         self.known = Known({p: _unknown(p) for p in params})
 
-    def add(self, var: Any, value: Any) -> None:
+    def add(self, var: relax.Var, value: relax.Expr) -> None:
         """Take in one more binding."""
         self.known.bind(var, value)
         with np.errstate(all="ignore"):  # infinite values meet no threshold
-            self.known.found[var] = self.rule(var, op_name(value), value)
+            self.known.atoms[var] = self.rule(var, op_name(value), value)
 
-    def of(self, expr: Any) -> Atoms:
-        """Atoms of an expression; see :class:`Atoms`."""
+    def of(self, expr: relax.Expr) -> Atoms:
+        """Atoms of a variable, a constant or a tuple, of all its fields together."""
         return self.known.of(expr)
 
-    def rule(self, var: Any, name: str | None, value: Any) -> Atoms:
+    def rule(self, var: relax.Var, name: str | None, value: relax.Expr) -> Atoms:
+        """Atoms of ``var``, bound to ``value``, a call of the operator ``name`` if that is one."""
         if name is None:
             parts = [self.of(a) for a in operands(value)]
             return together(parts) if parts else ANYWHERE
@@ -128,7 +130,7 @@ class AtomAnalysis:
             return product(*(self.of(a) for a in value.args))
         return ANYWHERE
 
-    def smooth(self, name: str, call: Any) -> Atoms:
+    def smooth(self, name: str, call: relax.Call) -> Atoms:
         """Where an argument stands still the result does; all but powers keep 0 where it is."""
         parts = [self.of(a) for a in call.args if isinstance(a, relax.Var)]
         if not any(a.anywhere.any() or a.grids for a in parts):
@@ -138,7 +140,8 @@ class AtomAnalysis:
             return ZERO
         return replace(ANYWHERE, loose=any(a.loose for a in parts))
 
-    def concat(self, call: Any) -> Atoms:
+    def concat(self, call: relax.Call) -> Atoms:
+        """Along the channels each input's atoms stay in its own; else all are anywhere."""
         fields = list(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else []
         parts = [self.of(f) for f in fields]
         sizes = [channels_of(f) for f in fields]
@@ -158,7 +161,8 @@ class AtomAnalysis:
             start = place.stop
         return pruned(Atoms(anywhere, tuple(grids), any(p.loose for p in parts)))
 
-    def average(self, name: str, call: Any) -> Atoms:
+    def average(self, name: str, call: relax.Call) -> Atoms:
+        """Sums and averages: multiples stay multiples, of the unit by the number of terms."""
         kept = self.of(call.args[0])
         dims = shape_of(call.args[0])
         if not kept.grids and not kept.anywhere.any():
@@ -190,7 +194,8 @@ class AtomAnalysis:
         same = [g for g in kept.grids if not np.any(g.unit)] if name != "sum" else []
         return replace(kept, grids=(*grids, *same))
 
-    def convolution(self, var: Any, call: Any) -> Atoms:
+    def convolution(self, var: relax.Var, call: relax.Call) -> Atoms:
+        """Exact sums; else 0 where a window may be all zeros, and multiples of short numbers."""
         exact = self.exact(var) if op_name(call) == "abc.bconv2d" else None
         if exact is not None:
             grid = sums(exact.scale, exact.bound, exact.even)
@@ -224,7 +229,7 @@ class AtomAnalysis:
         return Atoms(np.array([False]), tuple(grids))
 
 
-def _unknown(param: Any) -> Atoms:
+def _unknown(param: relax.Var) -> Atoms:
     dtype = dtype_of(param)
     if dtype == "bool" or is_integer(dtype):
         return Atoms(np.array([False]), (integers(),), False)

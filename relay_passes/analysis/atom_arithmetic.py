@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from tvm import relax
@@ -53,57 +52,57 @@ _WHOLE = ("round", "floor", "ceil", "trunc")
 class Known:
     """What is known of the tensors before an operator.
 
-    ``found``: their atoms. ``calls``: what they are bound to. ``leaves``: of results of
-    element-wise operators, the tensors that they are functions of.
+    ``atoms`` of each, ``calls``: what they are bound to. ``leaves``: of results of element-wise
+    operators, the tensors that they are functions of.
     """
 
-    found: dict[Any, Atoms]
-    calls: dict[Any, Any] = field(default_factory=dict)
-    leaves: dict[Any, frozenset[Any]] = field(default_factory=dict)
+    atoms: dict[relax.Var, Atoms]
+    calls: dict[relax.Var, relax.Expr] = field(default_factory=dict)
+    leaves: dict[relax.Var, frozenset[relax.Var]] = field(default_factory=dict)
 
-    def bind(self, var: Any, value: Any) -> None:
+    def bind(self, var: relax.Var, value: relax.Expr) -> None:
         """Take in a binding, before its atoms are asked for."""
         self.calls[var] = value
         if op_name(value) in pointwise.TABLE:
-            own: frozenset[Any] = frozenset()
+            own: frozenset[relax.Var] = frozenset()
             for arg in value.args:
                 if isinstance(arg, relax.Var):
                     own = own | self.behind(arg)
             self.leaves[var] = own
 
-    def of(self, expr: Any) -> Atoms:
-        """Atoms of an expression; see :class:`Atoms`."""
+    def of(self, expr: relax.Expr) -> Atoms:
+        """Atoms of a variable, a constant or a tuple, of all its fields together."""
         array = constant(expr)
         if array is not None:
             return of_constant(array)
         if isinstance(expr, relax.Tuple):
             return together([self.of(field) for field in expr.fields])
-        return self.found.get(expr, ANYWHERE)
+        return self.atoms.get(expr, ANYWHERE)
 
-    def behind(self, var: Any) -> frozenset[Any]:
+    def behind(self, var: relax.Var) -> frozenset[relax.Var]:
         """The tensors that a variable is an element-wise function of."""
         return self.leaves.get(var, frozenset((var,)))
 
 
-def element_wise(known: Known, var: Any, name: str, call: Any) -> Atoms:
+def element_wise(known: Known, var: relax.Var, name: str, call: relax.Call) -> Atoms:
     """Atoms of ``var``, which ``call`` of an operator of ``pointwise.TABLE`` binds."""
-    if name in _TRUTH:
+    if name in _TRUTH:  # 1
         return Atoms(np.array([False]), (points(np.array([0.0, 1.0])),), False)
     if name == "where":
         return together([known.of(a) for a in call.args[1:]])
     channels = channels_of(var)
-    if name == "sign":
+    if name == "sign":  # 1
         zero = np.zeros(channels or 1, np.float32)
         tie = known.of(call.args[0]).at(zero, zero).any()
         return Atoms(np.array([False]), (points(np.array([-1.0, 1, 0][: 2 + tie])),), False)
-    if name in _WHOLE:
+    if name in _WHOLE:  # 1
         return Atoms(np.array([False]), (integers(),), False)
     args = list(call.args)
     if name == "astype":
         if is_integer(dtype_of(var)) and not is_integer(dtype_of(args[0])):
             return Atoms(np.array([False]), (integers(),), False)
         return known.of(args[0])
-    if name in ("maximum", "minimum", "clip", "nn.relu"):
+    if name in ("maximum", "minimum", "clip", "nn.relu"):  # 1
         return _bounded(known, name, call)
     if name == "abs":
         kept = known.of(args[0])
@@ -123,7 +122,7 @@ def element_wise(known: Known, var: Any, name: str, call: Any) -> Atoms:
     return Atoms(np.array([False]), (*(g for g in grids if g is not None), *level), kept.loose)
 
 
-def _bounded(known: Known, name: str, call: Any) -> Atoms:
+def _bounded(known: Known, name: str, call: relax.Call) -> Atoms:
     parts = [known.of(call.args[0])]
     if name == "nn.relu":
         parts.append(ZERO)
@@ -135,11 +134,11 @@ def _bounded(known: Known, name: str, call: Any) -> Atoms:
     return together(parts)
 
 
-def _arithmetic(known: Known, name: str, call: Any, channels: int | None) -> Atoms:
+def _arithmetic(known: Known, name: str, call: relax.Call, channels: int | None) -> Atoms:
     a, b = call.args
     fixed = [constant(a), constant(b)]
     if fixed[1] is not None or (fixed[0] is not None and name != "divide"):
-        return _with_constant(known, name, call, fixed, channels)
+        return _with_constant(known, name, call, fixed, channels)  # 2
     first, second = known.of(a), known.of(b)
     if name in ("multiply", "divide"):
         if name == "divide":
@@ -148,14 +147,14 @@ def _arithmetic(known: Known, name: str, call: Any, channels: int | None) -> Ato
         return product(first, second)
     shared = known.behind(a) & known.behind(b) if _are_vars(a, b) else frozenset()
     if shared and (first.loose or second.loose):
-        return _correlated(known, name, a, b, first, channels)
+        return _correlated(known, name, a, b, first, channels)  # 4
     if name == "subtract":
         second = scaled(second, np.negative, one(-1.0), one(0.0), channels)
-    return summed(first, second)
+    return summed(first, second)  # 3
 
 
 def _correlated(
-    known: Known, name: str, a: Any, b: Any, first: Atoms, channels: int | None
+    known: Known, name: str, a: relax.Var, b: relax.Var, first: Atoms, channels: int | None
 ) -> Atoms:
     """The sum of two functions of one tensor."""
     if a.same_as(b):
@@ -177,7 +176,11 @@ def _correlated(
 
 
 def _with_constant(
-    known: Known, name: str, call: Any, fixed: list[np.ndarray | None], channels: int | None
+    known: Known,
+    name: str,
+    call: relax.Call,
+    fixed: list[np.ndarray | None],
+    channels: int | None,
 ) -> Atoms:
     right = fixed[1] is not None
     array = fixed[1] if right else fixed[0]
@@ -210,7 +213,9 @@ def _with_constant(
     return out
 
 
-def _prelu_source(a: Any, b: Any, calls: dict[Any, Any]) -> tuple[Any, np.ndarray] | None:
+def _prelu_source(
+    a: relax.Var, b: relax.Var, calls: dict[relax.Var, relax.Expr]
+) -> tuple[relax.Var, np.ndarray] | None:
     """``(x, slope)`` of ``max(x, 0) + slope * min(x, 0)``, in either order."""
     for above, below in ((a, b), (b, a)):
         top, scaled = calls.get(above), calls.get(below)
@@ -229,7 +234,7 @@ def _prelu_source(a: Any, b: Any, calls: dict[Any, Any]) -> tuple[Any, np.ndarra
     return None
 
 
-def _are_vars(*args: Any) -> bool:
+def _are_vars(*args: relax.Expr) -> bool:
     return all(isinstance(a, relax.Var) for a in args)
 
 
@@ -238,7 +243,7 @@ def is_integer(dtype: str) -> bool:
     return dtype.startswith(("int", "uint"))
 
 
-def channels_of(expr: Any) -> int | None:
+def channels_of(expr: relax.Expr) -> int | None:
     """Extent of the last axis, where it is a number."""
     dims = shape_of(expr) if hasattr(expr.ty, "shape") else ()
     return dims[-1] if dims and isinstance(dims[-1], int) else None

@@ -41,7 +41,10 @@ MOST_POINTS = 1024
 
 @dataclass(frozen=True)
 class Atoms:
-    """See the module's text. ``anywhere`` bool ``[1]`` or ``[C]``."""
+    """The atoms of one tensor: ``anywhere`` (bool, ``[1]`` or ``[C]``), on ``grids``, or in none.
+
+    ``loose``: whether there is a continuous part beside them.
+    """
 
     anywhere: np.ndarray
     grids: tuple[Grid, ...] = ()
@@ -49,12 +52,12 @@ class Atoms:
 
     def at(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
         """bool ``[C]``: whether an atom may lie in ``first .. last`` (float32 ``[C]``)."""
-        found = np.broadcast_to(self.anywhere, first.shape).copy()
+        met = np.broadcast_to(self.anywhere, first.shape).copy()
         for grid in self.grids:
-            if found.all():
+            if met.all():
                 break
-            found |= grid.hits(first, last)
-        return found
+            met |= grid.hits(first, last)
+        return met
 
     def zero(self) -> bool:
         """Whether 0 may be an atom in any channel."""

@@ -13,12 +13,13 @@ import onnx
 import onnxruntime as ort
 import tvm
 from tvm import relax
+from tvm.ir import GenericConst
 
 from abc_tvm import targets
 from abc_tvm.frontend import import_onnx, standard_onnx
 from abc_tvm.relay_passes import pipeline
 from abc_tvm.relay_passes.context import Context
-from abc_tvm.relay_passes.rewrite import bindings, constant, op_name
+from abc_tvm.relay_passes.rewrite import array_of, bindings, constant, op_name
 from tests.generators import GraphBuilder
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -160,34 +161,58 @@ def assert_equal_ir(first: tvm.IRModule, second: tvm.IRModule) -> None:
     tvm.ir.assert_structural_equal(plain(first), plain(second), map_free_vars=True)
 
 
+SMALL = 32
+"""Constants of at most so many elements are written out in golden IR."""
+
+
 def text_of(mod: tvm.IRModule) -> str:
-    """TVMScript of the Relax functions, with dtype and shape in the place of each constant."""
+    """TVMScript of the Relax functions, then the values of small constants.
+
+    A constant stands in the script as its type and shape; one that is written out below has a
+    number as well, ``<c0: float32[1, 4]>``, and one of one or two elements has them there.
+    """
     relaxed = {g: f for g, f in mod.functions_items() if isinstance(f, relax.Function)}
     script = tvm.IRModule(relaxed).script(show_meta=False)
     by_name = {g.name_hint: f for g, f in relaxed.items()}
-    shapes: list[str] = []
-    seen: list[Any] = []
-
-    def look(value: Any) -> None:
-        array = constant(value)
-        if array is not None:
-            if array.ndim and not any(s.same_as(value) for s in seen):
-                seen.append(value)
-                values = f" = {array.ravel().tolist()}" if array.size <= 2 else ""
-                shapes.append(f"{array.dtype}{list(array.shape)}{values}")
-        elif not isinstance(value, relax.Var):
-            for part in [*getattr(value, "args", []), *getattr(value, "fields", [])]:
-                look(part)
-
-    for name in re.findall(r"def (\w+)\(", script):
+    names = re.findall(r"def (\w+)\(", script)
+    constants: list[GenericConst] = []  # in the order of TVMScript's own table
+    for name in names:
         for _, value in bindings(by_name[name]):
-            look(value)
-    script = re.sub(
-        r'metadata\["[\w.]+"\]\[(\d+)\]', lambda match: f"<{shapes[int(match[1])]}>", script
-    )
+            _collect(constants, value)
+    arrays = [array_of(value) for value in constants]
+    shown = {i: f"c{i}" for i, array in enumerate(arrays) if 2 < array.size <= SMALL}
+
+    def label(match: re.Match[str]) -> str:
+        number = int(match[1])
+        array = arrays[number]
+        text = f"{array.dtype}{list(array.shape)}"
+        if number in shown:
+            text = f"{shown[number]}: {text}"
+        return f"<{text} = {_values(array.ravel())}>" if array.size <= 2 else f"<{text}>"
+
+    script = re.sub(r'metadata\["[\w.]+"\]\[(\d+)\]', label, script)
     script = re.sub(r'R\.Tensor\((\([^()]*\)), dtype="(\w+)"\)', r"\2\1", script)
     lines = [line.rstrip() for line in script.splitlines() if not line.startswith("#")]
-    return "\n".join(lines).strip() + "\n"
+    table = [f"{name} = {_values(arrays[number])}" for number, name in shown.items()]
+    return "\n".join(["\n".join(lines).strip(), *table]) + "\n"
+
+
+def _collect(known: list[GenericConst], value: relax.Expr) -> None:
+    """Add the constants of an expression that are no scalars, each object once."""
+    array = constant(value)
+    if array is not None:
+        if array.ndim and not any(other.same_as(value) for other in known):
+            known.append(value)
+    elif not isinstance(value, relax.Var):
+        for part in [*getattr(value, "args", []), *getattr(value, "fields", [])]:
+            _collect(known, part)
+
+
+def _values(array: np.ndarray) -> str:
+    """Nested lists of the shortest numbers that are these floats."""
+    if array.ndim:
+        return f"[{', '.join(_values(part) for part in array)}]"
+    return str(array[()])
 
 
 def check_golden(name: str, mod: tvm.IRModule) -> None:

@@ -12,7 +12,6 @@ from abc_tvm import targets
 from abc_tvm.frontend import import_onnx
 from abc_tvm.relay_passes import pipeline
 from abc_tvm.relay_passes.context import Context
-from abc_tvm.relay_passes.passes.collapse_bases import _Weights
 from abc_tvm.relay_passes.rewrite import const, content
 from tests.relay_passes.harness import DEVICE, Net, assert_same_bits, calls, passes_until
 
@@ -113,17 +112,6 @@ def test_content_is_by_value():
     assert content(one) != content(one.reshape(2, 1))
     assert content(one, other) != content(np.concatenate([one, other]))
     assert content({"a": 1, "b": [one]}) == content({"b": [other], "a": 1})
-
-
-def test_weights_are_compared_not_hashed():
-    """Weights that begin alike, or have one CRC-32, are two."""
-    weights = _Weights()
-    first = np.zeros((8, 3, 3, 32), np.float32)
-    second = first.copy()
-    second[-1, -1, -1, -1] = 1
-    assert weights.number(first) == weights.number(first.copy())
-    assert weights.number(second) != weights.number(first)
-    assert weights.number(first.reshape(8, 9, 1, 32)) != weights.number(first)
 
 
 @pytest.mark.parametrize("name", ["step", "step1", "bits", "lv", "main", "part", "count", "gv"])

@@ -46,6 +46,10 @@ def test_order() -> None:
     assert [name for name, _ in order_of(Context(targets.load("zen4")))] == ORDER
 
 
+def files_of(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
 def test_run_reports_and_dumps(tmp_path: Path) -> None:
     seen: list[str] = []
     context = Context(targets.load("native"))
@@ -53,9 +57,13 @@ def test_run_reports_and_dumps(tmp_path: Path) -> None:
     mod = import_onnx(two_layers())
     pipeline.run(mod, order_of(context), dump=folder, progress=seen.append)
     assert seen == ORDER
-    files = sorted(path.name for path in folder.iterdir())
-    assert files == [f"{i:02d}_{name}.py" for i, name in enumerate(ORDER)]
+    assert [path.name for path in files_of(folder)] == [
+        f"{i:02d}_{name}.py" for i, name in enumerate(ORDER)
+    ]
     assert "abc.bconv2d" in (folder / "02_recognise_weights.py").read_text()
+    silent = [path.name for path in files_of(folder) if "changed nothing" in path.read_text()]
+    assert "01_collapse_bases.py" in silent, "no layer of this network is spelled out"
+    assert not {"00_canonicalise.py", "02_recognise_weights.py", "08_lower.py"} & set(silent)
 
 
 def test_names_of_layers_come_from_the_caller() -> None:

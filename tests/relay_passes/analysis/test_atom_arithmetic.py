@@ -42,7 +42,7 @@ def atoms_of(build: Callable[..., Any], *given: Atoms) -> Atoms:
     for var, value in bindings(builder.get()["main"]):
         known.bind(var, value)
         name = op_name(value)
-        known.found[var] = (
+        known.atoms[var] = (
             known.of(value) if name is None else element_wise(known, var, name, value)
         )
         last = var

@@ -11,7 +11,6 @@ import pytest
 from abc_tvm.relay_passes.passes.collapse_bases import CollapseBases
 from tests.relay_passes.harness import (
     Net,
-    assert_equal_ir,
     assert_same_bits,
     calls,
     check_golden,
@@ -125,6 +124,4 @@ def test_numbers(name: str) -> None:
 @pytest.mark.parametrize("name", SPELLED)
 def test_again_changes_nothing(name: str) -> None:
     once, _ = passes_until(SPELLED[name], "collapse_bases")
-    again = CollapseBases()
-    assert_equal_ir(again(once), once)
-    assert not again.modified
+    assert CollapseBases()(once) is once

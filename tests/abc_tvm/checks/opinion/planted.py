@@ -14,15 +14,23 @@ import numpy as np
 import onnx
 import pytest
 
-from abc_tvm.relay_passes.analysis import accumulator, atom_analysis, atoms, pointwise, readings
+from abc_tvm.relay_passes.analysis import (
+    accumulator,
+    atom_analysis,
+    atoms,
+    joint_weights,
+    linear_form,
+    linear_reader,
+    pointwise,
+    readings,
+)
 from abc_tvm.relay_passes.lowerings import bitserial, candidate, int8
 from abc_tvm.relay_passes.passes import (
-    collapse_bases,
     encode,
-    layout_ops,
     recognise_activations,
     recognise_weights,
 )
+from abc_tvm.relay_passes.passes.canonical import moves
 from abc_tvm.relay_passes.rewrite import array_of, const
 from tests.abc_tvm.checks.opinion import networks
 
@@ -122,7 +130,7 @@ def colliding_weights(patch: Patch) -> None:
         key = term.parts[0].key
         return replace(term, parts=tuple(replace(p, key=type(key)()) for p in term.parts))
 
-    wrapped(patch, collapse_bases, "_term", change)
+    wrapped(patch, linear_reader, "term_of", change)
 
 
 # ---- ties and thresholds ---------------------------------------------------------------
@@ -164,12 +172,12 @@ def input_of_concat_forgotten(patch: Patch) -> None:
 
     def concat(self: Any, call: Any) -> Any:
         last = call.args[0].fields[-1]
-        found = self.known.found
-        self.known.found = {**found, last: atoms.NOWHERE}
+        known = self.known.atoms
+        self.known.atoms = {**known, last: atoms.NOWHERE}
         try:
             return original(self, call)
         finally:
-            self.known.found = found
+            self.known.atoms = known
 
     patch.setattr(atom_analysis.AtomAnalysis, "concat", concat)
 
@@ -272,7 +280,7 @@ def one_sign_flipped(patch: Patch) -> None:
 
 
 def scale_of_a_sum(patch: Patch) -> None:
-    wrapped(patch, collapse_bases.Term, "plus", lambda t: replace(t, parts=t.parts[:1]))
+    wrapped(patch, linear_form.Term, "plus", lambda t: replace(t, parts=t.parts[:1]))
 
 
 def coefficient_forgotten(patch: Patch) -> None:
@@ -280,7 +288,7 @@ def coefficient_forgotten(patch: Patch) -> None:
         weight, members = found
         return weight, [(1.0, data) for _, data in members]
 
-    wrapped(patch, collapse_bases, "_rescale", change)
+    wrapped(patch, joint_weights, "in_integers", change)
 
 
 def power_not_put_back(patch: Patch) -> None:
@@ -361,7 +369,7 @@ def flattened_the_other_way(patch: Patch) -> None:
     def change(value: Any) -> Any:
         return replace(value, kind="flat_hwc") if value.kind == "flat_chw" else value
 
-    wrapped(patch, layout_ops, "flattened", change)
+    wrapped(patch, moves, "flattened", change)
 
 
 def pools_turned_round(patch: Patch) -> None:

@@ -1,0 +1,1 @@
+"""The rewrites of :class:`.canonicalise.Canonicalise`, one a file, which share one walk."""

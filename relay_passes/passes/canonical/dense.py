@@ -1,0 +1,48 @@
+"""Dense layers as convolutions, with the layer's name.
+
+``[B, F] x [F, OC]`` with constant weights becomes
+
+1. of a flattened image, a convolution as large as the image, whose kernel is the weight in the
+   order of the flattening: packed bits never move;
+2. of anything else a 1x1 convolution on ``[B, 1, 1, F]``.
+
+Refuses: weights that are no constant matrix, inputs of another rank, other types than float32. Its
+name is spent all the same.
+
+Example: ``matmul(reshape(x [B, C, H, W], [B, C * H * W]), w)`` becomes ``conv2d(x, w)`` with x in
+NHWC and w as ``[OC, H, W, C]``.
+"""
+
+from __future__ import annotations
+
+from tvm import relax
+
+from abc_tvm.relay_passes.analysis.layout import TO_NHWC, Placed, Value
+from abc_tvm.relay_passes.passes.canonical.walk import Walk, reads_float32
+from abc_tvm.relay_passes.rewrite import const, hint, shape_of
+
+
+def dense(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """``matmul`` of a rank-2 tensor and a matrix."""
+    name = walk.names.next("dense")
+    weight = walk.array(call.args[1])
+    if weight is None or weight.ndim != 2 or len(shape_of(call.args[0])) != 2:
+        return None
+    if not reads_float32(call):
+        return None
+    value = walk.tensor(call.args[0])
+    features = weight.shape[1]
+    if value.kind in ("flat_chw", "flat_hwc"):  # 1
+        _, h, w, c = shape_of(value.expr)
+        order = (c, h, w) if value.kind == "flat_chw" else (h, w, c)
+        kernel = weight.T.reshape(features, *order)
+        if value.kind == "flat_chw":
+            kernel = kernel.transpose(TO_NHWC)
+        data = value.expr
+    else:  # 2
+        kernel = weight.T.reshape(features, 1, 1, -1)
+        data = walk.to.dense(value)
+    conv = relax.op.nn.conv2d(data, const(kernel), data_layout="NHWC", kernel_layout="OHWI")
+    layer = walk.to.layer(conv, name)
+    walk.dense.add(hint(layer))
+    return Placed(layer, "dense")

@@ -1,0 +1,148 @@
+"""Element-wise operators, in the layout of what they read.
+
+1. The importer spells Clip as ``call_tir(maximum)`` and ``call_tir(minimum)``: they become these.
+2. Of stacked bases (:class:`.layout.Stacked`): one operator for each slice, which reads the other
+   stacks' slices and the constants' at that place. A stack along another axis, or a tensor that is
+   no constant, puts the stack together first.
+3. Of constants alone: a constant.
+4. Of rank-4 tensors of which one lies in NHWC: NHWC.
+5. Of rank-2 tensors that lie flattened, all in one order: flattened so.
+6. Of other rank-2 tensors, if one is no plain one or all are ``[B, F]``: ``[B, 1, 1, F]``.
+7. Of all others: the graph's own tensors. The result is NHWC in the graph if one operand is.
+
+Constants move to the layout (:func:`.layout.place_constant`); tensors that lie otherwise are
+converted.
+
+Example: ``add(permute_dims(x, NCHW), const [4, 1, 1])`` becomes ``add(x, const [1, 1, 1, 4])``, and
+the transpose waits for who needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from abc_tvm.relay_passes.analysis.layout import (
+    Dim,
+    Kind,
+    Placed,
+    Stacked,
+    Value,
+    graph_rank,
+    place_constant,
+    widened,
+)
+from abc_tvm.relay_passes.passes.canonical.fold_constants import evaluated
+from abc_tvm.relay_passes.passes.canonical.walk import Walk
+from abc_tvm.relay_passes.rewrite import const, constant, op_name, shape_of
+
+
+def named(call: relax.Call) -> relax.Call:
+    """1: the element-wise operator that a ``call_tir`` stands for; other calls as they are."""
+    if op_name(call) != "call_tir":
+        return call
+    name = str(call.args[0].name_hint).rstrip("0123456789")
+    fields = getattr(call.args[1], "fields", [])
+    if name not in ("maximum", "minimum") or len(fields) != 2:
+        return call
+    return getattr(relax.op, name)(*fields)
+
+
+def elementwise(walk: Walk, var: relax.Var, call: relax.Call) -> Value:
+    """A call of an operator of ``pointwise.TABLE``."""
+    return written(walk, call, [walk.get(a) for a in call.args])
+
+
+def apply(walk: Walk, name: str, *args: Value) -> Value:
+    """Emit an element-wise operator that is not in the old graph."""
+    return written(walk, relax.Call(tvm.ir.Op.get(f"relax.{name}"), []), args)
+
+
+def written(walk: Walk, call: relax.Call, args: Sequence[Value]) -> Value:
+    """``call``'s operator on values."""
+    placed = [a for a in args if isinstance(a, Placed)]
+    if len(placed) < len(args):
+        return _by_slices(walk, call, args)  # 2
+    arrays = [constant(a.expr) for a in placed]
+    constants = [array for array in arrays if array is not None]
+    if len(constants) == len(placed):
+        return Placed(const(evaluated(str(op_name(call)), call, constants)))  # 3
+    tensors = [a for a, array in zip(placed, arrays, strict=True) if array is None]
+    kind = _kind(max(graph_rank(a) for a in placed), tensors)
+    like = next((shape_of(a.expr) for a in placed if a.kind == kind), ())
+    operands = [
+        _operand(walk, a, array, kind, like) for a, array in zip(placed, arrays, strict=True)
+    ]
+    native = kind == "plain" and any(a.native for a in placed)
+    expr = relax.Call(call.op, operands, call.attrs, call.ty_args)
+    return Placed(walk.to.op(expr), kind, native)
+
+
+def _kind(rank: int, tensors: Sequence[Placed]) -> Kind:
+    """The layout of an operator of ``rank``, given where its tensors lie."""
+    kinds = {a.kind for a in tensors}
+    if rank == 4 and "nhwc" in kinds:
+        return "nhwc"  # 4
+    if rank != 2:
+        return "plain"  # 7
+    if len(kinds) == 1 and kinds <= {"flat_chw", "flat_hwc"}:
+        return kinds.pop()  # 5
+    if kinds - {"plain"} or all(len(shape_of(a.expr)) == 2 for a in tensors):
+        return "dense"  # 6
+    return "plain"
+
+
+def _operand(
+    walk: Walk, value: Placed, array: np.ndarray | None, kind: Kind, like: tuple[Dim, ...]
+) -> relax.Expr:
+    """``value`` in the layout ``kind``; ``array`` are its numbers if it is constant."""
+    if kind == "plain":
+        return walk.to.plain(value)
+    if array is not None:
+        return const(place_constant(array, kind, like))
+    if kind == "dense":
+        return value.expr if len(shape_of(value.expr)) < 2 else walk.to.dense(value)
+    if kind == "nhwc":
+        return _image(walk, value)
+    return value.expr
+
+
+def _image(walk: Walk, value: Placed) -> relax.Expr:
+    """NHWC of a tensor that broadcasts to NCHW."""
+    if value.kind == "nhwc":
+        return value.expr
+    plain = walk.to.plain(value)
+    dims = shape_of(plain)
+    if len(dims) < 4:
+        plain = walk.to.op(relax.op.reshape(plain, (1,) * (4 - len(dims)) + dims))
+    return walk.to.nhwc(Placed(plain))
+
+
+def _by_slices(walk: Walk, call: relax.Call, args: Sequence[Value]) -> Value:
+    stacks = [a for a in args if isinstance(a, Stacked)]
+    axis, rank = stacks[0].axis, stacks[0].rank
+    count = max(len(stack.slices) for stack in stacks)
+    slices: list[Callable[[int], Placed]] = []
+    for a in args:
+        array = constant(a.expr) if isinstance(a, Placed) else None
+        if isinstance(a, Stacked) and a.axis == axis:
+            slices.append(_slices_of(a))
+        elif array is not None:
+            full = widened(array, rank)
+            count = max(count, full.shape[axis])
+            slices.append(_slices_of_constant(full, axis))
+        else:
+            return written(walk, call, [walk.one(v) for v in args])
+    results = [written(walk, call, [take(i) for take in slices]) for i in range(count)]
+    return Stacked(tuple(v for v in results if isinstance(v, Placed)), axis, rank)
+
+
+def _slices_of(stack: Stacked) -> Callable[[int], Placed]:
+    return lambda i: stack.slices[i if len(stack.slices) > 1 else 0]
+
+
+def _slices_of_constant(array: np.ndarray, axis: int) -> Callable[[int], Placed]:
+    return lambda i: Placed(const(array.take(i if array.shape[axis] > 1 else 0, axis)))

@@ -1,0 +1,89 @@
+"""Operators that move data and need not, once a value remembers how it is to be read.
+
+1. ``permute_dims`` to NCHW of a plain tensor, and back to NHWC: nothing moves.
+2. ``reshape`` of an image to ``[B, C * H * W]`` (or of what is NHWC in the graph to
+   ``[B, H * W * C]``): the image stays, read as flattened.
+3. ``reshape`` of ``[B, F]`` to ``[B, F, 1, 1]``, and ``squeeze`` of H and W of an image that has
+   neither: ``[B, 1, 1, F]`` is there before and after.
+4. ``concat`` of images, and of features along them: in NHWC.
+5. ``broadcast_to`` the shape that is there already: nothing.
+
+Refuses: all other cases, which are done on the graph's own tensors.
+"""
+
+from __future__ import annotations
+
+from tvm import relax
+
+from abc_tvm.relay_passes.analysis.layout import (
+    TO_NCHW,
+    TO_NHWC,
+    Placed,
+    Value,
+    flattened,
+    is_flatten,
+    same_shape,
+)
+from abc_tvm.relay_passes.passes.canonical.walk import Walk
+from abc_tvm.relay_passes.rewrite import shape_of
+
+_NHWC_AXIS = (0, 3, 1, 2)
+"""Where each axis of NCHW is in NHWC."""
+
+
+def transposed(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """1: ``permute_dims``."""
+    value = walk.get(call.args[0])
+    axes = [int(a) for a in call.attrs.axes] if call.attrs.axes is not None else None
+    if not isinstance(value, Placed):
+        return None
+    if value.kind == "plain" and axes == TO_NCHW:
+        return Placed(value.expr, "nhwc")
+    if value.kind == "nhwc" and axes == TO_NHWC:
+        return Placed(value.expr, native=True)
+    return None
+
+
+def reshaped(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """2 and 3: ``reshape``."""
+    value = walk.get(call.args[0])
+    old, new = shape_of(call.args[0]), shape_of(var)
+    if not isinstance(value, Placed):
+        return None
+    if is_flatten(old, new) and (value.kind == "nhwc" or value.native):
+        return flattened(value)
+    if value.kind == "dense" and same_shape(new, (*old, 1, 1)):
+        return Placed(value.expr, "nhwc")
+    return None
+
+
+def squeezed(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """3: ``squeeze``."""
+    value = walk.get(call.args[0])
+    axes = [int(a) % 4 for a in call.attrs.axis or []]
+    if isinstance(value, Placed) and value.kind == "nhwc" and sorted(axes) == [2, 3]:
+        return Placed(value.expr, "dense")
+    return None
+
+
+def concatenated(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """4: ``concat``."""
+    parts = walk.fields(call.args[0])
+    placed = [p for p in parts if isinstance(p, Placed)]
+    kinds = {p.kind for p in placed}
+    if len(placed) < len(parts) or len(kinds) != 1:
+        return None
+    axis = int(call.attrs.axis or 0)
+    exprs = [p.expr for p in placed]
+    if kinds == {"nhwc"}:
+        to = _NHWC_AXIS[axis % 4]
+        return Placed(walk.to.op(relax.op.concat(exprs, to)), "nhwc")
+    if kinds == {"dense"} and axis % 2 == 1:
+        return Placed(walk.to.op(relax.op.concat(exprs, 3)), "dense")
+    return None
+
+
+def broadcast(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """5: ``broadcast_to``."""
+    same = same_shape(shape_of(call.args[0]), shape_of(var))
+    return walk.get(call.args[0]) if same else None
