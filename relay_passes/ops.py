@@ -2,11 +2,11 @@
 
 ===================  ==========================================================================
 ``abc.step``         ``(x, thresholds [N, C], sense [C], levels [N + 1])``: the per-channel step
-                     function of :class:`.step_function.StepFunction`, float in, levels out
+                     function of :class:`.analysis.step_function.StepFunction`, float in, levels out
 ``abc.count_step``   ``(x, T int32 [N, C], sense, levels, thresholds)``: the same on a convolution
                      that is a function of one integer accumulator, compared with ``T``
-``abc.bconv2d``      ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC])``: NHWC convolution
-                     with weights ``sum_m alpha_m * planes_m``
+``abc.bconv2d``      ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC], W)``: NHWC convolution
+                     with weights ``sum_m alpha_m * planes_m``, which are ``W`` OHWI
 ``abc.encode``       ``(x, thresholds [N, C], sense [C])``: the index of ``abc.step`` as packed
                      bits uint32 ``[B, H, W, P, G, words]``
 ``abc.pool_bits``    ``(bits, flip)``: max-pooling of thermometer bits by OR
@@ -21,9 +21,8 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tvm
 from tvm import relax
 from tvm.ir import Op, make_node, register_op_attr
 
@@ -31,10 +30,18 @@ from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window, pair, words
 from abc_tvm.errors import UnsupportedError
 
-from .rewrite import dtype_of, shape_of
+from .rewrite import Shape, dtype_of, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+LEVELS = ("abc.step", "abc.count_step")
+"""Operators that yield levels."""
 
 
-def _window_of(x_shape: tuple[Any, ...], attrs: Any, kernel: tuple[int, int], oc: int) -> Window:
+def _window_of(
+    x_shape: Shape, attrs: Mapping[str, Any], kernel: tuple[int, int], oc: int
+) -> Window:
     if not all(isinstance(extent, int) for extent in x_shape[1:]):
         raise UnsupportedError(
             f"a convolution's input has the shape {[str(n) for n in x_shape]}, in which only the "
@@ -64,7 +71,7 @@ def window_attrs(window: Window) -> dict[str, Any]:
     }
 
 
-def conv_window(call: Any) -> Window:
+def conv_window(call: relax.Call) -> Window:
     """Window of ``nn.conv2d`` (NHWC, OHWI) or ``abc.bconv2d``."""
     x, w = call.args[0], call.args[1]
     dims = shape_of(w)
@@ -82,7 +89,7 @@ def conv_window(call: Any) -> Window:
     return _window_of(shape_of(x), attrs, (kh, kw), oc)
 
 
-def bit_window(call: Any) -> Window:
+def bit_window(call: relax.Call) -> Window:
     """Window of ``abc.bitconv2d``, ``abc.pool_bits``, ``abc.dotconv2d`` or ``abc.pool_codes``."""
     dims = shape_of(call.args[0])
     attrs = call.attrs
@@ -92,69 +99,88 @@ def bit_window(call: Any) -> Window:
     )
 
 
-def _tensor(shape: Any, dtype: str) -> Any:
+def _tensor(shape: Sequence[int | relax.Expr], dtype: str) -> relax.TensorType:
     return relax.TensorType(list(shape), dtype)
 
 
-def _infer_step(call: Any, _: Any) -> Any:
+def _infer_step(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     return call.args[0].ty
 
 
-def _infer_bconv(call: Any, _: Any) -> Any:
+def _infer_bconv(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     w = conv_window(call)
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
 
 
-def _infer_encode(call: Any, _: Any) -> Any:
+def _infer_encode(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, h, w, c = shape_of(call.args[0])
     groups = int(call.attrs["layout_groups"])
     return _tensor((b, h, w, int(call.attrs["planes"]), groups, words(c // groups)), "uint32")
 
 
-def _infer_pool_bits(call: Any, _: Any) -> Any:
+def _infer_pool_bits(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, _, _, _, g, c = shape_of(call.args[0])
     w = bit_window(call)
     return _tensor((b, w.out_height, w.out_width, int(call.attrs["planes"]), g, c), "uint32")
 
 
-def _infer_encode_bytes(call: Any, _: Any) -> Any:
+def _infer_encode_bytes(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, h, w, c = shape_of(call.args[0])
     groups = int(call.attrs["layout_groups"])
     return _tensor((b, h, w, groups, code_slots(c // groups)), str(call.attrs["dtype"]))
 
 
-def _infer_pool_codes(call: Any, _: Any) -> Any:
+def _infer_pool_codes(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, _, _, g, s = shape_of(call.args[0])
     w = bit_window(call)
     return _tensor((b, w.out_height, w.out_width, g, s), dtype_of(call.args[0]))
 
 
-def _infer_bitconv(call: Any, _: Any) -> Any:
+def _infer_bitconv(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     w = bit_window(call)
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
+
+
+_TYPES: dict[str, Callable[[relax.Call, relax.BlockBuilder], relax.TensorType]] = {
+    "step": _infer_step,
+    "count_step": _infer_step,
+    "bconv2d": _infer_bconv,
+    "encode": _infer_encode,
+    "pool_bits": _infer_pool_bits,
+    "bitconv2d": _infer_bitconv,
+    "encode_bytes": _infer_encode_bytes,
+    "pool_codes": _infer_pool_codes,
+    "dotconv2d": _infer_bitconv,
+}
+"""Operator to the function that says what its result is."""
 
 
 @cache
 def register() -> bool:
     """Make the operators known to TVM; needed before a stored function is read."""
-    for name, infer in {
-        "step": _infer_step,
-        "count_step": _infer_step,
-        "bconv2d": _infer_bconv,
-        "encode": _infer_encode,
-        "pool_bits": _infer_pool_bits,
-        "bitconv2d": _infer_bitconv,
-        "encode_bytes": _infer_encode_bytes,
-        "pool_codes": _infer_pool_codes,
-        "dotconv2d": _infer_bitconv,
-    }.items():
+    for name, infer in _TYPES.items():
         register_op_attr(f"relax.abc.{name}", "FInferType", infer)
         register_op_attr(f"relax.abc.{name}", "FPurity", True)
     return True
 
 
-def make(name: str, args: list[Any], **attrs: Any) -> Any:
+def make(name: str, args: Sequence[relax.Expr], **attrs: Any) -> relax.Call:
     """A call of ``abc.<name>``."""
     register()
     node = make_node("ir.DictAttrs", **attrs) if attrs else None
-    return tvm.relax.Call(Op.get(f"relax.abc.{name}"), args, node)
+    return relax.Call(Op.get(f"relax.abc.{name}"), list(args), node)
+
+
+def to_float(call: relax.Call) -> relax.Call:
+    """``nn.conv2d`` of an ``abc.bconv2d``, with the weights the graph had."""
+    w = conv_window(call)
+    return relax.op.nn.conv2d(
+        call.args[0],
+        call.args[3],
+        strides=w.stride,
+        padding=w.padding,
+        dilation=w.dilation,
+        groups=w.groups,
+        data_layout="NHWC",
+        kernel_layout="OHWI",
+    )

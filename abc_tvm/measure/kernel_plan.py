@@ -98,7 +98,7 @@ def kernels_of(module: Any, context: Context) -> tuple[Kernel, ...]:
     """The fused kernels of a module after the pass "fuse", in the order of their calls."""
     from tvm.ir import Call
 
-    from abc_tvm.relay_passes.passes.fuse import GROUP
+    from abc_tvm.relay_passes.analysis.kernel_groups import GROUP
     from abc_tvm.relay_passes.rewrite import bindings
 
     functions = {

@@ -69,8 +69,8 @@ def _groups(module: Any) -> Iterator[tuple[str, Any]]:
     """Calls of fused functions and pooling on bits in ``main``, in order."""
     from tvm.ir import Call
 
+    from abc_tvm.relay_passes.analysis.kernel_groups import GROUP
     from abc_tvm.relay_passes.emit.pools import POOLS, alone
-    from abc_tvm.relay_passes.passes.fuse import GROUP
     from abc_tvm.relay_passes.rewrite import bindings, hint, op_name
 
     functions = {

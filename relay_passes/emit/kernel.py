@@ -17,12 +17,12 @@ from abc_tvm.compute import outputs
 from abc_tvm.compute.geometry import WORD, Window
 from abc_tvm.compute.lanes import Blocking, Index, Scalar, stage
 from abc_tvm.relay_passes.analysis import pointwise
+from abc_tvm.relay_passes.analysis.kernel_groups import ANCHORS, ENCODINGS
 from abc_tvm.relay_passes.emit.step_epilogue import StepEpilogue
 from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_planes, pack_weights
 from abc_tvm.relay_passes.lowerings.bitserial_sums import Sums
 from abc_tvm.relay_passes.lowerings.int8_sums import ByteSums
 from abc_tvm.relay_passes.ops import bit_window, conv_window
-from abc_tvm.relay_passes.passes.fuse import ANCHORS, ENCODINGS
 from abc_tvm.relay_passes.rewrite import array_of, bindings, dtype_of, op_name, operands, shape_of
 from abc_tvm.schedules.family import Plan
 from abc_tvm.schedules.scheduler import Scheduler

@@ -16,11 +16,11 @@ from tvm import relax, te, tirx
 
 from abc_tvm.compute.geometry import WORD, Window
 from abc_tvm.compute.lanes import Blocking
+from abc_tvm.relay_passes.analysis.kernel_groups import GROUP
 from abc_tvm.relay_passes.emit.kernel import Lowered
 from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_channels
 from abc_tvm.relay_passes.ops import bit_window
 from abc_tvm.relay_passes.passes.encode import turned_channels
-from abc_tvm.relay_passes.passes.fuse import GROUP
 from abc_tvm.relay_passes.rewrite import bindings, dtype_of, op_name, shape_of
 from abc_tvm.schedules.scheduler import Scheduler
 

@@ -16,8 +16,8 @@ from abc_tvm.compute import outputs
 from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import words
 from abc_tvm.compute.lanes import Blocking, Index, Scalar
+from abc_tvm.relay_passes.analysis.step_function import steps_of
 from abc_tvm.relay_passes.lowerings.bitserial_layout import pack_channels
-from abc_tvm.relay_passes.passes.fold_thresholds import steps_of
 from abc_tvm.relay_passes.rewrite import array_of
 
 if TYPE_CHECKING:

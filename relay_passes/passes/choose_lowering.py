@@ -25,11 +25,10 @@ from tvm import relax
 from abc_tvm.compute.byte_products import QUAD, quads
 from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.relay_passes.analysis.planes_code import best_code
+from abc_tvm.relay_passes.analysis.step_function import steps_of
 from abc_tvm.relay_passes.context import Context, Layer, Measured, Rivals
 from abc_tvm.relay_passes.lowerings.int8_form import Rounded, byte_form, rounded
-from abc_tvm.relay_passes.ops import conv_window
-from abc_tvm.relay_passes.passes.fold_thresholds import steps_of
-from abc_tvm.relay_passes.passes.recognise_activations import to_float
+from abc_tvm.relay_passes.ops import conv_window, to_float
 from abc_tvm.relay_passes.rewrite import (
     Content,
     array_of,

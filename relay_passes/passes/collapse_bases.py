@@ -23,9 +23,9 @@ import tvm
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis import weight_planes
+from abc_tvm.relay_passes.analysis.chains import chain_behind
 from abc_tvm.relay_passes.analysis.rounding import NORMAL, in_range, is_same
 from abc_tvm.relay_passes.ops import conv_window
-from abc_tvm.relay_passes.passes.recognise_activations import chain_behind
 from abc_tvm.relay_passes.rewrite import (
     bindings,
     const,

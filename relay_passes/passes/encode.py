@@ -20,12 +20,10 @@ from tvm import relax
 
 from abc_tvm.compute.geometry import Window, pair
 from abc_tvm.relay_passes.analysis.planes_code import Code, best_code, thermometer
-from abc_tvm.relay_passes.analysis.step_function import StepFunction
+from abc_tvm.relay_passes.analysis.step_function import StepFunction, steps_of
 from abc_tvm.relay_passes.context import Context, Layer
 from abc_tvm.relay_passes.lowerings.int8_form import ByteForm, byte_form
-from abc_tvm.relay_passes.ops import conv_window, make, window_attrs
-from abc_tvm.relay_passes.passes.fold_thresholds import steps_of
-from abc_tvm.relay_passes.passes.recognise_activations import to_float
+from abc_tvm.relay_passes.ops import conv_window, make, to_float, window_attrs
 from abc_tvm.relay_passes.rewrite import (
     Content,
     array_of,

@@ -12,11 +12,11 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
+from abc_tvm.relay_passes.analysis.kernel_groups import GROUP
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.emit.kernel import Lowered
 from abc_tvm.relay_passes.emit.pools import POOLS, alone
 from abc_tvm.relay_passes.emit.workload import build, workload_of
-from abc_tvm.relay_passes.passes.fuse import GROUP
 from abc_tvm.relay_passes.rewrite import bindings, const, emit, hint, op_name, shape_of, substitute
 from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
