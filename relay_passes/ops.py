@@ -7,8 +7,9 @@
 ``abc.count_step``        ``(x, T int32 [N, C], sense, levels, thresholds)``: the same on a
                           convolution that is a function of one integer accumulator, compared
                           with ``T``
-``abc.bconv2d``           ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC])``: NHWC
-                          convolution with weights ``sum_m alpha_m * planes_m``
+``abc.bconv2d``           ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC], W)``: NHWC
+                          convolution with weights ``sum_m alpha_m * planes_m``, which are
+                          ``W`` OHWI
 ``abc.encode_bitserial``  ``(x, thresholds [N, C], sense [C])``: the index of ``abc.step`` as packed
                           bits uint32 ``[B, H, W, P, G, words]``
 ``abc.pool_bitserial``    ``(bits, flip)``: max-pooling of thermometer bits by OR
@@ -24,9 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tvm
 from tvm import relax
 from tvm.ir import Op, make_node, register_op_attr
 
@@ -34,10 +34,18 @@ from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window, pair, words
 from abc_tvm.errors import UnsupportedError
 
-from .rewrite import dtype_of, shape_of
+from .rewrite import Shape, dtype_of, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+LEVELS = ("abc.step", "abc.count_step")
+"""Operators that yield levels."""
 
 
-def _window_of(x_shape: tuple[Any, ...], attrs: Any, kernel: tuple[int, int], oc: int) -> Window:
+def _window_of(
+    x_shape: Shape, attrs: Mapping[str, Any], kernel: tuple[int, int], oc: int
+) -> Window:
     if not all(isinstance(extent, int) for extent in x_shape[1:]):
         raise UnsupportedError(
             f"a convolution's input has the shape {[str(n) for n in x_shape]}, in which only the "
@@ -67,7 +75,7 @@ def window_attrs(window: Window) -> dict[str, Any]:
     }
 
 
-def conv_window(call: Any) -> Window:
+def conv_window(call: relax.Call) -> Window:
     """Window of ``nn.conv2d`` (NHWC, OHWI) or ``abc.bconv2d``."""
     x, w = call.args[0], call.args[1]
     dims = shape_of(w)
@@ -85,7 +93,7 @@ def conv_window(call: Any) -> Window:
     return _window_of(shape_of(x), attrs, (kh, kw), oc)
 
 
-def coded_window(call: Any) -> Window:
+def coded_window(call: relax.Call) -> Window:
     """Window of an operator that reads bits or codes: a convolution or a pooling of them."""
     dims = shape_of(call.args[0])
     attrs = call.attrs
@@ -95,50 +103,50 @@ def coded_window(call: Any) -> Window:
     )
 
 
-def _tensor(shape: Any, dtype: str) -> Any:
+def _tensor(shape: Sequence[int | relax.Expr], dtype: str) -> relax.TensorType:
     return relax.TensorType(list(shape), dtype)
 
 
-def _infer_step(call: Any, _: Any) -> Any:
+def _infer_step(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     return call.args[0].ty
 
 
-def _infer_bconv(call: Any, _: Any) -> Any:
+def _infer_bconv(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     w = conv_window(call)
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
 
 
-def _infer_encode_bitserial(call: Any, _: Any) -> Any:
+def _infer_encode_bitserial(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, h, w, c = shape_of(call.args[0])
     groups = int(call.attrs["layout_groups"])
     return _tensor((b, h, w, int(call.attrs["planes"]), groups, words(c // groups)), "uint32")
 
 
-def _infer_pool_bitserial(call: Any, _: Any) -> Any:
+def _infer_pool_bitserial(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, _, _, _, g, c = shape_of(call.args[0])
     w = coded_window(call)
     return _tensor((b, w.out_height, w.out_width, int(call.attrs["planes"]), g, c), "uint32")
 
 
-def _infer_encode_int8(call: Any, _: Any) -> Any:
+def _infer_encode_int8(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, h, w, c = shape_of(call.args[0])
     groups = int(call.attrs["layout_groups"])
     return _tensor((b, h, w, groups, code_slots(c // groups)), str(call.attrs["dtype"]))
 
 
-def _infer_pool_int8(call: Any, _: Any) -> Any:
+def _infer_pool_int8(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, _, _, g, s = shape_of(call.args[0])
     w = coded_window(call)
     return _tensor((b, w.out_height, w.out_width, g, s), dtype_of(call.args[0]))
 
 
-def infer_coded_convolution(call: Any, _: Any) -> Any:
+def infer_coded_convolution(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     """The type of a convolution on bits or codes: float32 NHWC."""
     w = coded_window(call)
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
 
 
-def operator(name: str, infer: Callable[[relax.Call, Any], relax.Type]) -> None:
+def operator(name: str, infer: Callable[[relax.Call, relax.BlockBuilder], relax.Type]) -> None:
     """Make ``abc.<name>`` known to TVM: ``infer(call, _)`` is the type of its result."""
     register_op_attr(f"relax.abc.{name}", "FInferType", infer)
     register_op_attr(f"relax.abc.{name}", "FPurity", True)
@@ -162,8 +170,23 @@ def register() -> bool:
     return True
 
 
-def make(name: str, args: list[Any], **attrs: Any) -> Any:
+def make(name: str, args: Sequence[relax.Expr], **attrs: Any) -> relax.Call:
     """A call of ``abc.<name>``."""
     register()
     node = make_node("ir.DictAttrs", **attrs) if attrs else None
-    return tvm.relax.Call(Op.get(f"relax.abc.{name}"), args, node)
+    return relax.Call(Op.get(f"relax.abc.{name}"), list(args), node)
+
+
+def to_float(call: relax.Call) -> relax.Call:
+    """``nn.conv2d`` of an ``abc.bconv2d``, with the weights the graph had."""
+    w = conv_window(call)
+    return relax.op.nn.conv2d(
+        call.args[0],
+        call.args[3],
+        strides=w.stride,
+        padding=w.padding,
+        dilation=w.dilation,
+        groups=w.groups,
+        data_layout="NHWC",
+        kernel_layout="OHWI",
+    )

@@ -11,11 +11,21 @@ import tvm
 from tvm import relax
 
 from abc_tvm.errors import UserError
+from abc_tvm.relay_passes.contracts import binary, canonical, codes, kernels
+from abc_tvm.relay_passes.contracts.contract import (
+    Contracts,
+    check,
+    check_signature,
+    layers_have_their_own_names,
+    nothing_is_dead,
+    well_formed,
+)
 from abc_tvm.relay_passes.emit.legal_ops import LEGAL
 from abc_tvm.relay_passes.passes.canonicalise import Canonicalise
 from abc_tvm.relay_passes.passes.choose_lowering import ChooseLowering
 from abc_tvm.relay_passes.passes.collapse_bases import CollapseBases
 from abc_tvm.relay_passes.passes.encode import Encode
+from abc_tvm.relay_passes.passes.fold_pools import FoldPools
 from abc_tvm.relay_passes.passes.fold_thresholds import FoldThresholds
 from abc_tvm.relay_passes.passes.fuse import Fuse
 from abc_tvm.relay_passes.passes.lower import Lower
@@ -69,6 +79,7 @@ def passes(
         ("recognise_weights", layers),
         ("recognise_activations", RecogniseActivations(context)),
         ("choose_lowering", ChooseLowering(context)),
+        ("fold_pools", FoldPools()),
         ("fold_thresholds", FoldThresholds()),
         ("encode", Encode(context)),
     ]
@@ -89,18 +100,55 @@ def until(order: list[tuple[str, Pass]], phase: Phase) -> int:
     return next((i for i, (name, _) in enumerate(order) if name in later), len(order))
 
 
-ORDER = (
-    "canonicalise",
-    "collapse_bases",
-    "recognise_weights",
-    "recognise_activations",
-    "choose_lowering",
-    "fold_thresholds",
-    "encode",
-    "fuse",
-    "lower",
-    "legalise",
+CANONICAL = (
+    well_formed,
+    canonical.convolutions_are_nhwc,
+    canonical.no_transpose_between_convolutions,
+    canonical.dense_layers_are_convolutions,
+    canonical.constants_are_folded,
+    layers_have_their_own_names,
+    nothing_is_dead,
 )
+IN_LEVELS = (
+    well_formed,
+    binary.planes_are_signs,
+    binary.steps_are_in_order,
+    binary.binary_convolutions_read_steps,
+    nothing_is_dead,
+)
+CONTRACTS: dict[str, Contracts] = {
+    "canonicalise": Contracts(requires=(well_formed,), ensures=CANONICAL),
+    "collapse_bases": Contracts(requires=CANONICAL, ensures=CANONICAL),
+    "recognise_weights": Contracts.of(RecogniseWeights),
+    "recognise_activations": Contracts.of(RecogniseActivations),
+    "choose_lowering": Contracts(requires=IN_LEVELS, ensures=IN_LEVELS),
+    "fold_pools": Contracts.of(FoldPools),
+    "fold_thresholds": Contracts.of(FoldThresholds),
+    "encode": Contracts(
+        requires=IN_LEVELS,
+        ensures=(
+            well_formed,
+            codes.no_binary_convolution_in_levels,
+            codes.convolutions_read_codes,
+            codes.codes_fit_their_readers,
+            codes.steps_are_read_as_floats,
+            binary.steps_are_in_order,
+            nothing_is_dead,
+        ),
+    ),
+    "fuse": Contracts.of(Fuse),
+    "lower": Contracts(
+        requires=(kernels.main_calls_groups, kernels.groups_are_kernels),
+        ensures=(well_formed, kernels.no_operator_of_ours, kernels.kernels_get_their_arguments),
+    ),
+    "legalise": Contracts(
+        requires=(kernels.no_operator_of_ours,),
+        ensures=(well_formed, kernels.main_calls_kernels, kernels.kernels_get_their_arguments),
+    ),
+}
+"""By the name of a pass, in their order: what it requires of a module, and what it ensures."""
+
+ORDER = tuple(CONTRACTS)
 """The names of all passes."""
 
 
@@ -129,23 +177,39 @@ def run(
     dump: Path | None = None,
     progress: Callable[[str], None] | None = None,
     first: int = 0,
+    checked: bool = False,
 ) -> tvm.IRModule:
     """Run passes; ``dump`` gets the module after each as ``NN_name.py``, from ``NN = first``.
 
     A file says so where its pass changed nothing.
 
     Raises:
+        ContractError: ``checked``, and a pass was given or made what its contracts exclude.
         UserError: The dump cannot be written.
     """
     for number, (name, step) in enumerate(order, first):
         if progress is not None:
             progress(name)
         before = mod
-        mod = step(mod)
+        mod = run_checked(mod, name, step) if checked else step(mod)
         if dump is not None:
             note = f"# {name} changed nothing\n" if mod.same_as(before) else ""
             _write(dump, f"{number:02d}_{name}.py", note + mod.script())
     return mod
+
+
+def run_checked(mod: tvm.IRModule, name: str, step: Pass) -> tvm.IRModule:
+    """Run one pass between checks of its contracts; none may change the signature of ``main``.
+
+    Raises:
+        ContractError: It was given or has made what its contracts exclude.
+    """
+    contracts = CONTRACTS[name]
+    check(mod, contracts.requires, f"before {name}")
+    after = step(mod)
+    check(after, contracts.ensures, f"after {name}")
+    check_signature(mod, after, f"after {name}")
+    return after
 
 
 def _write(folder: Path, name: str, text: str) -> None:

@@ -7,7 +7,6 @@ TVM's own pattern rewriters give their callback no block builder and never match
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import tvm
@@ -17,13 +16,21 @@ from tvm.ir import GenericConst
 
 from abc_tvm.errors import UnsupportedError
 
-Visit = Callable[[relax.BlockBuilder, relax.Var, Any], Any]
+Visit = Callable[[relax.BlockBuilder, relax.Var, relax.Expr], "relax.Expr | None"]
 """``visit(builder, old_var, new_value)`` returns an expression, or ``None`` to emit as is."""
 
+Binding = tuple[relax.Var, relax.Expr]
 
-def bindings(func: relax.Function) -> list[tuple[relax.Var, Any]]:
+Definitions = Mapping[relax.Var, relax.Expr]
+"""Variable to bound value."""
+
+Shape = tuple[int | relax.Expr, ...]
+"""Extents of a tensor; one that is not known before a run is an expression of TVM's."""
+
+
+def bindings(func: relax.Function) -> list[Binding]:
     """``(variable, value)`` of every binding, in order."""
-    found = []
+    pairs: list[Binding] = []
     for block in func.body.blocks:
         for binding in block.bindings:
             if not isinstance(binding, relax.VarBinding):
@@ -31,28 +38,28 @@ def bindings(func: relax.Function) -> list[tuple[relax.Var, Any]]:
                     f"the shape of {binding.var.name_hint} is decided by the numbers of a run, "
                     "which is not supported; export the network with fixed shapes"
                 )
-            found.append((binding.var, binding.value))
-    return found
+            pairs.append((binding.var, binding.value))
+    return pairs
 
 
-def definitions(func: relax.Function) -> dict[Any, Any]:
+def definitions(func: relax.Function) -> dict[relax.Var, relax.Expr]:
     """Variable to bound value."""
     return dict(bindings(func))
 
 
-def op_name(value: Any) -> str | None:
+def op_name(value: object) -> str | None:
     """Operator name without the ``relax.`` prefix; ``None`` if not an operator call."""
     if isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op):
         return str(value.op.name).removeprefix("relax.")
     return None
 
 
-def constant(value: Any) -> np.ndarray | None:
+def constant(value: object) -> np.ndarray | None:
     """The array of a constant expression, else ``None``."""
     return value.value.numpy() if isinstance(value, GenericConst) else None
 
 
-def array_of(value: Any) -> np.ndarray:
+def array_of(value: relax.Expr) -> np.ndarray:
     """The array of an expression that is a constant by construction."""
     array = constant(value)
     if array is None:
@@ -60,7 +67,7 @@ def array_of(value: Any) -> np.ndarray:
     return array
 
 
-def shape_of(expr: Any) -> tuple[Any, ...]:
+def shape_of(expr: relax.Expr) -> Shape:
     """Static dimensions as ``int``, symbolic ones as TVM expressions.
 
     Raises:
@@ -76,23 +83,23 @@ def shape_of(expr: Any) -> tuple[Any, ...]:
     return tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else d for d in dims)
 
 
-def dtype_of(expr: Any) -> str:
+def dtype_of(expr: relax.Expr) -> str:
     """Element type of a tensor, as NumPy names it."""
     return str(expr.ty.dtype).rsplit(".", 1)[-1]
 
 
-def const(array: np.ndarray) -> Any:
+def const(array: np.ndarray) -> relax.Expr:
     """A constant expression of the array's own shape and type."""
     # ``ascontiguousarray`` would make one dimension of none, ``const`` alone 32 bits of 64.
     whole = np.asarray(array, order="C")
     return relax.const(whole, str(whole.dtype))
 
 
-Content = tuple[Any, ...]
+Content = tuple[object, ...]
 """What an expression is made of, comparable by value; see :func:`content`."""
 
 
-def content(*parts: Any) -> Content:
+def content(*parts: object) -> Content:
     """A key for memos: equal exactly where everything given is equal.
 
     Variables are themselves, constants and arrays their type, shape and bytes, lists and
@@ -101,7 +108,7 @@ def content(*parts: Any) -> Content:
     return tuple(_content(part) for part in parts)
 
 
-def _content(part: Any) -> Any:
+def _content(part: object) -> object:
     array = part if isinstance(part, np.ndarray) else constant(part)
     if array is not None:
         return (str(array.dtype), array.shape, array.tobytes())
@@ -112,18 +119,16 @@ def _content(part: Any) -> Any:
     return part
 
 
-def uses(func: relax.Function) -> dict[Any, list[tuple[relax.Var, Any]]]:
+def uses(func: relax.Function) -> dict[relax.Var, list[tuple[relax.Var | None, relax.Expr]]]:
     """For every variable, the bindings that read it. The result is read by ``None``."""
-    found: dict[Any, list[Any]] = {}
-    for var, value in bindings(func):
+    readers: dict[relax.Var, list[tuple[relax.Var | None, relax.Expr]]] = {}
+    for var, value in [*bindings(func), (None, func.body.body)]:
         for operand in operands(value):
-            found.setdefault(operand, []).append((var, value))
-    for operand in operands(func.body.body):
-        found.setdefault(operand, []).append((None, func.body.body))
-    return found
+            readers.setdefault(operand, []).append((var, value))
+    return readers
 
 
-def operands(value: Any) -> list[Any]:
+def operands(value: relax.Expr) -> list[relax.Var]:
     """Variables that an expression reads, with repetitions."""
     if isinstance(value, relax.Var):
         return [value]
@@ -136,7 +141,7 @@ def operands(value: Any) -> list[Any]:
     return []
 
 
-def substitute(value: Any, env: Mapping[Any, Any]) -> Any:
+def substitute(value: relax.Expr, env: Mapping[relax.Var, relax.Expr]) -> relax.Expr:
     """``value`` with variables replaced."""
     if isinstance(value, relax.Var):
         return env.get(value, value)
@@ -167,7 +172,7 @@ class Builder(relax.BlockBuilder):
         self.taken = set(kept)
         self.counts: dict[str, int] = {}
 
-    def emit(self, expr: Any, name_hint: str = "") -> Any:
+    def emit(self, expr: relax.Expr, name_hint: str = "") -> relax.Var:
         base = name = name_hint or "lv"
         count = self.counts.get(base, 0)
         while name in self.taken:
@@ -176,7 +181,7 @@ class Builder(relax.BlockBuilder):
         self.counts[base] = count
         return self.emit_kept(expr, name)
 
-    def emit_kept(self, expr: Any, name: str) -> Any:
+    def emit_kept(self, expr: relax.Expr, name: str) -> relax.Var:
         """Bind under a name that was kept."""
         self.taken.add(name)
         return super().emit(expr, name)
@@ -189,7 +194,7 @@ def rebuild(mod: tvm.IRModule, visit: Visit) -> tvm.IRModule:
     """
     func = mod["main"]
     builder = Builder({hint(var) for var, _ in bindings(func)})
-    env: dict[Any, Any] = {}
+    env: dict[relax.Var, relax.Expr] = {}
     with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
         with builder.dataflow():
             for var, value in bindings(func):
@@ -211,7 +216,7 @@ def completed(builder: relax.BlockBuilder, mod: tvm.IRModule) -> tvm.IRModule:
     return out
 
 
-def emit(builder: relax.BlockBuilder, expr: Any, name: str = "") -> Any:
+def emit(builder: relax.BlockBuilder, expr: relax.Expr, name: str = "") -> relax.Expr:
     """Bind ``expr`` under its own name unless it is a variable or constant already."""
     if isinstance(expr, (relax.Var, GenericConst)):
         return expr

@@ -11,8 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from tvm import relax
 
 from abc_tvm.relay_passes.analysis.rounding import is_same
+from abc_tvm.relay_passes.ops import conv_window
+from abc_tvm.relay_passes.rewrite import Definitions, array_of, op_name
 
 MAX_MULTIPLE = 256
 
@@ -89,10 +92,10 @@ def accumulator(
     planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, padded: bool
 ) -> Accumulator | None:
     """The integer form of a convolution, or ``None`` where it has none."""
-    found = integer_multiples(levels)
-    if found is None or np.any(alpha[0] < 0):
+    coded = integer_multiples(levels)
+    if coded is None or np.any(alpha[0] < 0):
         return None
-    unit, level = found
+    unit, level = coded
     if len(alpha) == 1:
         weight, base = np.ones(alpha.shape, np.int64), alpha[0].astype(np.float64)
     else:
@@ -109,6 +112,22 @@ def accumulator(
     return Accumulator(scale, weight, level, bound.astype(np.int64), odd)
 
 
+def integer_form(call: relax.Expr | None, defined: Definitions) -> Accumulator | None:
+    """That of an ``abc.bconv2d`` which reads an ``abc.step`` or a max-pool of one, else ``None``.
+
+    ``defined``: the bindings around it.
+    """
+    if op_name(call) != "abc.bconv2d":
+        return None
+    source = defined.get(call.args[0])
+    if op_name(source) == "nn.max_pool2d":
+        source = defined.get(source.args[0])
+    if op_name(source) != "abc.step":
+        return None
+    planes, alpha, levels = (array_of(a) for a in (call.args[1], call.args[2], source.args[3]))
+    return accumulator(planes, alpha, levels, any(conv_window(call).padding))
+
+
 def _channel_multiples(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """``(unit [OC], integers [M, OC])`` of scales ``alpha [M, OC]``, each channel by itself.
 
@@ -120,13 +139,13 @@ def _channel_multiples(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray] | Non
     left = np.arange(alpha.shape[1])
     while len(left):
         first = alpha[:, left[0]]
-        found = integer_multiples(first)
-        if found is None and np.any(first):
+        multiples = integer_multiples(first)
+        if multiples is None and np.any(first):
             return None
         alike = np.all(is_same(shapes[:, left], shapes[:, left[:1]], 1.0), axis=0)
         same = left[alike]
-        one = 1 / np.abs(found[1]).max() if found else 1.0
+        one = 1 / np.abs(multiples[1]).max() if multiples else 1.0
         unit[same] = sizes[same] * one
-        whole[:, same] = found[1][:, None] if found else 0
+        whole[:, same] = multiples[1][:, None] if multiples else 0
         left = left[~alike]
     return unit, whole

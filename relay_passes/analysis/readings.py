@@ -19,11 +19,10 @@ from tvm import relax
 
 from abc_tvm.compute.geometry import pair
 from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.ops import LEVELS
 from abc_tvm.relay_passes.rewrite import op_name, shape_of
 
 from .step_function import StepFunction
-
-STEP_OPERATORS = ("abc.step", "abc.count_step")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def reading_of(data: relax.Expr, defined: Mapping[relax.Expr, relax.Expr]) -> Re
     if op_name(pool) != "nn.max_pool2d":
         return Reading(call, call)
     inner = defined.get(pool.args[0])
-    if op_name(inner) not in STEP_OPERATORS:
+    if op_name(inner) not in LEVELS:
         return Reading(call, call)
     turned = _turned(steps_of(call), steps_of(inner))
     if turned is None:

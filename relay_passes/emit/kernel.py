@@ -16,6 +16,7 @@ from tvm import relax, te
 from abc_tvm.compute import outputs
 from abc_tvm.compute.lanes import Scalar, stage
 from abc_tvm.relay_passes.analysis import pointwise
+from abc_tvm.relay_passes.ops import LEVELS
 from abc_tvm.relay_passes.rewrite import op_name, operands, shape_of
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.family import Plan
@@ -24,8 +25,6 @@ from abc_tvm.schedules.scheduler import Scheduler
 from .anchor import Anchor, Encoding
 from .frame import Frame, Lowered
 from .step_epilogue import levels_of
-
-STEP_OPERATORS = ("abc.step", "abc.count_step")
 
 
 def kernel(
@@ -88,7 +87,7 @@ def _without_anchor(frame: Frame) -> Plan:
 
 def _value(frame: Frame, name: str, call: relax.Call) -> Scalar:
     """Case 2: an element-wise operator, or the levels of a step."""
-    if name in STEP_OPERATORS:
+    if name in LEVELS:
         return levels_of(frame, call)
     emit = pointwise.TABLE[name].te
     if emit is None:

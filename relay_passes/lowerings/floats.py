@@ -10,7 +10,7 @@ from abc_tvm.compute.roles import notes
 from abc_tvm.relay_passes.analysis.readings import Reading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
-from abc_tvm.relay_passes.ops import conv_window
+from abc_tvm.relay_passes.ops import conv_window, to_float
 from abc_tvm.relay_passes.rewrite import array_of, constant, dtype_of, shape_of
 from abc_tvm.schedules.family import Plan
 
@@ -56,21 +56,6 @@ def _fits(call: relax.Call) -> bool:
         and all(isinstance(extent, int) for extent in dims[1:])
         and str(call.attrs.data_layout) == "NHWC"
         and constant(call.args[1]) is not None
-    )
-
-
-def to_float(call: relax.Call) -> relax.Call:
-    """``nn.conv2d`` of an ``abc.bconv2d``, with the weights the graph had."""
-    w = conv_window(call)
-    return relax.op.nn.conv2d(
-        call.args[0],
-        call.args[3],
-        strides=w.stride,
-        padding=w.padding,
-        dilation=w.dilation,
-        groups=w.groups,
-        data_layout="NHWC",
-        kernel_layout="OHWI",
     )
 
 

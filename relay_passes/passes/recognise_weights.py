@@ -1,32 +1,50 @@
 """Constant weights of few values become planes.
 
-``nn.conv2d(x, W)`` with ``W = sum_m alpha_m B_m`` becomes ``abc.bconv2d(x, B, alpha, W)``; the
-float weights stay as last argument for layers that later turn out to be better off in float.
+Of every ``nn.conv2d``, which gets a row of the report:
 
-Refuses, with the reason in the layer's row: weights that are no constant, weights of more than
-sixteen values in one output channel.
+1. ``nn.conv2d(x, W)`` with ``W = sum_m alpha_m B_m`` becomes ``abc.bconv2d(x, B, alpha, W)``; the
+   float weights stay as last argument for layers that later turn out to be better off in float.
+
+It stays, with the reason in its row, where
+
+2. the weights are no constant: that alone is not NHWC here;
+3. it computes in another type than float32;
+4. ``context.refused`` names it;
+5. the weights take more than sixteen values in one output channel, or are too different in size.
+
+Example: ``nn.conv2d(x, [0.5, -0.5, ...])`` becomes ``abc.bconv2d(x, [[1, -1, ...]], [[0.5]], W)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from typing import Any
 
 import tvm
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis import weight_planes
 from abc_tvm.relay_passes.context import Context, Layer
+from abc_tvm.relay_passes.contracts import binary, canonical, contract
 from abc_tvm.relay_passes.ops import conv_window, make, window_attrs
 from abc_tvm.relay_passes.rewrite import array_of, const, dtype_of, hint, op_name, rebuild
 
 
 class RecogniseWeights:
-    """See the module's text. Fills ``context.layers`` with one row a convolution.
+    """Fills ``context.layers`` with one row a convolution, and makes planes of its weights.
 
     ``dense`` are the names of the layers that the graph has as products of matrices (the pass
     before fills it), and of which the pass that joins layers calls the further ones ``name+1``.
     """
+
+    requires = (canonical.convolutions_are_nhwc, contract.layers_have_their_own_names)
+    ensures = (
+        contract.well_formed,
+        canonical.convolutions_are_nhwc,
+        contract.layers_have_their_own_names,
+        binary.planes_are_signs,
+        binary.planes_give_the_weights,
+        contract.nothing_is_dead,
+    )
 
     def __init__(self, context: Context, dense: AbstractSet[str] = frozenset()) -> None:
         self.context, self.dense = context, dense
@@ -34,11 +52,13 @@ class RecogniseWeights:
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         return rebuild(mod, self.visit)
 
-    def visit(self, builder: relax.BlockBuilder, var: Any, call: Any) -> Any:
+    def visit(
+        self, builder: relax.BlockBuilder, var: relax.Var, call: relax.Expr
+    ) -> relax.Call | None:
         if op_name(call) != "nn.conv2d":
             return None
         name = hint(var)
-        if str(call.attrs.data_layout) != "NHWC":
+        if str(call.attrs.data_layout) != "NHWC":  # case 2
             self.context.layers[name] = Layer(
                 name, "Conv", [], 0, reason="the weights are no constant"
             )
@@ -54,25 +74,26 @@ class RecogniseWeights:
             float_weight_bytes=weight.nbytes,
         )
         self.context.layers[name] = layer
-        if dtype_of(var) != "float32":
+        if dtype_of(var) != "float32":  # case 3
             layer.reason = f"it computes in {dtype_of(var)}, not in float32"
             return None
-        if name in self.context.refused:
+        if name in self.context.refused:  # case 4
             layer.reason = self.context.refused[name]
             return None
         try:
-            found = weight_planes.factor(weight)
-        except weight_planes.NotPlanes as error:
+            factored = weight_planes.factor(weight)
+        except weight_planes.NotPlanes as error:  # case 5
             layer.reason = str(error)
             return None
-        layer.M = len(found.planes)
-        return make(
+        layer.M = len(factored.planes)
+        return make(  # case 1
             "bconv2d",
-            [call.args[0], const(found.planes), const(found.alpha), call.args[1]],
+            [call.args[0], const(factored.planes), const(factored.alpha), call.args[1]],
             **window_attrs(window),
         )
 
 
 def _base(name: str) -> str:
+    """The layer of the graph that a joined one is the first or a further one of."""
     first, _, number = name.rpartition("+")
     return first if first and number.isdigit() else name

@@ -103,10 +103,10 @@ def passes_until(
 
 
 def continue_passes(mod: tvm.IRModule, context: Context, first: str, last: str) -> tvm.IRModule:
-    """Run the passes from ``first`` to ``last``, both included."""
+    """Run the passes from ``first`` to ``last``, both included, and check their contracts."""
     order = pipeline.passes(context)
     names = [name for name, _ in order]
-    return pipeline.run(mod, order[names.index(first) : names.index(last) + 1])
+    return pipeline.run(mod, order[names.index(first) : names.index(last) + 1], checked=True)
 
 
 def compiled(

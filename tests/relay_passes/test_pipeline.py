@@ -30,6 +30,7 @@ ORDER = [
     "recognise_weights",
     "recognise_activations",
     "choose_lowering",
+    "fold_pools",
     "fold_thresholds",
     "encode",
     "fuse",

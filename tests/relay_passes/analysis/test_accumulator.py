@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abc_tvm.relay_passes.analysis.accumulator import Accumulator, accumulator, integer_multiples
+from abc_tvm.relay_passes.analysis.find_steps import find_steps
 from abc_tvm.relay_passes.analysis.pointwise import TABLE, Bounds
-from abc_tvm.relay_passes.analysis.step_function import find_steps
 
 SIGNS = np.float32([-1, 1])
 

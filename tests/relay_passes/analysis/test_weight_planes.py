@@ -11,7 +11,6 @@ from abc_tvm.reference import solve_alpha, weight_bases
 from abc_tvm.relay_passes.analysis.weight_planes import (
     NotPlanes,
     WeightPlanes,
-    decompose,
     factor,
     has_planes,
 )
@@ -114,14 +113,6 @@ def test_rounding_noise_is_joined() -> None:
     noisy = np.nextafter(weight, np.float32(np.inf))
     mixed = np.where(np.random.default_rng(0).random(SHAPE) < 0.5, weight, noisy)
     assert_factored(mixed.astype(np.float32), 2)
-
-
-@given(st.lists(st.integers(-40, 40), min_size=2, max_size=9, unique=True))
-def test_decompose_gives_every_value_back(values: list[int]) -> None:
-    wanted = np.sort(np.float64(values)) / 8
-    alpha, codes = decompose(wanted)
-    assert set(np.unique(codes)) <= {-1, 1} and codes.shape == (len(wanted), len(alpha))
-    np.testing.assert_allclose(codes @ alpha, wanted, atol=2.0**-17 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -7,7 +7,9 @@ import onnx
 import pytest
 from tvm import relax
 
-from abc_tvm.relay_passes.passes.fuse import GROUP, Fuse, same_slots
+from abc_tvm.relay_passes.emit.frame import GROUP
+from abc_tvm.relay_passes.lowerings.kernel_groups import same_slots
+from abc_tvm.relay_passes.passes.fuse import Fuse
 from tests.relay_passes.harness import (
     Net,
     assert_equal_ir,

@@ -139,7 +139,7 @@ def colliding_weights(patch: Patch) -> None:
 def changed_steps(patch: Patch, change: Callable[[Any], Any]) -> None:
     wrapped(
         patch,
-        recognise_activations.RecogniseActivations,
+        recognise_activations.Activations,
         "steps",
         lambda found: replace(found, steps=change(found.steps)),
     )
@@ -293,7 +293,10 @@ def coefficient_forgotten(patch: Patch) -> None:
 
 def power_not_put_back(patch: Patch) -> None:
     wrapped(
-        patch, recognise_activations, "_normalised", lambda pair: (pair[0], np.float32(2) * pair[1])
+        patch,
+        recognise_activations.Activation,
+        "normalised",
+        lambda pair: (pair[0], np.float32(2) * pair[1]),
     )
 
 

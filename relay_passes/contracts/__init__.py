@@ -1,0 +1,1 @@
+"""What passes require of the module that they are given, and ensure of the one they return."""
