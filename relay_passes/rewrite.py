@@ -253,7 +253,7 @@ def _same_function(before: tvm.ir.BaseFunc, after: tvm.ir.BaseFunc) -> bool:
 
     def operations(func: relax.Function) -> list[relax.Expr]:
         place.update({param: (0, i) for i, param in enumerate(func.params)})
-        values = []
+        values: list[relax.Expr] = []
         for var, value in bindings(func):
             if isinstance(value, relax.Var):
                 place[var] = place[value]

@@ -18,8 +18,8 @@ from abc_tvm.relay_passes.rewrite import shape_of
 TO_NHWC = [0, 2, 3, 1]
 TO_NCHW = [0, 3, 1, 2]
 
-Dim = int | relax.Expr
-"""An extent: a number, or an expression of the open batch."""
+Shape = tuple[int | relax.Expr, ...]
+"""Extents of a tensor: numbers, and an expression where the batch is open."""
 
 Kind = Literal["plain", "nhwc", "dense", "flat_chw", "flat_hwc"]
 """How the graph's own tensor is read from the one that is there.
@@ -70,7 +70,7 @@ def flattened(value: Placed) -> Placed:
     return Placed(value.expr, "flat_hwc")
 
 
-def is_flatten(old: tuple[Dim, ...], new: tuple[Dim, ...]) -> bool:
+def is_flatten(old: Shape, new: Shape) -> bool:
     """Whether a reshape from ``old`` to ``new`` joins all but the batch dimension."""
     if len(old) != 4 or len(new) != 2 or not isinstance(new[1], int):
         return False
@@ -78,7 +78,7 @@ def is_flatten(old: tuple[Dim, ...], new: tuple[Dim, ...]) -> bool:
     return len(sizes) == 3 and prod(sizes) == new[1]
 
 
-def same_shape(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
+def same_shape(a: Shape, b: Shape) -> bool:
     """Whether two shapes are equal, symbolic dimensions by name."""
     return len(a) == len(b) and all(
         (x == y) if isinstance(x, int) and isinstance(y, int) else str(x) == str(y)
@@ -86,7 +86,7 @@ def same_shape(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
     )
 
 
-def place_constant(array: np.ndarray, kind: Kind, like: tuple[Dim, ...]) -> np.ndarray:
+def place_constant(array: np.ndarray, kind: Kind, like: Shape) -> np.ndarray:
     """A constant that the graph broadcasts, moved to the layout of ``kind``.
 
     ``like``: shape, in that layout, of the tensor that it meets; asked for the flattened kinds.

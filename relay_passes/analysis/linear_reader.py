@@ -128,7 +128,7 @@ def _convolution(
         return None
     data = call.args[0]
     terms = [term_of(data, weight, numbers)]  # 1
-    source = defined.get(data)
+    source: relax.Expr = defined.get(data)
     if op_name(source) == "concat" and int(call.attrs.groups) == 1 and _joins_channels(source):
         fields = source.args[0].fields
         cuts = np.cumsum([int(shape_of(f)[-1]) for f in fields])[:-1]

@@ -80,7 +80,7 @@ class CollapseBases:
     def joints(self, func: relax.Function, forms: Forms) -> dict[relax.Var, Joint]:
         """What is collapsed: each value with the convolutions that it becomes."""
         defined = definitions(func)
-        joints = {}
+        joints: dict[relax.Var, Joint] = {}
         for var in ends(func, forms):
             form = forms[var]
             joint = None if form.name in self.refused else joint_of(form)
@@ -89,7 +89,7 @@ class CollapseBases:
         return joints
 
 
-def _may_be_summed(data: relax.Var, defined: Definitions) -> bool:
+def _may_be_summed(data: relax.Var, defined: dict[relax.Var, relax.Expr]) -> bool:
     """Whether the constants of the chain behind an input are small enough for sums of inputs."""
     chain, _ = chain_behind(defined, data)
     arithmetic = [call for _, call in chain if op_name(call) in _ARITHMETIC]

@@ -26,9 +26,9 @@ import tvm
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.layout import (
-    Dim,
     Kind,
     Placed,
+    Shape,
     Stacked,
     Value,
     graph_rank,
@@ -96,7 +96,7 @@ def _kind(rank: int, tensors: Sequence[Placed]) -> Kind:
 
 
 def _operand(
-    walk: Walk, value: Placed, array: np.ndarray | None, kind: Kind, like: tuple[Dim, ...]
+    walk: Walk, value: Placed, array: np.ndarray | None, kind: Kind, like: Shape
 ) -> relax.Expr:
     """``value`` in the layout ``kind``; ``array`` are its numbers if it is constant."""
     if kind == "plain":
