@@ -10,7 +10,8 @@ import onnx
 from onnx import numpy_helper
 
 from abc_tvm.checks.graphs.needed import needed
-from abc_tvm.checks.graphs.onnx_ops import NotChecked, run
+from abc_tvm.checks.graphs.not_checked import NotChecked
+from abc_tvm.checks.graphs.onnx_ops import run
 
 
 class OnnxGraph:

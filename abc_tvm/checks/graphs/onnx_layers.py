@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
 from abc_tvm.checks.graphs.windows import onnx_pads
 
 LINEAR = frozenset({

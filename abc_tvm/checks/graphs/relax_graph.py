@@ -16,7 +16,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from abc_tvm.checks.graphs.needed import needed
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_ops import TABLE, Shape
 
 ON_BITS, ON_BYTES, FLOAT = "abc.bitconv2d", "abc.dotconv2d", "nn.conv2d"

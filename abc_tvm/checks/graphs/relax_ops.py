@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.windows import average_pool, max_pool
 
 Array = np.ndarray

@@ -17,9 +17,10 @@ import onnx
 
 from abc_tvm.checks.graphs.integers import Sums
 from abc_tvm.checks.graphs.layouts import Lying, lyings
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_layers import Joined, OnnxLayer
-from abc_tvm.checks.graphs.onnx_ops import NotChecked, run
+from abc_tvm.checks.graphs.onnx_ops import run
 from abc_tvm.checks.graphs.relax_graph import RelaxGraph, RelaxLayer, dimensions, operator
 from abc_tvm.checks.opinion.steps import Atoms
 from abc_tvm.checks.opinion.tensor_atoms import TensorAtoms

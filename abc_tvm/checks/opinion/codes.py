@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, array, operator
 from abc_tvm.checks.graphs.relax_ops import four_pads, ints
 from abc_tvm.checks.graphs.windows import max_pool

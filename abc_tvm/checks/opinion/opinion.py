@@ -16,9 +16,9 @@ import onnx
 
 from abc_tvm.checks.graphs.integers import sums_of
 from abc_tvm.checks.graphs.layouts import NCHW, SAME, Lying, flat, kernel_of
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_layers import Joined, OnnxLayer, joined, layer_of, moved_from
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
 from abc_tvm.checks.graphs.relax_graph import (
     FLOAT,
     ON_BYTES,

@@ -19,8 +19,9 @@ import numpy as np
 
 from abc_tvm.checks.graphs.integers import Sums
 from abc_tvm.checks.graphs.layouts import Lying
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.graphs.onnx_ops import ELEMENTWISE, ROUNDED, NotChecked
+from abc_tvm.checks.graphs.onnx_ops import ELEMENTWISE, ROUNDED
 from abc_tvm.checks.graphs.relax_ops import ints
 from abc_tvm.checks.opinion.codes import Disagrees, Reading
 from abc_tvm.checks.opinion.probes import Probes, float_probes, images, integer_probes

@@ -10,7 +10,8 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from abc_tvm.checks.graphs.integers import unit_of
-from abc_tvm.checks.graphs.onnx_ops import NotChecked, run
+from abc_tvm.checks.graphs.not_checked import NotChecked
+from abc_tvm.checks.graphs.onnx_ops import run
 
 X = np.random.default_rng(0).normal(size=(2, 4, 7, 6)).astype(np.float32) * 3
 
