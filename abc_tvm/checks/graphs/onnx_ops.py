@@ -7,6 +7,9 @@ every element where it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -14,6 +17,9 @@ from onnx import helper
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_moves import MOVES
 from abc_tvm.checks.graphs.onnx_values import POINTWISE, Arrays, Operator
+
+Given = Sequence[np.ndarray | None]
+"""Inputs of a node; ``None`` is one that is left out."""
 
 TABLE: dict[str, Operator] = {**POINTWISE, **MOVES}
 
@@ -33,7 +39,7 @@ ROUNDED = frozenset({
 _ERRORS = (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
-def run(node: onnx.NodeProto, args: Arrays, opset: int, images: int) -> tuple[np.ndarray, ...]:
+def run(node: onnx.NodeProto, args: Given, opset: int, images: int) -> tuple[np.ndarray, ...]:
     """Outputs of one node.
 
     ``images`` says how many times as many images as the graph has are computed at once: constant
@@ -50,14 +56,14 @@ def run(node: onnx.NodeProto, args: Arrays, opset: int, images: int) -> tuple[np
             if function is None:
                 return _by_reference(node, args, opset)
             extra = {"images": images, "outputs": len(node.output)}
-            result = function(args, {**extra, **attributes})
+            result = function(cast(Arrays, args), {**extra, **attributes})
     except _ERRORS as error:
         text = " ".join(str(error).split())[:80]
         raise NotChecked(f"{node.op_type}: {type(error).__name__}: {text}") from error
     return result if isinstance(result, tuple) else (np.asarray(result),)
 
 
-def _by_reference(node: onnx.NodeProto, args: Arrays, opset: int) -> tuple[np.ndarray, ...]:
+def _by_reference(node: onnx.NodeProto, args: Given, opset: int) -> tuple[np.ndarray, ...]:
     from onnx.reference import ReferenceEvaluator  # takes half a second to import
 
     if any(

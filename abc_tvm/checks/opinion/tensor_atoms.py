@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+import onnx
+from tvm import relax
 
 from abc_tvm.checks.graphs.integers import Sums
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
+from abc_tvm.checks.opinion.anchors import Anchor
 from abc_tvm.checks.opinion.steps import Atoms
 from abc_tvm.checks.opinion.whole import TRUTHS
 
@@ -56,36 +58,36 @@ class TensorAtoms:
     """
 
     graph: OnnxGraph
-    anchors: Sequence[Any]
-    sums: Mapping[Any, Sums]
+    anchors: Sequence[Anchor]
+    sums: Mapping[relax.Var, Sums]
     values: Mapping[str, np.ndarray] | None
     opaque: frozenset[str]
 
     def all(self) -> dict[str, Atoms]:
         """Atoms by tensor; one that is absent has none that are known."""
-        found: dict[str, Atoms] = {name: Atoms(True) for name in self.graph.inputs}
+        known: dict[str, Atoms] = {name: Atoms(True) for name in self.graph.inputs}
         for anchor in self.anchors:
             forms = [self.sums[v] for v in anchor.variables if v in self.sums]
             if len(anchor.variables) == 1 and forms:
                 scales = np.unique(np.abs(forms[0].scale))
                 if len(scales) <= 16:
-                    found[anchor.tensor] = Atoms(scales=tuple(float(s) for s in scales if s))
-            elif anchor.tensor not in found and self._kind_of(anchor.tensor) not in self.opaque:
-                found[anchor.tensor] = Atoms()
+                    known[anchor.tensor] = Atoms(scales=tuple(float(s) for s in scales if s))
+            elif anchor.tensor not in known and self._kind_of(anchor.tensor) not in self.opaque:
+                known[anchor.tensor] = Atoms()
         for node in self.graph.nodes:
             names = [n for n in node.input if n and self.graph.constant(n) is None]
             if names:
-                passed = self._passed(node, [found.get(n, Atoms()) for n in names], names)
+                passed = self._passed(node, [known.get(n, Atoms()) for n in names], names)
                 for name in node.output:
-                    found.setdefault(name, passed)
-        return found
+                    known.setdefault(name, passed)
+        return known
 
     def _kind_of(self, tensor: str) -> str:
         """The operator that makes a tensor."""
         at = self.graph.maker.get(tensor)
         return "" if at is None else str(self.graph.nodes[at].op_type)
 
-    def _passed(self, node: Any, inputs: list[Atoms], names: list[str]) -> Atoms:
+    def _passed(self, node: onnx.NodeProto, inputs: list[Atoms], names: list[str]) -> Atoms:
         """Atoms of a node's results, given those of its inputs that are no constants."""
         kind, first = node.op_type, inputs[0]
         if kind == "Pad":
@@ -106,7 +108,7 @@ class TensorAtoms:
             return Atoms(any(a.everywhere for a in inputs) and all(inputs))
         return Atoms(all(a.everywhere for a in inputs))
 
-    def _chosen(self, node: Any, known: dict[str, Atoms]) -> Atoms:
+    def _chosen(self, node: onnx.NodeProto, known: dict[str, Atoms]) -> Atoms:
         """Of the two tensors that a Where chooses from: what either has."""
         both = []
         for name in node.input[1:]:
@@ -123,7 +125,7 @@ class TensorAtoms:
             first.values | second.values,
         )
 
-    def _pad_value(self, node: Any) -> float | None:
+    def _pad_value(self, node: onnx.NodeProto) -> float | None:
         given = {a.name: a for a in node.attribute}
         mode = given["mode"].s if "mode" in given else b"constant"
         if mode != b"constant":
@@ -133,7 +135,7 @@ class TensorAtoms:
             return None if stored is None or stored.size != 1 else float(stored.reshape(()))
         return float(given["value"].f) if "value" in given else 0.0
 
-    def _put_together(self, node: Any, inputs: list[Atoms], names: list[str]) -> Atoms:
+    def _put_together(self, node: onnx.NodeProto, inputs: list[Atoms], names: list[str]) -> Atoms:
         """Of tensors put together: what holds in all, and of channels what holds in each."""
         if len(names) < len(node.input):
             return Atoms()

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from abc_tvm.checks.graphs.integers import Sums
 from abc_tvm.checks.graphs.layouts import SAME
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.opinion import opinion
+from abc_tvm.checks.opinion import layer_claims
 from abc_tvm.checks.opinion.codes import Disagrees
 from abc_tvm.checks.opinion.steps import Atoms, Case, check_steps
 from tests.abc_tvm.checks.opinion.networks import judged
@@ -143,7 +143,7 @@ def cases_of(model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> list[Ca
         found.append(given)
         return check_steps(given, rng)
 
-    monkeypatch.setattr(opinion, "check_steps", kept)
+    monkeypatch.setattr(layer_claims, "check_steps", kept)
     result, context, _ = judged(model, "auto")
     assert [layer.lowering for layer in context.layers.values()] == ["float", "bitserial"]
     assert not result.wrong and not result.unknown
