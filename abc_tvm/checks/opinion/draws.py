@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from tvm.relax import Var
 
-from abc_tvm.checks.graphs.integers import Sums
+from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.relax_graph import RelaxGraph, dimensions, operator
 
 
@@ -22,7 +22,7 @@ class Draws:
     """
 
     graph: RelaxGraph
-    sums: Mapping[Var, Sums]
+    sums: Mapping[Var, IntegerSums]
     batch: int
     shrink: int
 

@@ -28,7 +28,7 @@ ENCODE = "encode"
 Pass = Callable[[tvm.IRModule], tvm.IRModule]
 
 
-class Guarded:
+class CheckedEncode:
     """The pass ``encode``, run again without the layers that the second opinion disagrees about."""
 
     def __init__(
@@ -86,7 +86,7 @@ def guarded(
     """
     if not context.check or ENCODE not in dict(order):
         return order
-    one = Guarded(simple, module, context, order)
+    one = CheckedEncode(simple, module, context, order)
     return [(name, one if name == ENCODE else step) for name, step in order]
 
 

@@ -15,7 +15,7 @@ from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, 
 from abc_tvm.checks.opinion.anchors import members
 from abc_tvm.checks.opinion.codes import Disagrees, Reading, reading_of
 from abc_tvm.checks.opinion.roots import Roots
-from abc_tvm.checks.opinion.steps import Atoms, Case, check_steps
+from abc_tvm.checks.opinion.steps import Case, KnownAtoms, check_steps
 from abc_tvm.checks.opinion.terms import Factor, Term, clusters
 from abc_tvm.checks.opinion.weights import CodedWeight, coded_weight, proportion, same_weights
 
@@ -191,7 +191,7 @@ class Claims:
                 tuple((p.scale, p.tensor, lying, p.channels) for p in parts),
                 1 / ratio,
                 sums,
-                Atoms(True) if sums is not None else self.roots.atoms(root),
+                KnownAtoms(True) if sums is not None else self.roots.atoms(root),
                 rounded,
                 error,
             )

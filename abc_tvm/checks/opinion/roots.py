@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from tvm.relax import Var
 
-from abc_tvm.checks.graphs.integers import Sums
+from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.layouts import Lying, lyings
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
@@ -19,7 +19,7 @@ from abc_tvm.checks.graphs.onnx_ops import run
 from abc_tvm.checks.graphs.relax_graph import RelaxGraph
 from abc_tvm.checks.opinion.anchors import OPAQUE, Anchor
 from abc_tvm.checks.opinion.draws import Draws, common_factor
-from abc_tvm.checks.opinion.steps import Atoms
+from abc_tvm.checks.opinion.steps import KnownAtoms
 from abc_tvm.checks.opinion.tensor_atoms import TensorAtoms
 
 MOST_ELEMENTS = 2**25
@@ -40,14 +40,14 @@ class Roots:
     graph: OnnxGraph
     relax: RelaxGraph
     anchors: list[Anchor]
-    sums: dict[Var, Sums] = field(default_factory=dict)
+    sums: dict[Var, IntegerSums] = field(default_factory=dict)
     batch: int = 1
 
     def __post_init__(self) -> None:
         self._onnx: dict[str, np.ndarray] | None = None
         self._shrunk = False
         self._relax: dict[Var, np.ndarray] = {}
-        self._atoms: dict[str, Atoms] | None = None
+        self._atoms: dict[str, KnownAtoms] | None = None
 
     def direct(self, var: Var) -> Anchor | None:
         """The anchor that a variable alone makes."""
@@ -149,12 +149,12 @@ class Roots:
                     return False
         return name in data or all(d not in inputs for d in data)
 
-    def atoms(self, tensor: str) -> Atoms:
+    def atoms(self, tensor: str) -> KnownAtoms:
         """What is known of the atoms of a tensor."""
         if self._atoms is None:
             known = TensorAtoms(self.graph, self.anchors, self.sums, self._onnx, frozenset(OPAQUE))
             self._atoms = known.all()
-        found = self._atoms.get(tensor, Atoms())
+        found = self._atoms.get(tensor, KnownAtoms())
         if found.everywhere or self._onnx is None or tensor not in self._onnx:
             return found
         values, count = np.unique(self._onnx[tensor], return_counts=True)

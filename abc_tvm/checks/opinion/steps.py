@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
-from abc_tvm.checks.graphs.integers import Sums
+from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.layouts import Lying
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
@@ -39,7 +39,7 @@ MOST_ELEMENTS = 2**18
 
 
 @dataclass(frozen=True)
-class Atoms:
+class KnownAtoms:
     """Values of a root that many of its elements share, so that a tie there is no accident.
 
     ``everywhere``: any value may be one. ``scales``: multiples of these. ``values``: these.
@@ -50,13 +50,13 @@ class Atoms:
     everywhere: bool = False
     scales: tuple[float, ...] = ()
     values: frozenset[float] = frozenset()
-    parts: tuple[tuple[int, int, Atoms], ...] = ()
+    parts: tuple[tuple[int, int, KnownAtoms], ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there are any in every channel."""
         return bool(self.everywhere or self.scales or self.values)
 
-    def whole(self) -> Atoms:
+    def whole(self) -> KnownAtoms:
         """Those of every channel, whatever order the channels get."""
         return replace(self, parts=())
 
@@ -94,8 +94,8 @@ class Case:
     batch: int
     parts: tuple[tuple[float, str, Lying, slice | None], ...]
     ratio: float
-    sums: Sums | None
-    atoms: Atoms
+    sums: IntegerSums | None
+    atoms: KnownAtoms
     rounded: float | None
     error: float = 0.0
 
@@ -229,7 +229,7 @@ def _compare(case: Case, x: np.ndarray, sums: np.ndarray | None, kinds: frozense
     return read.size
 
 
-def _inexact(form: Sums, sums: np.ndarray | None) -> bool:
+def _inexact(form: IntegerSums, sums: np.ndarray | None) -> bool:
     """Whether a product of scale and sum is rounded."""
     if sums is None:
         return False
