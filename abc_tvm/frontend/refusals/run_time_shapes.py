@@ -10,15 +10,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import onnx
-import tvm
-from tvm import relax
-from tvm.ir import Type
 
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.graph_edit import describe
 from abc_tvm.frontend.operators.rewriter import Rewriter
+
+if TYPE_CHECKING:
+    import tvm
+    from tvm import relax
+    from tvm.ir import Type
 
 SHAPING: dict[str, dict[int, str]] = {
     "BlackmanWindow": {0: "size"},
@@ -117,6 +120,8 @@ def _shown(shape: relax.Expr | None) -> str:
 
 def _tensors(kind: Type) -> Iterator[relax.TensorType]:
     """The tensors of a type, which may be a tuple."""
+    from tvm import relax
+
     if isinstance(kind, relax.TensorType):
         yield kind
     for field in getattr(kind, "fields", ()):
