@@ -137,7 +137,7 @@ def _mean_of(args: Arrays, attributes: Attributes) -> np.ndarray:
     return reduce(np.add, args) / np.float32(len(args))
 
 
-MOVES: dict[str, Operator] = {
+MOVEMENTS: dict[str, Operator] = {
     "AveragePool": _average_pool,
     "Concat": _concat,
     "Flatten": _flatten,

@@ -15,13 +15,13 @@ import onnx
 from onnx import helper
 
 from abc_tvm.checks.graphs.not_checked import NotChecked
-from abc_tvm.checks.graphs.onnx_moves import MOVES
+from abc_tvm.checks.graphs.onnx_moves import MOVEMENTS
 from abc_tvm.checks.graphs.onnx_values import POINTWISE, Arrays, Operator
 
 Given = Sequence[np.ndarray | None]
 """Inputs of a node; ``None`` is one that is left out."""
 
-TABLE: dict[str, Operator] = {**POINTWISE, **MOVES}
+TABLE: dict[str, Operator] = {**POINTWISE, **MOVEMENTS}
 
 _LIKEWISE = (
     "Celu", "Cos", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Log", "Mish", "Mod",
