@@ -177,4 +177,4 @@ def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     if not np.array_equal(finite, np.isfinite(b)):
         return False
     size = float(np.abs(np.where(finite, a, 0)).max(initial=0))
-    return bool(np.all(np.abs(a - b)[finite] <= 2.0**-18 * size))
+    return bool(np.all(np.abs(a[finite] - b[finite]) <= 2.0**-18 * size))
