@@ -32,7 +32,9 @@ CALLER = 5
 
 
 class Compilation:
-    """See the module's text. Phases are asked for in their order; each that was asked for is kept.
+    """One network on its way from file to artifact: imported once, and each pass runs once.
+
+    Phases are asked for in their order; each that was asked for is kept.
 
     Attributes:
         device: What it is compiled for.

@@ -59,6 +59,8 @@ def _is_onnx(stream: BinaryIO) -> bool:
         if _MODEL_FIELDS.get(tag >> 3) != tag & 7:
             return False
         value, used = _varint(head, used)
+        if value < 0:
+            return False
         graph = graph or tag >> 3 == _GRAPH
         at += used + (value if tag & 7 == 2 else 0)
     return graph and at == size

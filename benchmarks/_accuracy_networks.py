@@ -22,7 +22,7 @@ def lenet() -> nn.Module:
     )  # fmt: skip
 
 
-class Block(nn.Module):
+class PreactivationBlock(nn.Module):
     """Pre-activation block: ``shortcut(h) + conv2(relu(bn2(conv1(h))))``, ``h = relu(bn1(x))``."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -43,9 +43,9 @@ class Block(nn.Module):
 def resnet() -> nn.Module:
     """A residual network of three blocks for 28×28 images."""
     first, *_, last = RESNET_CHANNELS
-    blocks = [Block(first, first, 1)]
+    blocks = [PreactivationBlock(first, first, 1)]
     for inputs, outputs in itertools.pairwise(RESNET_CHANNELS):
-        blocks.append(Block(inputs, outputs, 2))
+        blocks.append(PreactivationBlock(inputs, outputs, 2))
     return nn.Sequential(
         nn.Conv2d(1, first, 3, 2, 1, bias=False),
         *blocks,

@@ -42,7 +42,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """Test accuracy in per cent after each epoch, and the seconds that training took."""
 
     accuracies: list[float]
@@ -62,7 +62,7 @@ def train(
     checkpoint: Path,
     tell: Callable[[int, int, str], None],
     device: str = "cpu",
-) -> Outcome:
+) -> TrainingOutcome:
     """Train ``network`` in place; goes on after the last whole epoch of ``checkpoint``.
 
     ``tell`` gets steps done, steps in all and a word on how it goes.
@@ -99,7 +99,7 @@ def train(
         tell((epoch + 1) * steps, settings.epochs * steps, f"test {accuracies[-1]:.2f} %")
         _save(checkpoint, parts, settings, accuracies, before)
     network.eval()
-    return Outcome(accuracies, before)
+    return TrainingOutcome(accuracies, before)
 
 
 @torch.no_grad()

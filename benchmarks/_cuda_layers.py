@@ -31,7 +31,7 @@ Timer = Callable[[int], float]
 
 
 @dataclass
-class Layer:
+class GpuLayer:
     """One compiled and checked kernel. ``operations``: two for each pair of bits, or of bytes."""
 
     tile: BlockTile
@@ -47,7 +47,7 @@ def bit_layer(
     M: int,
     N: int,
     tile: BlockTile | None = None,
-) -> Layer:
+) -> GpuLayer:
     """A 3x3 convolution with zero padding: N planes of bits in, M·N products, N planes out.
 
     The planes are summed with weights of their own, and the sum is compared with N thresholds a
@@ -87,12 +87,12 @@ def bit_layer(
         expected = pack_bits(fired.transpose(2, 3, 0, 1), axis=-1)
         np.testing.assert_array_equal(found[n].reshape(expected.shape), expected)
 
-    return Layer(choice.block, 2 * window.macs * batch * M * N, timer)
+    return GpuLayer(choice.block, 2 * window.macs * batch * M * N, timer)
 
 
 def byte_layer(
     device: Device, width: int, channels: int, batch: int, tile: BlockTile | None = None
-) -> Layer:
+) -> GpuLayer:
     """The same convolution on levels coded as bytes, for any M and N: codes in, codes out.
 
     Every sum is compared with four thresholds. The first and the last image are checked.
@@ -123,7 +123,7 @@ def byte_layer(
         expected = np.sum([sums >= limit for limit in limits], 0).transpose(1, 2, 0)
         stored = found[n].reshape(width, width, -1)[..., :channels]
         np.testing.assert_array_equal(stored, expected)
-    return Layer(choice.block, 2 * window.macs * batch, timer)
+    return GpuLayer(choice.block, 2 * window.macs * batch, timer)
 
 
 def _tables(data: np.ndarray) -> tuple[list[np.ndarray], list[te.Tensor], Table]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results"
 
 
-class Report:
+class BenchmarkReport:
     """The arguments of a script and the files that it writes, ``NAME.json`` and ``NAME.png``.
 
     Raises what :func:`.plots.check_plot` does: nothing is measured that cannot be drawn.

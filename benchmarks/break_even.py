@@ -21,8 +21,8 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import arm_static
-from _report import Report, figure, run
-from layers import SHAPES, Layer, bit_layer, byte_layer, float_layer
+from _report import BenchmarkReport, figure, run
+from layers import SHAPES, KernelLayer, bit_layer, byte_layer, float_layer
 
 from abc_tvm.targets import Device, load
 
@@ -33,7 +33,7 @@ SAMPLE_S = 0.004
 
 def main() -> None:
     """Measure, print tables, write JSON and a plot."""
-    report = Report("break_even", __doc__)
+    report = BenchmarkReport("break_even", __doc__)
     here = [load("native")]
     haswell = load("haswell")
     if haswell.runs_here() and not report.quick:
@@ -48,12 +48,12 @@ def main() -> None:
     report.write(measured + static, _plot(measured, static, report))
 
 
-def _measure(device: Device, report: Report) -> list[dict[str, Any]]:
+def _measure(device: Device, report: BenchmarkReport) -> list[dict[str, Any]]:
     """One record for each shape, every kernel checked against NumPy before it is timed."""
     bases = QUICK if report.quick else BASES
     rows = []
     for width, channels in SHAPES[::3] if report.quick else SHAPES:
-        made: dict[str, Layer] = {"float": float_layer(device, width, channels)}
+        made: dict[str, KernelLayer] = {"float": float_layer(device, width, channels)}
         made |= {f"{m},{n}": bit_layer(device, width, channels, m, n) for m, n in bases}
         on_bytes = byte_layer(device, width, channels)
         if on_bytes is not None:
@@ -94,7 +94,7 @@ def crossing(pairs: list[int], times: list[float], rival: float) -> float | None
     return None
 
 
-def _turns(made: dict[str, Layer], rounds: int) -> dict[str, float]:
+def _turns(made: dict[str, KernelLayer], rounds: int) -> dict[str, float]:
     """The least time of each kernel, all taking turns."""
     numbers = {name: max(1, round(SAMPLE_S / layer.timer(1))) for name, layer in made.items()}
     best = dict.fromkeys(made, float("inf"))
@@ -139,7 +139,9 @@ def _number(value: float | None, row: dict[str, Any]) -> str:
     return f"beyond {max(row['pairs'])}" if value is None else f"{value:.1f}"
 
 
-def _plot(measured: list[dict[str, Any]], static: list[dict[str, Any]], report: Report) -> Any:
+def _plot(
+    measured: list[dict[str, Any]], static: list[dict[str, Any]], report: BenchmarkReport
+) -> Any:
     made = figure(13, 5)
     left, right = made.subplots(1, 2)
     first = measured[0]["target"]

@@ -12,7 +12,7 @@ import time
 import warnings
 
 import abc_tvm
-from abc_tvm.checks.opinion.opinion import guard, opinion
+from abc_tvm.checks.opinion import guard, opinion
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from _report import Report, figure, run
+from _report import BenchmarkReport, figure, run
 
 import abc_tvm
 from abc_tvm import zoo
@@ -20,7 +20,7 @@ NETWORKS = ("lenet", "resnet18", "resnet34", "resnet50")
 
 def main() -> None:
     """Compile, print a table, write JSON and a plot."""
-    report = Report("compile_time", __doc__)
+    report = BenchmarkReport("compile_time", __doc__)
     cases = [("resnet18", 3, 3, size) for size in SIZES]
     cases += [("resnet18", m, n, 224) for m, n in BASES if (m, n) != (3, 3)]
     cases += [(name, 3, 3, 28 if name == "lenet" else 224) for name in NETWORKS[::3]]
@@ -58,7 +58,7 @@ def _compile(name: str, m: int, n: int, size: int) -> dict[str, Any]:
     }
 
 
-def _plot(rows: list[dict[str, Any]], report: Report) -> Any:
+def _plot(rows: list[dict[str, Any]], report: BenchmarkReport) -> Any:
     made = figure(8, 0.4 * len(rows) + 1.6)
     axes = made.subplots()
     labels = [f"{row['network']}, {row['image']}²" for row in rows]

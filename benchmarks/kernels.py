@@ -18,8 +18,8 @@ os.environ["TVM_NUM_THREADS"] = "1"
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-from _report import Report, figure, run
-from layers import SHAPES, Layer, Timer, bit_layer, byte_layer, float_layer
+from _report import BenchmarkReport, figure, run
+from layers import SHAPES, KernelLayer, Timer, bit_layer, byte_layer, float_layer
 
 from abc_tvm.measure.peaks import (
     BITS_512,
@@ -38,14 +38,14 @@ SAMPLE_S = 0.004
 
 
 @dataclass
-class Measured:
+class MeasuredKernel:
     """Something that takes turns with the rest. ``peak`` names the peak it is compared with."""
 
     name: str
     macs: int
     timer: Timer
     peak: str | None = None
-    layer: Layer | None = None
+    layer: KernelLayer | None = None
     seconds: list[float] = field(default_factory=list)
     number: int = 1
 
@@ -62,16 +62,18 @@ class Measured:
         return self.macs / min(self.seconds) / 1e9
 
 
-def peak_rows() -> list[Measured]:
+def peak_rows() -> list[MeasuredKernel]:
     """The peaks that this machine has."""
     native, haswell = load("native"), load("haswell")
     found: dict[Peak, Any] = dict.fromkeys(loops(native), native)
     if haswell.runs_here():
         found |= dict.fromkeys(loops(haswell), haswell)
-    return [Measured(peak.name, peak.macs, peak.build(device)) for peak, device in found.items()]
+    return [
+        MeasuredKernel(peak.name, peak.macs, peak.build(device)) for peak, device in found.items()
+    ]
 
 
-def layer_rows() -> list[Measured]:
+def layer_rows() -> list[MeasuredKernel]:
     """Every kernel at every shape, for this machine and for the same machine with AVX2 alone."""
     rows = []
     native, haswell = load("native"), load("haswell")
@@ -90,11 +92,11 @@ def layer_rows() -> list[Measured]:
         if haswell.runs_here():
             made.append((bit_layer(haswell, width, channels), SHUFFLE_256))
             made.append((float_layer(haswell, width, channels), FMA_256))
-        rows += [Measured(x.name, x.macs, x.timer, peak.name, x) for x, peak in made]
+        rows += [MeasuredKernel(x.name, x.macs, x.timer, peak.name, x) for x, peak in made]
     return sorted(rows, key=lambda row: row.name)
 
 
-def report(rows: list[Measured]) -> list[dict[str, Any]]:
+def report(rows: list[MeasuredKernel]) -> list[dict[str, Any]]:
     """One record a row: milliseconds, GMAC/s, share of its peak, ratio to 256-bit FMA."""
     best = {row.name: row.gmacs for row in rows if row.layer is None}
     records = []
@@ -134,7 +136,7 @@ def cells(r: dict[str, Any]) -> list[str]:
     ]
 
 
-def plot(records: list[dict[str, Any]], made: Report) -> Any:
+def plot(records: list[dict[str, Any]], made: BenchmarkReport) -> Any:
     """Share of its peak of each kernel at each shape."""
     shares = [r for r in records if r.get("of_peak")]
     names = list(dict.fromkeys(r["name"] for r in shares))
@@ -161,7 +163,7 @@ def plot(records: list[dict[str, Any]], made: Report) -> Any:
 
 
 def main() -> None:
-    made = Report("kernels", __doc__)
+    made = BenchmarkReport("kernels", __doc__)
     made.console.print("compiling, and checking results against NumPy ...")
     rows = peak_rows() + layer_rows()
     for row in rows:

@@ -31,7 +31,7 @@ Timer = Callable[[int], float]
 
 
 @dataclass
-class Layer:
+class KernelLayer:
     """One compiled and checked kernel. ``macs`` counts every pair of planes.
 
     ``looked_up``: bits are counted by table lookup.
@@ -79,7 +79,7 @@ def _tables(data: np.ndarray) -> tuple[list[np.ndarray], list[te.Tensor], Table]
     return operands, inputs, table
 
 
-def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1) -> Layer:
+def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1) -> KernelLayer:
     """A binary 3x3 convolution with zero padding, fused with what follows it.
 
     For M = N = 1 a threshold: bits in, bits out. Otherwise the weighted sum of the planes: bits
@@ -131,7 +131,7 @@ def bit_layer(device: Device, width: int, channels: int, M: int = 1, N: int = 1)
     kind = "bits, M=N=1, bits out" if M * N == 1 else f"bits, M={M} N={N}, float out"
     looked_up = plan.choice.count == "nibble"
     name = f"{kind} ({'nibble lookup' if looked_up else 'popcount'}, {device.cpu})"
-    return Layer(name, width, channels, window.macs * M * N, plan.tile, timer, looked_up)
+    return KernelLayer(name, width, channels, window.macs * M * N, plan.tile, timer, looked_up)
 
 
 def _reference(signs: np.ndarray, planes: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def _reference(signs: np.ndarray, planes: np.ndarray) -> np.ndarray:
     return ((9 * signs.shape[-1] - dots) / 2).astype(np.int64)
 
 
-def float_layer(device: Device, width: int, channels: int) -> Layer:
+def float_layer(device: Device, width: int, channels: int) -> KernelLayer:
     """The same convolution in float32, with the same loop nest."""
     rng = np.random.default_rng(width)
     window, blocking = _window(width, channels)
@@ -162,10 +162,10 @@ def float_layer(device: Device, width: int, channels: int) -> Layer:
     np.testing.assert_allclose(
         result.reshape(width, width, channels), expected[0].transpose(1, 2, 0), rtol=1e-3, atol=1e-2
     )
-    return Layer(f"float32 ({device.cpu})", width, channels, window.macs, plan.tile, timer)
+    return KernelLayer(f"float32 ({device.cpu})", width, channels, window.macs, plan.tile, timer)
 
 
-def byte_layer(device: Device, width: int, channels: int) -> Layer | None:
+def byte_layer(device: Device, width: int, channels: int) -> KernelLayer | None:
     """The same convolution on levels coded as bytes, bytes in, float32 out.
 
     ``None`` where the device has no dot products.
@@ -195,4 +195,4 @@ def byte_layer(device: Device, width: int, channels: int) -> Layer | None:
     np.testing.assert_array_equal(
         result.reshape(width, width, channels), expected[0].transpose(1, 2, 0)
     )
-    return Layer(f"bytes ({device.cpu})", width, channels, window.macs, plan.tile, timer)
+    return KernelLayer(f"bytes ({device.cpu})", width, channels, window.macs, plan.tile, timer)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _report import Report, figure, run
+from _report import BenchmarkReport, figure, run
 
 from abc_tvm import zoo
 from abc_tvm.measure.bench import bench
@@ -44,7 +44,7 @@ TWINS = {"bireal18": "resnet18"}
 
 def main() -> None:
     """Measure, print a table, write JSON and a plot."""
-    report = Report("networks", __doc__)
+    report = BenchmarkReport("networks", __doc__)
     rows: list[dict[str, Any]] = []
     for name, m, n, grid in QUICK if report.quick else NETWORKS:
         label = f"{name} ({m},{n}{', grid' if grid else ''})"
@@ -87,7 +87,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return cells + [f"{ratios[name]:.2f}" if name in ratios else "" for name in OPPONENTS]
 
 
-def _plot(rows: list[dict[str, Any]], report: Report) -> Any:
+def _plot(rows: list[dict[str, Any]], report: BenchmarkReport) -> Any:
     made = figure(9, 0.5 * len(rows) + 1.8)
     axes = made.subplots()
     colours = {"tvm-float": "#92c5de", "onnxruntime": "#2166ac", "onnxruntime-int8": "#762a83"}

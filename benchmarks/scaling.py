@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _report import Report, figure, run
+from _report import BenchmarkReport, figure, run
 
 import abc_tvm
 from abc_tvm import zoo
@@ -57,7 +57,7 @@ AXES = {
 
 def main() -> None:
     """Measure, print a table, write JSON and a plot."""
-    report = Report("scaling", __doc__)
+    report = BenchmarkReport("scaling", __doc__)
     plan = SHORT if report.quick else FULL
     series: dict[str, list[Point]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +149,7 @@ def _cells(points: list[Point]) -> list[list[str]]:
     ]
 
 
-def _plot(series: dict[str, list[Point]], plan: dict[str, Any], report: Report) -> Any:
+def _plot(series: dict[str, list[Point]], plan: dict[str, Any], report: BenchmarkReport) -> Any:
     made = figure(15, 3.6)
     for axes, (name, points) in zip(made.subplots(1, len(AXES)), series.items(), strict=True):
         across = [p["x"] for p in points]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _report import Report, figure, run
+from _report import BenchmarkReport, figure, run
 
 import abc_tvm
 from abc_tvm import zoo
@@ -33,7 +33,7 @@ NAMES = {"weights": "weights", "memory": "working memory", "file": "shared libra
 
 def main() -> None:
     """Compile, print a table, write JSON and a plot."""
-    report = Report("size", __doc__)
+    report = BenchmarkReport("size", __doc__)
     rows = []
     for name, m, n in QUICK if report.quick else NETWORKS:
         bits = _sizes(zoo.build(name, m, n, batch=1), "auto")
@@ -64,7 +64,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return cells
 
 
-def _plot(rows: list[dict[str, Any]], report: Report) -> Any:
+def _plot(rows: list[dict[str, Any]], report: BenchmarkReport) -> Any:
     made = figure(12, 0.5 * len(rows) + 2.2)
     all_axes = made.subplots(1, 3)
     for number, (axes, key) in enumerate(zip(all_axes, KEYS, strict=True)):

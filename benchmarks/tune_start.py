@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _report import Report, run
+from _report import BenchmarkReport, run
 
 from abc_tvm import zoo
 from abc_tvm.errors import UserError
@@ -28,7 +28,7 @@ RECORDS = "*/database_tuning_record.json"
 
 def main() -> None:
     """Start, wait, print a table, write JSON."""
-    report = Report("tune_start", __doc__)
+    report = BenchmarkReport("tune_start", __doc__)
     rows = []
     for name, m, n in NETWORKS[:2] if report.quick else NETWORKS:
         with tempfile.TemporaryDirectory() as folder:

@@ -35,7 +35,7 @@ REPEAT = 15
 
 
 @dataclass(frozen=True)
-class Row:
+class DemoRow:
     """One line of the table."""
 
     name: str
@@ -51,7 +51,7 @@ def main() -> int:
     tables(False).print(trained.table)
     tables(False).print()
     with progress("demo") as tell:
-        rows: dict[str, Row] = {}
+        rows: dict[str, DemoRow] = {}
         artifacts: dict[str, Artifact] = {}
         passed = trained.passed
         for m, n in BASES:
@@ -66,7 +66,7 @@ def main() -> int:
                 f"{outcome.checked_bits / 1e6:.1f} M bits flipped; relative error "
                 f"{outcome.relative_error:.2g}, same argmax {outcome.argmax_agreement:.0%}"
             )
-            rows[name] = Row(name, weights, len(outcome.artifact.data), verdict)
+            rows[name] = DemoRow(name, weights, len(outcome.artifact.data), verdict)
         tell("float32 and int8 opponents")
         times = _measure(artifacts, zoo.build_float(NETWORK), rows, tell)
     tables(False).print(_table(rows, times))
@@ -76,7 +76,7 @@ def main() -> int:
 def _measure(
     artifacts: dict[str, Artifact],
     plain: onnx.ModelProto,
-    rows: dict[str, Row],
+    rows: dict[str, DemoRow],
     tell: Callable[[str], None],
 ) -> dict[str, Times]:
     set_batch(plain, 1)
@@ -93,12 +93,12 @@ def _measure(
             engine = OnnxEngine(model)
             calls[name] = lambda engine=engine: engine.run(arrays)  # type: ignore[misc]
             weights = sum(len(t.raw_data) for t in model.graph.initializer)
-            rows[name] = Row(name, weights, model.ByteSize(), "")
+            rows[name] = DemoRow(name, weights, model.ByteSize(), "")
         tell("measure")
         return take_turns(calls, REPEAT)
 
 
-def _table(rows: dict[str, Row], times: dict[str, Times]) -> Table:
+def _table(rows: dict[str, DemoRow], times: dict[str, Times]) -> Table:
     table = Table(title=f"one 224x224 image, 1 thread, {machine_name()}", title_justify="left")
     table.add_column("engine and network")
     for name in ("median ms", "least ms", "over float32", "over int8", "weights", "file"):

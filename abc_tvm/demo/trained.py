@@ -35,7 +35,7 @@ JUDGE = "onnxruntime, float32"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoOutcome:
     """What the run found.
 
     Attributes:
@@ -48,7 +48,7 @@ class Outcome:
     passed: bool
 
 
-def run(tell: Callable[[str], None]) -> Outcome:
+def run(tell: Callable[[str], None]) -> DemoOutcome:
     """Compile, run over all images, time one image."""
     tell(f"compile {NETWORK}, trained on Fashion-MNIST")
     file = pretrained.path(NETWORK)
@@ -113,4 +113,4 @@ def run(tell: Callable[[str], None]) -> Outcome:
             size(bytes_),
         )
     agreement = float((classes[BITS] == classes[JUDGE]).mean())
-    return Outcome(table, agreement >= AGREEMENT)
+    return DemoOutcome(table, agreement >= AGREEMENT)

@@ -53,8 +53,9 @@ def conv2d(
             rows = slice(row * dilation_h, row * dilation_h + stride_h * (out_h - 1) + 1, stride_h)
             cols = slice(col * dilation_w, col * dilation_w + stride_w * (out_w - 1) + 1, stride_w)
             columns[:, :, row, col] = padded[:, :, rows, cols]
-    matrix = columns.reshape(batch, groups, -1, out_h * out_w)
-    kernels = w.reshape(1, groups, out_channels // groups, -1)
+    taps = group_channels * kernel_h * kernel_w
+    matrix = columns.reshape(batch, groups, taps, out_h * out_w)
+    kernels = w.reshape(1, groups, out_channels // groups, taps)
     return (kernels @ matrix).reshape(batch, out_channels, out_h, out_w)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from abc_tvm import errors
 from abc_tvm.errors import DeviceError, UserError
 from abc_tvm.remote.address import Address
-from abc_tvm.remote.watchdog import Death, Helper, Refusal, Silence
+from abc_tvm.remote.watchdog import Death, Helper, HelperRefusal, Silence
 from abc_tvm.runtime.container import Info, read_info
 from abc_tvm.runtime.inputs import in_order, refuse_not_finite
 
@@ -91,7 +91,7 @@ class RemoteDevice:
             raise DeviceError(
                 f"{self.address}: the session ended while {doing} ({death}); try again"
             ) from death
-        except Refusal as refusal:
+        except HelperRefusal as refusal:
             kind = getattr(errors, refusal.kind, None)
             if isinstance(kind, type) and issubclass(kind, UserError):
                 raise kind(str(refusal)) from refusal

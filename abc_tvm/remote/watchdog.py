@@ -41,7 +41,7 @@ class Death(Exception):
     """
 
 
-class Refusal(Exception):
+class HelperRefusal(Exception):
     """The helper answered with an error: its kind and its one line."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -102,7 +102,7 @@ class Helper:
         Raises:
             Silence: There was none; the helper has been ended.
             Death: The helper has ended by itself.
-            Refusal: It answered with an error.
+            HelperRefusal: It answered with an error.
         """
         self.begin(request, seconds)
         while (found := self.answer(self.left)) is None:
@@ -135,7 +135,7 @@ class Helper:
                 if kind == "done":
                     return Answer(content[0])
                 if kind == "refused":
-                    raise Refusal(*content)
+                    raise HelperRefusal(*content)
                 self._said = content[0]
                 if kind == "step":
                     limit = content[1]

@@ -43,7 +43,7 @@ def on_default_stream(device: Any) -> bool:
     return not tvm_ffi.get_raw_stream(device)
 
 
-class Graph:
+class RecordedGraph:
     """A recorded run. ``outputs`` are the tensors that a launch writes."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Recorder:
         self._runtime = ctypes.CDLL(RUNTIME)
         self._thread = ThreadPoolExecutor(1, "abc-tvm-graphs")
 
-    def record(self, inputs: list[Any]) -> Graph | None:
+    def record(self, inputs: list[Any]) -> RecordedGraph | None:
         """A graph of a run on these tensors, or ``None`` where it cannot be recorded.
 
         The machine must have run before on inputs of these shapes: CUDA loads kernels when they
@@ -88,7 +88,7 @@ class Recorder:
             # Ctrl-C ends the waiting, not the recording, which still uses the machine.
             wait([future])
 
-    def _record(self, inputs: list[Any]) -> Graph | None:
+    def _record(self, inputs: list[Any]) -> RecordedGraph | None:
         import tvm_ffi
 
         graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
@@ -107,7 +107,7 @@ class Recorder:
             _check(status, "cudaStreamEndCapture")
             instantiate = ctypes.byref(executable), graph, ctypes.c_ulonglong(0)
             self._ask("cudaGraphInstantiate", *instantiate)
-            return Graph(self._runtime, executable, outputs, [*inputs, *memory])
+            return RecordedGraph(self._runtime, executable, outputs, [*inputs, *memory])
         except _REFUSALS:
             return None
         finally:

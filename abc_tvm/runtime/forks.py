@@ -23,7 +23,7 @@ WAIT_S = 5.0
 """How long a fork waits for runs to end. What is still in one then is of no use to the child."""
 
 
-class Guarded(Protocol):
+class Forkable(Protocol):
     """What has runs that a fork must not cut in two."""
 
     lock: Any
@@ -33,7 +33,7 @@ class Guarded(Protocol):
         """In the child: make a new lock. ``in_run``: another thread was in a run for too long."""
 
 
-def guard(session: Guarded) -> None:
+def guard(session: Forkable) -> None:
     """Let every fork from now on wait for the runs of ``session``, and tell it in the child."""
     with _registry.lock:
         _registry.sessions.add(session)
@@ -43,9 +43,9 @@ class _Registry:
     """Sessions that live, and what a fork in progress holds."""
 
     def __init__(self) -> None:
-        self.sessions: weakref.WeakSet[Guarded] = weakref.WeakSet()
+        self.sessions: weakref.WeakSet[Forkable] = weakref.WeakSet()
         self.lock = threading.Lock()
-        self.held: list[Guarded] = []
+        self.held: list[Forkable] = []
 
     def before(self) -> None:
         """Wait for runs to end, and let none begin."""

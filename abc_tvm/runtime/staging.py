@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from abc_tvm.runtime.container import Port
-from abc_tvm.runtime.cuda_graph import Graph
+from abc_tvm.runtime.cuda_graph import RecordedGraph
 from abc_tvm.runtime.inputs import PROCESSOR
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -27,7 +27,7 @@ class Staged:
 
     arrays: list[np.ndarray]
     tensors: list[Any]
-    graph: Graph | None = None
+    graph: RecordedGraph | None = None
     runs: int = 0
 
 

@@ -40,7 +40,10 @@ ROUNDS = 48
 
 
 class Learned:
-    """Proposes choices; see the module's text. The same seed and history give the same ones."""
+    """Proposes the choice that boosted trees predict to be the best of those not yet measured.
+
+    The same seed and history give the same proposals.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

@@ -23,7 +23,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass
-class Row:
+class WorkloadRow:
     """One workload of one target folder."""
 
     folder: str
@@ -72,7 +72,7 @@ def target_folders(root: Path) -> list[Path]:
     return found
 
 
-def rows(root: Path, tell: Tell) -> list[Row]:
+def rows(root: Path, tell: Tell) -> list[WorkloadRow]:
     """What is recorded under ``root``."""
     found = []
     for folder in target_folders(root):
@@ -81,7 +81,7 @@ def rows(root: Path, tell: Tell) -> list[Row]:
             mine = [r for r in database.records if r.workload == key]
             failed = sum(r.failed for r in mine)
             names = _names(folder, key)
-            found.append(Row(folder.name, key, names, len(mine), failed, best(mine)))
+            found.append(WorkloadRow(folder.name, key, names, len(mine), failed, best(mine)))
     return found
 
 

@@ -19,7 +19,7 @@ from abc_tvm.records.suspects import deaths
 from abc_tvm.records.task import Task, dump_module, save_layer
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
-from abc_tvm.tuning.workers.runner import Job, Outcome, Runner
+from abc_tvm.tuning.workers.runner import Job, JobOutcome, Runner
 
 from .interrupt import ctrl_c_waits
 from .search import make_search, settled
@@ -249,7 +249,7 @@ class Tuner:
     def _row(self, workload: str) -> Progress:
         return next(row for row in self.rows if row.task.key == workload)
 
-    def _take(self, outcome: Outcome) -> None:
+    def _take(self, outcome: JobOutcome) -> None:
         row = self._row(outcome.job.workload)
         if outcome.failure and outcome.job.choices == (row.task.default,):
             raise TargetError(
@@ -261,7 +261,7 @@ class Tuner:
         else:
             self._take_candidate(row, outcome)
 
-    def _take_candidate(self, row: Progress, outcome: Outcome) -> None:
+    def _take_candidate(self, row: Progress, outcome: JobOutcome) -> None:
         (choice,) = outcome.job.choices
         row.note = outcome.failure[:80]
         times = (FAILED_S,) if outcome.failure else outcome.times[0]
@@ -272,7 +272,7 @@ class Tuner:
         row.history.append(seconds)
         self.measured += 1
 
-    def _take_final(self, row: Progress, outcome: Outcome) -> None:
+    def _take_final(self, row: Progress, outcome: JobOutcome) -> None:
         """Only a clear winner replaces the default."""
         if outcome.failure:  # of the default or of a rival: the default alone will tell
             row.finalists, row.closing = 0, False

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc_tvm.zoo import layers
 from abc_tvm.zoo.builder import GraphBuilder, Tensor
-from abc_tvm.zoo.resnet import Block, ResnetPlan, blocks
+from abc_tvm.zoo.resnet import ResidualBlock, ResidualPlan, blocks
 
 
-def float_resnet(g: GraphBuilder, plan: ResnetPlan, *, width: float, classes: int) -> Tensor:
+def float_resnet(g: GraphBuilder, plan: ResidualPlan, *, width: float, classes: int) -> Tensor:
     """Add the whole network: "input" [B, 3, H, W] -> "output" [B, classes]."""
     channels = layers.scaled(plan.channels, width)
     kernel, stride = (7, 2) if plan.large_stem else (3, 1)
@@ -25,7 +25,7 @@ def float_resnet(g: GraphBuilder, plan: ResnetPlan, *, width: float, classes: in
     return layers.classifier(g, x, classes)
 
 
-def _block(g: GraphBuilder, x: Tensor, block: Block) -> Tensor:
+def _block(g: GraphBuilder, x: Tensor, block: ResidualBlock) -> Tensor:
     shortcut, main = x, x
     if block.changes_shape(x):
         name = f"{block.name}.shortcut"

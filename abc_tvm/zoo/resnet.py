@@ -15,7 +15,7 @@ from abc_tvm.zoo.builder import GraphBuilder, Tensor
 
 
 @dataclass(frozen=True)
-class ResnetPlan:
+class ResidualPlan:
     """Shape of a residual network, shared by its binarized and float forms.
 
     Attributes:
@@ -33,15 +33,15 @@ class ResnetPlan:
 
 
 PLANS = {
-    "resnet8": ResnetPlan((1, 1, 1), channels=16, large_stem=False),
-    "resnet18": ResnetPlan((2, 2, 2, 2)),
-    "resnet34": ResnetPlan((3, 4, 6, 3)),
-    "resnet50": ResnetPlan((3, 4, 6, 3), bottleneck=True),
+    "resnet8": ResidualPlan((1, 1, 1), channels=16, large_stem=False),
+    "resnet18": ResidualPlan((2, 2, 2, 2)),
+    "resnet34": ResidualPlan((3, 4, 6, 3)),
+    "resnet50": ResidualPlan((3, 4, 6, 3), bottleneck=True),
 }
 
 
 @dataclass(frozen=True)
-class Block:
+class ResidualBlock:
     """One residual block of a plan, with its convolutions as (out channels, kernel, stride)."""
 
     name: str
@@ -58,7 +58,7 @@ class Block:
         return self.stride != 1 or self.channels != x.channels
 
 
-def blocks(plan: ResnetPlan, width: float) -> list[Block]:
+def blocks(plan: ResidualPlan, width: float) -> list[ResidualBlock]:
     """Return the blocks of a plan, in order."""
     found = []
     for stage, count in enumerate(plan.blocks):
@@ -70,11 +70,11 @@ def blocks(plan: ResnetPlan, width: float) -> list[Block]:
                 convs = ((inner, 1, 1), (inner, 3, stride), (4 * inner, 1, 1))
             else:
                 convs = ((inner, 3, stride), (inner, 3, 1))
-            found.append(Block(f"layer{stage + 1}.{index}", convs, stride))
+            found.append(ResidualBlock(f"layer{stage + 1}.{index}", convs, stride))
     return found
 
 
-def stem(g: GraphBuilder, plan: ResnetPlan, width: float) -> Tensor:
+def stem(g: GraphBuilder, plan: ResidualPlan, width: float) -> Tensor:
     """Add the float stem: convolution and, if large, max-pool."""
     channels = layers.scaled(plan.channels, width)
     if not plan.large_stem:
@@ -84,7 +84,7 @@ def stem(g: GraphBuilder, plan: ResnetPlan, width: float) -> Tensor:
 
 
 def abc_resnet(
-    g: GraphBuilder, plan: ResnetPlan, *, M: int, N: int, width: float, classes: int
+    g: GraphBuilder, plan: ResidualPlan, *, M: int, N: int, width: float, classes: int
 ) -> Tensor:
     """Add the whole network: "input" [B, 3, H, W] -> "output" [B, classes]."""
     x = stem(g, plan, width)
@@ -94,7 +94,7 @@ def abc_resnet(
     return layers.classifier(g, x, classes)
 
 
-def _abc_block(g: GraphBuilder, x: Tensor, block: Block, M: int, N: int) -> Tensor:
+def _abc_block(g: GraphBuilder, x: Tensor, block: ResidualBlock, M: int, N: int) -> Tensor:
     shortcut, main = x, x
     for index, (channels, kernel, stride) in enumerate(block.convs, start=1):
         normal = layers.batch_norm(g, main, f"{block.name}.bn{index}")

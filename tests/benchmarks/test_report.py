@@ -25,7 +25,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_results(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(sys, "argv", ["x.py", "--quick", "--out", str(tmp_path / "new")])
-    report = module.Report("x", "What it does.\n\nMore.")
+    report = module.BenchmarkReport("x", "What it does.\n\nMore.")
     drawn = module.figure(2, 2)
     drawn.subplots().plot([1, 2])
     report.write([{"a": 1}], drawn, threads=2)
@@ -42,7 +42,7 @@ def test_nothing_is_measured_that_cannot_be_drawn(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(sys, "argv", ["x.py", "--out", str(tmp_path)])
     with pytest.raises(MissingDependencyError, match=r"matplotlib .* 'abc-tvm\[bench\]'"):
-        module.Report("x", "What it does.")
+        module.BenchmarkReport("x", "What it does.")
 
 
 def test_a_users_error_is_one_line(module: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,6 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from abc_tvm.reference import activation_bases, pack_bits, solve_alpha, unpack_bits, weight_bases
-
 from . import (
     FAMILIES,
     QONNX_SPELLINGS,
@@ -121,27 +119,3 @@ def test_draws_cover_the_corners() -> None:
     assert any(len(set(layer.pads)) > 1 for layer in specs)
     assert {layer.exact for layer in specs} == {True, False}
     assert {random_layer(seed)[3] for seed in range(100)} == set(SPELLINGS)
-
-
-def test_reference_bases() -> None:
-    weights = np.array([[-2.0, -0.5], [0.5, 2.0]])
-    np.testing.assert_array_equal(weight_bases(weights, 1)[0], np.sign(weights))
-    bases = weight_bases(weights, 3)
-    assert (np.diff(bases, axis=0) >= 0).all(), "a larger shift turns no +1 into -1"
-    rebuilt = np.tensordot(solve_alpha(weights, bases), bases, 1)
-    assert np.abs(rebuilt - weights).max() < np.abs(weights).max()
-    per_channel = solve_alpha(weights, bases, per_channel=True)
-    assert per_channel.shape == (3, 2)
-    np.testing.assert_allclose((per_channel[:, :, None] * bases).sum(0), weights, atol=1e-12)
-    real = np.array([0.5, 0.49, -0.0], dtype=np.float32)
-    np.testing.assert_array_equal(activation_bases(real, [0.0, 0.5]), [[1, -1, -1], [1, 1, 1]])
-
-
-@pytest.mark.parametrize("channels", [1, 31, 32, 33, 65])
-def test_pack_bits_round_trip(channels: int) -> None:
-    bits = np.random.default_rng(channels).random((2, channels, 3)) < 0.5
-    words = pack_bits(bits, axis=1)
-    assert words.dtype == np.uint32 and words.shape == (2, -(-channels // 32), 3)
-    last = channels - 1
-    np.testing.assert_array_equal((words[:, last // 32] >> (last % 32)) & 1, bits[:, last])
-    np.testing.assert_array_equal(unpack_bits(words, 1, channels), bits)

@@ -30,7 +30,7 @@ def unit_of(values: np.ndarray) -> tuple[float, np.ndarray] | None:
 
 
 @dataclass(frozen=True)
-class Sums:
+class IntegerSums:
     """The sums of a layer: ``scale[oc] * D``, ``D`` an integer.
 
     ``scale`` float32 ``[OC]``; reachable ``D`` are ``offset[oc] + step * k`` within
@@ -54,7 +54,9 @@ class Sums:
         return np.asarray(np.clip(near, low, high))
 
 
-def sums_of(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, padded: bool) -> Sums | None:
+def sums_of(
+    planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, padded: bool
+) -> IntegerSums | None:
     """The integer form of a layer, or ``None`` where it has none.
 
     ``planes`` integers ``[M, OC, taps]``, ``alpha [M, OC]``, ``levels`` all that its input takes.
@@ -84,4 +86,4 @@ def sums_of(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, padded: b
     if not padded and gap > 1:
         weight = (columns * planes.sum(2, dtype=np.int64)).sum(0)
         step, offset = gap, weight * int(whole[0])
-    return Sums((scales * unit).astype(np.float32), bound, offset, step)
+    return IntegerSums((scales * unit).astype(np.float32), bound, offset, step)

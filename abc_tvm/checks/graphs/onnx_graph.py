@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from abc_tvm.checks.graphs.needed import needed
-from abc_tvm.checks.graphs.onnx_ops import NotChecked, run
+from abc_tvm.checks.graphs.not_checked import NotChecked
+from abc_tvm.checks.graphs.onnx_ops import run
 
 
 class OnnxGraph:
@@ -63,14 +63,14 @@ class OnnxGraph:
         return needed(wanted, stop, self.maker, self.reads.__getitem__)
 
     def evaluate(
-        self, wanted: Iterable[str], given: Mapping[str, Any], images: int = 1
+        self, wanted: Iterable[str], given: Mapping[str, np.ndarray], images: int = 1
     ) -> dict[str, np.ndarray]:
         """Values of ``wanted``, and of everything on the way, from those ``given``.
 
         Raises:
             NotChecked: A tensor depends on something that is not given, or an operator is unknown.
         """
-        values: dict[str, Any] = dict(given)
+        values: dict[str, np.ndarray] = dict(given)
         wanted = list(wanted)
         for at in self.needed(wanted, given):
             node = self.nodes[at]
@@ -79,10 +79,12 @@ class OnnxGraph:
             for name, value in zip(node.output, outputs, strict=False):
                 values.setdefault(name, value)
         for name in wanted:
-            values[name] = self._value(name, values)
+            asked = self._value(name, values)
+            if asked is not None:
+                values[name] = asked
         return values
 
-    def _value(self, name: str, values: Mapping[str, Any]) -> Any:
+    def _value(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
         if not name:
             return None
         if name in values:

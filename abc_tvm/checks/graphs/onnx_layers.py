@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
 
 import numpy as np
 import onnx
 from onnx import helper
 
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
 from abc_tvm.checks.graphs.windows import onnx_pads
 
 LINEAR = frozenset({
@@ -56,7 +56,7 @@ class OnnxLayer:
     def dense(self) -> bool:
         return self.weight.ndim == 2
 
-    def geometry(self, size: tuple[int, int]) -> dict[str, Any]:
+    def geometry(self, size: tuple[int, int]) -> dict[str, list[int] | int]:
         """Strides, padding (top, left, bottom, right), dilation and groups on an image."""
         if self.dense:
             return {"strides": [1, 1], "padding": [0] * 4, "dilation": [1, 1], "groups": 1}
@@ -124,9 +124,7 @@ class Joined:
 
     def from_relax(self, values: Iterable[np.ndarray]) -> np.ndarray:
         """The tensor, of the outputs of the layers that the compiled module has for it."""
-        total: Any = None
-        for value in values:
-            total = value if total is None else total + value
+        total = reduce(np.add, values)
         if np.any(self.bias):
             total = total + self.bias.astype(np.float32)
         if len(self.axes) == 2:

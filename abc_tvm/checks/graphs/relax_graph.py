@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tvm
@@ -16,8 +15,8 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from abc_tvm.checks.graphs.needed import needed
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
-from abc_tvm.checks.graphs.relax_ops import TABLE, Shape
+from abc_tvm.checks.graphs.not_checked import NotChecked
+from abc_tvm.checks.graphs.relax_ops import TABLE, OpenShape, Value
 
 ON_BITS, ON_BYTES, FLOAT = "abc.bitserial_conv2d", "abc.int8_conv2d", "nn.conv2d"
 LAYERS = (ON_BITS, ON_BYTES, FLOAT)
@@ -30,30 +29,30 @@ class RelaxLayer:
     """A convolution or dense layer: its variable and its call."""
 
     name: str
-    var: Any
-    call: Any
+    var: relax.Var
+    call: relax.Call
     kind: str
 
     @property
-    def data(self) -> Any:
+    def data(self) -> relax.Var:
         return self.call.args[0]
 
 
-def operator(value: Any) -> str:
+def operator(value: relax.Expr | None) -> str:
     """Operator without the ``relax.`` prefix; empty if the value is no operator's."""
     if isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op):
         return str(value.op.name).removeprefix("relax.")
     return ""
 
 
-def array(value: Any) -> np.ndarray:
+def array(value: relax.Expr) -> np.ndarray:
     """The array of a constant."""
     if not isinstance(value, GenericConst):
         raise NotChecked("a constant is computed")
     return np.asarray(value.value.numpy())
 
 
-def dimensions(value: Any) -> tuple[int | None, ...]:
+def dimensions(value: relax.Expr) -> tuple[int | None, ...]:
     """Shape of a tensor; ``None`` stands for a symbolic extent."""
     return tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else None for d in value.ty.shape)
 
@@ -61,13 +60,13 @@ def dimensions(value: Any) -> tuple[int | None, ...]:
 class RelaxGraph:
     """Bindings of ``main``, its layers, and the values of variables from given ones."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: tvm.IRModule) -> None:
         main = module["main"]
         self.params = list(main.params)
-        self.order: list[tuple[Any, Any]] = [
+        self.order: list[tuple[relax.Var, relax.Expr]] = [
             (binding.var, binding.value) for block in main.body.blocks for binding in block.bindings
         ]
-        self.value: dict[Any, Any] = dict(self.order)
+        self.value: dict[relax.Var, relax.Expr] = dict(self.order)
         self.at = {var: i for i, (var, _) in enumerate(self.order)}
         self.layers = [
             RelaxLayer(str(var.name), var, value, operator(value))
@@ -75,7 +74,7 @@ class RelaxGraph:
             if operator(value) in LAYERS
         ]
 
-    def reads(self, value: Any) -> list[Any]:
+    def reads(self, value: relax.Expr) -> list[relax.Var]:
         """Variables that an expression reads."""
         if isinstance(value, relax.Var):
             return [value]
@@ -84,19 +83,19 @@ class RelaxGraph:
         parts = getattr(value, "args", None) or getattr(value, "fields", None) or []
         return [v for part in parts for v in self.reads(part)]
 
-    def needed(self, wanted: Iterable[Any], stop: Iterable[Any]) -> list[int]:
+    def needed(self, wanted: Iterable[relax.Var], stop: Iterable[relax.Var]) -> list[int]:
         """Positions of the bindings that compute ``wanted`` from ``stop``, in order."""
         return needed(wanted, stop, self.at, lambda at: self.reads(self.order[at][1]))
 
     def evaluate(
-        self, wanted: Iterable[Any], given: Mapping[Any, Any], lenient: bool = False
-    ) -> dict[Any, Any]:
+        self, wanted: Iterable[relax.Var], given: Mapping[relax.Var, Value], lenient: bool = False
+    ) -> dict[relax.Var, Value]:
         """Values of ``wanted`` from those ``given``; ``lenient``: unknown ones are left out.
 
         Raises:
             NotChecked: An operator is unknown, or a variable depends on what is not given.
         """
-        values: dict[Any, Any] = dict(given)
+        values: dict[relax.Var, Value] = dict(given)
         for at in self.needed(wanted, given):
             var, value = self.order[at]
             try:
@@ -106,7 +105,7 @@ class RelaxGraph:
                     raise
         return values
 
-    def _one(self, value: Any, values: Mapping[Any, Any]) -> Any:
+    def _one(self, value: relax.Expr, values: Mapping[relax.Var, Value]) -> Value:
         if isinstance(value, relax.Var):
             if value not in values:
                 raise NotChecked(f"it depends on {value.name}, which is not known")
@@ -114,7 +113,7 @@ class RelaxGraph:
         if isinstance(value, GenericConst):
             return array(value)
         if isinstance(value, relax.ShapeExpr):
-            return Shape(
+            return OpenShape(
                 tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else None for d in value.values)
             )
         if isinstance(value, relax.Tuple):

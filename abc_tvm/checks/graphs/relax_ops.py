@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tvm.ir import Attrs
 
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.windows import average_pool, max_pool
 
-Array = np.ndarray
-Operator = Callable[[list[Any], Any], Any]
+Value = Any
+"""What an argument or a variable has: an array, a tuple of them, a number, or a shape."""
+
+Operator = Callable[[list[Value], Attrs], "np.ndarray | tuple[np.ndarray, ...]"]
 
 
 @dataclass(frozen=True)
-class Shape:
+class OpenShape:
     """A shape; ``None`` stands for the batch."""
 
     extents: tuple[int | None, ...]
 
 
-def _plain(function: Callable[..., Any]) -> Operator:
+def _plain(function: Callable[..., np.ndarray]) -> Operator:
     return lambda args, attrs: function(*args)
 
 
-def ints(values: Any, count: int = 2) -> list[int]:
+def ints(values: Sequence[int] | int, count: int = 2) -> list[int]:
     """A scalar or a list of an attribute as ``count`` integers."""
-    items = [int(v) for v in values] if hasattr(values, "__len__") else [int(values)]
+    items = [int(v) for v in values] if isinstance(values, Iterable) else [int(values)]
     return items * count if len(items) == 1 else items
 
 
-def four_pads(padding: Any) -> list[int]:
+def four_pads(padding: Sequence[int] | int) -> list[int]:
     """Padding as top, left, bottom, right."""
     items = ints(padding)
     return items * 2 if len(items) == 2 else items
 
 
-def _axes(attrs: Any) -> tuple[int, ...] | None:
+def _axes(attrs: Attrs) -> tuple[int, ...] | None:
     return None if attrs.axis is None else tuple(ints(attrs.axis, 1))
 
 
-def _reduce(function: Callable[..., Any]) -> Operator:
+def _reduce(function: Callable[..., np.ndarray]) -> Operator:
     return lambda args, attrs: function(args[0], axis=_axes(attrs), keepdims=bool(attrs.keepdims))
 
 
-def _reshape(args: list[Any], attrs: Any) -> Any:
+def _reshape(args: list[Value], attrs: Attrs) -> np.ndarray:
     x, target = args[0], list(args[1].extents)
     rest = [d for d in target[1:] if d is not None]
     if len(rest) < len(target) - 1:
@@ -54,20 +57,20 @@ def _reshape(args: list[Any], attrs: Any) -> Any:
     return x.reshape([-1, *rest]) if target else x.reshape(())
 
 
-def _permute(args: list[Any], attrs: Any) -> Any:
+def _permute(args: list[Value], attrs: Attrs) -> np.ndarray:
     return np.transpose(args[0], None if attrs.axes is None else [int(a) for a in attrs.axes])
 
 
-def _expand(args: list[Any], attrs: Any) -> Any:
+def _expand(args: list[Value], attrs: Attrs) -> np.ndarray:
     rank = args[0].ndim + len(attrs.axis)
     return np.expand_dims(args[0], tuple(int(a) % rank for a in attrs.axis))
 
 
-def _concat(args: list[Any], attrs: Any) -> Any:
+def _concat(args: list[Value], attrs: Attrs) -> np.ndarray:
     return np.concatenate(args[0], 0 if attrs.axis is None else int(attrs.axis))
 
 
-def _split(args: list[Any], attrs: Any) -> Any:
+def _split(args: list[Value], attrs: Attrs) -> tuple[np.ndarray, ...]:
     parts = attrs.indices_or_sections
     axis = int(attrs.axis)
     if hasattr(parts, "__len__"):
@@ -76,30 +79,32 @@ def _split(args: list[Any], attrs: Any) -> Any:
     return tuple(np.split(args[0], range(size, args[0].shape[axis], size), axis))
 
 
-def _take(args: list[Any], attrs: Any) -> Any:
+def _take(args: list[Value], attrs: Attrs) -> np.ndarray:
     return np.take(args[0], args[1], axis=None if attrs.axis is None else int(attrs.axis))
 
 
-def _pool(args: list[Any], attrs: Any) -> tuple[Array, list[int], list[int], list[int], int]:
+def _pool(
+    args: list[Value], attrs: Attrs
+) -> tuple[np.ndarray, list[int], list[int], list[int], int]:
     first = {"NHWC": 1, "NCHW": 2}.get(str(attrs.layout))
     if first is None:
         raise NotChecked(f"pooling in layout {attrs.layout}")
     return args[0], ints(attrs.pool_size), ints(attrs.strides), four_pads(attrs.padding), first
 
 
-def _max_pool(args: list[Any], attrs: Any) -> Any:
+def _max_pool(args: list[Value], attrs: Attrs) -> np.ndarray:
     x, size, strides, pads, first = _pool(args, attrs)
     return max_pool(x, size, strides, ints(attrs.dilation), pads, bool(attrs.ceil_mode), first)
 
 
-def _average_pool(args: list[Any], attrs: Any) -> Any:
+def _average_pool(args: list[Value], attrs: Attrs) -> np.ndarray:
     x, size, strides, pads, first = _pool(args, attrs)
     if attrs.ceil_mode or set(ints(attrs.dilation)) != {1}:
         raise NotChecked("averages with ceil_mode or dilation")
     return average_pool(x, size, strides, pads, bool(attrs.count_include_pad), first)
 
 
-def _pad(args: list[Any], attrs: Any) -> Any:
+def _pad(args: list[Value], attrs: Attrs) -> np.ndarray:
     if str(attrs.pad_mode) != "constant":
         raise NotChecked(f"pad mode {attrs.pad_mode}")
     width = [int(p) for p in attrs.pad_width]
@@ -108,7 +113,7 @@ def _pad(args: list[Any], attrs: Any) -> Any:
     return np.pad(args[0], pairs, constant_values=value)
 
 
-def _strided_slice(args: list[Any], attrs: Any) -> Any:
+def _strided_slice(args: list[Value], attrs: Attrs) -> np.ndarray:
     x, axes, begin, end = args[:4]
     step = args[4] if len(args) > 4 else (1,) * len(axes)
     at = [slice(None)] * x.ndim
@@ -117,34 +122,34 @@ def _strided_slice(args: list[Any], attrs: Any) -> Any:
     return x[tuple(at)]
 
 
-def _flat(values: Any) -> Sequence[int]:
+def _flat(values: Sequence[int]) -> Sequence[int]:
     return [int(v) for v in values]
 
 
-def _astype(args: list[Any], attrs: Any) -> Any:
+def _astype(args: list[Value], attrs: Attrs) -> np.ndarray:
     return args[0].astype(str(attrs.dtype).rsplit(".", 1)[-1])
 
 
-def _sigmoid(args: list[Any], attrs: Any) -> Any:
+def _sigmoid(args: list[Value], attrs: Attrs) -> np.ndarray:
     return (1 / (1 + np.exp(-args[0].astype(np.float64)))).astype(args[0].dtype)
 
 
-def _squeeze(args: list[Any], attrs: Any) -> Any:
+def _squeeze(args: list[Value], attrs: Attrs) -> np.ndarray:
     return np.squeeze(args[0], _axes(attrs))
 
 
-def _leaky(args: list[Any], attrs: Any) -> Any:
+def _leaky(args: list[Value], attrs: Attrs) -> np.ndarray:
     return np.where(args[0] > 0, args[0], args[0] * np.float32(attrs.alpha))
 
 
-def _prelu(args: list[Any], attrs: Any) -> Any:
+def _prelu(args: list[Value], attrs: Attrs) -> np.ndarray:
     x, slope = args
     shape = [1] * x.ndim
     shape[int(attrs.axis)] = -1
     return np.where(x > 0, x, x * slope.reshape(shape))
 
 
-def _clip(args: list[Any], attrs: Any) -> Any:
+def _clip(args: list[Value], attrs: Attrs) -> np.ndarray:
     x, low, high = args
     return np.clip(x, np.asarray(low, x.dtype), np.asarray(high, x.dtype))
 
@@ -206,7 +211,7 @@ TABLE: dict[str, Operator] = {
 }
 
 
-def _erf(x: Array) -> Array:
+def _erf(x: np.ndarray) -> np.ndarray:
     from math import erf
 
     return np.vectorize(erf, otypes=[x.dtype])(x)

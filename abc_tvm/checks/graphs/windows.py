@@ -61,12 +61,12 @@ def average_pool(
 ) -> np.ndarray:
     """Mean over windows of the axes from ``first`` on."""
     ones = [1] * len(kernel)
-    total: Any = sum(_shifted(x, kernel, strides, ones, pads, False, first, 0))
+    total = np.asarray(sum(_shifted(x, kernel, strides, ones, pads, False, first, 0)))
     if include or not any(pads):
         return np.asarray(total / np.float32(np.prod(kernel)))
     alone = np.ones((1,) * first + x.shape[first : first + len(kernel)], np.float32)
     alone = alone.reshape(alone.shape + (1,) * (x.ndim - alone.ndim))
-    count: Any = sum(_shifted(alone, kernel, strides, ones, pads, False, first, 0))
+    count = np.asarray(sum(_shifted(alone, kernel, strides, ones, pads, False, first, 0)))
     return np.asarray(total / count)
 
 

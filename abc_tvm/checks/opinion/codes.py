@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from tvm import relax
 
-from abc_tvm.checks.graphs.onnx_ops import NotChecked
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, array, operator
 from abc_tvm.checks.graphs.relax_ops import four_pads, ints
 from abc_tvm.checks.graphs.windows import max_pool
@@ -28,12 +29,12 @@ class Reading:
     integers; ``rising`` bool ``[C]``; ``pool`` the call of a pooling of codes, or ``None``.
     """
 
-    root: Any
+    root: relax.Var
     thresholds: np.ndarray
     counts: np.ndarray | None
     rising: np.ndarray
-    pool: Any
-    encode: Any
+    pool: relax.Call | None
+    encode: relax.Call
     layer: RelaxLayer
 
     @property
@@ -73,21 +74,21 @@ class Reading:
         if not self.on_bytes:
             if str(self.encode.attrs["code"]) != "thermometer":
                 raise Disagrees("bits are pooled that are no thermometer code")
-            return self.levels(self._pooled(index))
+            return self.levels(_pooled(self.pool, index))
         codes = self._coded(index, self.encode.attrs["codes"])
-        pooled = self._pooled(codes)
+        pooled = _pooled(self.pool, codes)
         further = [int(c) for c in self.pool.attrs["codes"]]
         if not further:
             return pooled - float(self.layer.call.attrs["zero"])
         table = np.array(further, np.float64)
-        turned = np.where(self._turned(), len(further) - 1 - pooled, pooled)
+        turned = np.where(_turned(self.pool), len(further) - 1 - pooled, pooled)
         return table[turned] - float(self.layer.call.attrs["zero"])
 
     def seen(self, x: np.ndarray) -> np.ndarray:
         """The element of ``x`` that decides, for every element that the convolution reads."""
         if self.pool is None:
             return x
-        return np.asarray(np.where(self.rising, self._pooled(x), -self._pooled(-x)))
+        return np.asarray(np.where(self.rising, _pooled(self.pool, x), -_pooled(self.pool, -x)))
 
     def every_level(self) -> np.ndarray:
         """All levels, in the order of the index."""
@@ -98,7 +99,7 @@ class Reading:
             codes = further or self.encode.attrs["codes"]
             return np.array([int(c) for c in codes]) - float(self.layer.call.attrs["zero"])
         if self.pool is not None:
-            index = np.where(self._turned(), self.steps - index, index)
+            index = np.where(_turned(self.pool), self.steps - index, index)
         return self.levels(index)[:, 0]
 
     def _bit_levels(self, index: np.ndarray) -> np.ndarray:
@@ -106,7 +107,7 @@ class Reading:
         weights = [float(w) for w in attrs["weights"]]
         made = (self.encode if self.pool is None else self.pool).attrs
         if self.pool is not None:
-            index = np.where(self._turned(), self.steps - index, index)
+            index = np.where(_turned(self.pool), self.steps - index, index)
         if int(made["planes"]) != len(weights):
             raise Disagrees(f"it weighs {len(weights)} planes of {made['planes']}")
         binary = str(made["code"]) == "binary"
@@ -122,7 +123,7 @@ class Reading:
         codes = self._coded(index, self.encode.attrs["codes"])
         return codes - float(self.layer.call.attrs["zero"])
 
-    def _coded(self, index: np.ndarray, codes: Any) -> np.ndarray:
+    def _coded(self, index: np.ndarray, codes: Iterable[int]) -> np.ndarray:
         table = np.array([int(c) for c in codes])
         limits = np.iinfo(str(self.encode.attrs["dtype"]))
         if len(table) != self.steps + 1:
@@ -131,13 +132,16 @@ class Reading:
             raise Disagrees("codes that do not fit their bytes")
         return table[index]
 
-    def _turned(self) -> np.ndarray:
-        return array(self.pool.args[1]).astype(bool)
 
-    def _pooled(self, x: np.ndarray) -> np.ndarray:
-        a = self.pool.attrs
-        size, strides, dilation = (ints(a[k]) for k in ("kernel", "strides", "dilation"))
-        return max_pool(x, size, strides, dilation, four_pads(a["padding"]), False, 1)
+def _turned(pool: relax.Call) -> np.ndarray:
+    """The channels whose codes a pooling turns round before it takes the largest."""
+    return array(pool.args[1]).astype(bool)
+
+
+def _pooled(pool: relax.Call, x: np.ndarray) -> np.ndarray:
+    a = pool.attrs
+    size, strides, dilation = (ints(a[k]) for k in ("kernel", "strides", "dilation"))
+    return max_pool(x, size, strides, dilation, four_pads(a["padding"]), False, 1)
 
 
 def reading_of(graph: RelaxGraph, layer: RelaxLayer) -> Reading:

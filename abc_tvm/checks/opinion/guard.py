@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
+import tvm
 
 from abc_tvm.checks.opinion.opinion import Opinion, second_opinion
 from abc_tvm.errors import SecondOpinionError
@@ -24,16 +25,16 @@ STRICT = "ABC_TVM_SECOND_OPINION"
 
 ENCODE = "encode"
 
-Pass = Callable[[Any], Any]
+Pass = Callable[[tvm.IRModule], tvm.IRModule]
 
 
-class Guarded:
-    """The pass ``encode``, asked about; see the module's text."""
+class CheckedEncode:
+    """The pass ``encode``, run again without the layers that the second opinion disagrees about."""
 
     def __init__(
         self,
         simple: onnx.ModelProto,
-        module: Any,
+        module: tvm.IRModule,
         context: Context,
         order: list[tuple[str, Pass]],
     ) -> None:
@@ -41,7 +42,7 @@ class Guarded:
         names = [name for name, _ in order]
         self.passes = [step for _, step in order[: names.index(ENCODE) + 1]]
 
-    def __call__(self, mod: Any) -> Any:
+    def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         """The encoded module, all of whose layers on bits or bytes hold or are unknown.
 
         Raises:
@@ -62,7 +63,7 @@ class Guarded:
                 raise SecondOpinionError(_line(opinion))
             encoded = self._again(opinion)
 
-    def _again(self, opinion: Opinion) -> Any:
+    def _again(self, opinion: Opinion) -> tvm.IRModule:
         context = self.context
         for name, reason in opinion.wrong.items():
             text = f"the second opinion disagrees: {reason}; please report this network"
@@ -77,7 +78,7 @@ class Guarded:
 
 
 def guarded(
-    order: list[tuple[str, Pass]], simple: onnx.ModelProto, module: Any, context: Context
+    order: list[tuple[str, Pass]], simple: onnx.ModelProto, module: tvm.IRModule, context: Context
 ) -> list[tuple[str, Pass]]:
     """The passes, of which ``encode`` asks for a second opinion where ``context`` wants one.
 
@@ -85,7 +86,7 @@ def guarded(
     """
     if not context.check or ENCODE not in dict(order):
         return order
-    one = Guarded(simple, module, context, order)
+    one = CheckedEncode(simple, module, context, order)
     return [(name, one if name == ENCODE else step) for name, step in order]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from abc_tvm.checks.graphs.integers import Sums
+from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.opinion.codes import Reading
 
 ALL_SUMS = 2**17
@@ -63,7 +63,7 @@ def float_probes(
     return Probes(values.astype(like), neutral.astype(like))
 
 
-def integer_probes(reading: Reading, sums: Sums, rng: np.random.Generator) -> Probes:
+def integer_probes(reading: Reading, sums: IntegerSums, rng: np.random.Generator) -> Probes:
     """All reachable sums; where they are many, those about the thresholds, edges and a sample."""
     bound, channels = sums.bound, len(sums.bound)
     count = int(bound.max(initial=0)) * 2 // sums.step + 1

@@ -13,14 +13,15 @@ unless the contract allows it:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+import onnx
 
-from abc_tvm.checks.graphs.integers import Sums
+from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.layouts import Lying
+from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.graphs.onnx_ops import ELEMENTWISE, ROUNDED, NotChecked
+from abc_tvm.checks.graphs.onnx_ops import ELEMENTWISE, ROUNDED
 from abc_tvm.checks.graphs.relax_ops import ints
 from abc_tvm.checks.opinion.codes import Disagrees, Reading
 from abc_tvm.checks.opinion.probes import Probes, float_probes, images, integer_probes
@@ -38,7 +39,7 @@ MOST_ELEMENTS = 2**18
 
 
 @dataclass(frozen=True)
-class Atoms:
+class KnownAtoms:
     """Values of a root that many of its elements share, so that a tie there is no accident.
 
     ``everywhere``: any value may be one. ``scales``: multiples of these. ``values``: these.
@@ -49,32 +50,32 @@ class Atoms:
     everywhere: bool = False
     scales: tuple[float, ...] = ()
     values: frozenset[float] = frozenset()
-    parts: tuple[tuple[int, int, Atoms], ...] = ()
+    parts: tuple[tuple[int, int, KnownAtoms], ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there are any in every channel."""
         return bool(self.everywhere or self.scales or self.values)
 
-    def whole(self) -> Atoms:
+    def whole(self) -> KnownAtoms:
         """Those of every channel, whatever order the channels get."""
         return replace(self, parts=())
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """Which elements ``[..., C]`` are atoms."""
-        found = self._everywhere_at(x)
+        atoms = self._everywhere_at(x)
         if self.parts and x.shape[-1] == self.parts[-1][1]:
             for start, stop, inner in self.parts:
-                found[..., start:stop] |= inner.at(x[..., start:stop])
-        return found
+                atoms[..., start:stop] |= inner.at(x[..., start:stop])
+        return atoms
 
     def _everywhere_at(self, x: np.ndarray) -> np.ndarray:
         if self.everywhere:
             return np.ones(x.shape, bool)
-        found = np.isin(x, np.array(sorted(self.values), np.float32))
+        atoms = np.isin(x, np.array(sorted(self.values), np.float32))
         for scale in self.scales:
             whole = np.rint(x.astype(np.float64) / scale)
-            found |= whole.astype(np.float32) * np.float32(scale) == x
-        return found
+            atoms |= whole.astype(np.float32) * np.float32(scale) == x
+        return atoms
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class Case:
     batch: int
     parts: tuple[tuple[float, str, Lying, slice | None], ...]
     ratio: float
-    sums: Sums | None
-    atoms: Atoms
+    sums: IntegerSums | None
+    atoms: KnownAtoms
     rounded: float | None
     error: float = 0.0
 
@@ -102,10 +103,10 @@ class Case:
         """float64 ``[B, H, W, C]``: what the graph's convolution reads."""
         names = list(dict.fromkeys(part[1] for part in self.parts))
         given = {self.root: self.lying.to_onnx(x)}
-        found = self.graph.evaluate(names, given, images=len(x) // self.batch)
-        total: Any = 0.0
+        values = self.graph.evaluate(names, given, images=len(x) // self.batch)
+        total = np.zeros(())
         for factor, name, lying, channels in self.parts:
-            value = lying.from_onnx(np.asarray(found[name]))
+            value = lying.from_onnx(np.asarray(values[name]))
             total = total + factor * value[..., channels or slice(None)].astype(np.float64)
         return np.asarray(total)
 
@@ -132,15 +133,15 @@ def check_steps(case: Case, rng: np.random.Generator) -> int:
     return _compare(case, x, sums, frozenset(kinds))
 
 
-def _constants(graph: OnnxGraph, nodes: list[Any]) -> list[float]:
+def _constants(graph: OnnxGraph, nodes: list[onnx.NodeProto]) -> list[float]:
     """Scalars of the chain, where its own atoms are."""
-    found: set[float] = set()
+    scalars: set[float] = set()
     for node in nodes:
         for name in node.input:
             array = graph.constant(name) if name else None
             if array is not None and array.size == 1 and array.dtype.kind == "f":
-                found.add(float(array.reshape(())))
-    return sorted(v for v in found if np.isfinite(v))[:16]
+                scalars.add(float(array.reshape(())))
+    return sorted(v for v in scalars if np.isfinite(v))[:16]
 
 
 def _images(
@@ -196,16 +197,16 @@ def _fewer(
 
 def _compare(case: Case, x: np.ndarray, sums: np.ndarray | None, kinds: frozenset[str]) -> int:
     wanted = case.wanted(x)
-    found = case.reading.read(x, sums) / case.ratio
-    if wanted.shape != found.shape:
-        raise NotChecked(f"the graph reads {wanted.shape[1:]}, the layer {found.shape[1:]}")
+    read = case.reading.read(x, sums) / case.ratio
+    if wanted.shape != read.shape:
+        raise NotChecked(f"the graph reads {wanted.shape[1:]}, the layer {read.shape[1:]}")
     size = float(np.abs(case.reading.every_level()).max()) / abs(case.ratio)
     tolerance = LEVEL * size + case.error
-    bad = ~(np.abs(wanted - found) <= tolerance)
+    bad = ~(np.abs(wanted - read) <= tolerance)
     if not bad.any():
-        return found.size
+        return read.size
     seen = case.reading.seen(x)
-    bad &= ~_tie(case, x, wanted, found, seen, tolerance)
+    bad &= ~_tie(case, x, wanted, read, seen, tolerance)
     slack = 0.0
     if ROUNDED & kinds or case.rounded is not None:
         slack = 2.0**-19
@@ -217,18 +218,18 @@ def _compare(case: Case, x: np.ndarray, sums: np.ndarray | None, kinds: frozense
         around = [case.wanted((x + s * shift).astype(x.dtype)) for s in (-1, 1)]
         low = np.minimum(np.minimum(*around), wanted) - tolerance
         high = np.maximum(np.maximum(*around), wanted) + tolerance
-        bad &= ~((found >= low) & (found <= high) & (low + 3 * tolerance < high))
+        bad &= ~((read >= low) & (read <= high) & (low + 3 * tolerance < high))
     if bad.any():
         at = np.unravel_index(int(np.argmax(bad)), bad.shape)
         raise Disagrees(
             f"in channel {at[-1]} the graph feeds it {wanted[at]:.9g} where {case.root!r} is "
-            f"{float(seen[at]):.9g}, and it reads {found[at]:.9g} ({int(bad.sum())} of "
+            f"{float(seen[at]):.9g}, and it reads {read[at]:.9g} ({int(bad.sum())} of "
             f"{bad.size} values tried)"
         )
-    return found.size
+    return read.size
 
 
-def _inexact(form: Sums, sums: np.ndarray | None) -> bool:
+def _inexact(form: IntegerSums, sums: np.ndarray | None) -> bool:
     """Whether a product of scale and sum is rounded."""
     if sums is None:
         return False
@@ -240,7 +241,7 @@ def _tie(
     case: Case,
     x: np.ndarray,
     wanted: np.ndarray,
-    found: np.ndarray,
+    read: np.ndarray,
     seen: np.ndarray,
     tolerance: float,
 ) -> np.ndarray:
@@ -249,5 +250,5 @@ def _tie(
     before, after = (case.wanted((x + s * shift).astype(x.dtype)) for s in (-1, 1))
     low, high = np.minimum(before, after), np.maximum(before, after)
     middle = np.abs(wanted - (low + high) / 2) <= 1e-4 * (high - low)
-    side = np.abs(found - high) <= tolerance
+    side = np.abs(read - high) <= tolerance
     return np.asarray(middle & (high > low) & side & ~case.atoms.at(seen))

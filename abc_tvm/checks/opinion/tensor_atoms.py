@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+import onnx
+from tvm import relax
 
-from abc_tvm.checks.graphs.integers import Sums
+from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.opinion.steps import Atoms
+from abc_tvm.checks.opinion.anchors import Anchor
+from abc_tvm.checks.opinion.steps import KnownAtoms
 from abc_tvm.checks.opinion.whole import TRUTHS
 
 KEEPING = frozenset({
@@ -56,36 +58,38 @@ class TensorAtoms:
     """
 
     graph: OnnxGraph
-    anchors: Sequence[Any]
-    sums: Mapping[Any, Sums]
+    anchors: Sequence[Anchor]
+    sums: Mapping[relax.Var, IntegerSums]
     values: Mapping[str, np.ndarray] | None
     opaque: frozenset[str]
 
-    def all(self) -> dict[str, Atoms]:
+    def all(self) -> dict[str, KnownAtoms]:
         """Atoms by tensor; one that is absent has none that are known."""
-        found: dict[str, Atoms] = {name: Atoms(True) for name in self.graph.inputs}
+        known: dict[str, KnownAtoms] = {name: KnownAtoms(True) for name in self.graph.inputs}
         for anchor in self.anchors:
             forms = [self.sums[v] for v in anchor.variables if v in self.sums]
             if len(anchor.variables) == 1 and forms:
                 scales = np.unique(np.abs(forms[0].scale))
                 if len(scales) <= 16:
-                    found[anchor.tensor] = Atoms(scales=tuple(float(s) for s in scales if s))
-            elif anchor.tensor not in found and self._kind_of(anchor.tensor) not in self.opaque:
-                found[anchor.tensor] = Atoms()
+                    known[anchor.tensor] = KnownAtoms(scales=tuple(float(s) for s in scales if s))
+            elif anchor.tensor not in known and self._kind_of(anchor.tensor) not in self.opaque:
+                known[anchor.tensor] = KnownAtoms()
         for node in self.graph.nodes:
             names = [n for n in node.input if n and self.graph.constant(n) is None]
             if names:
-                passed = self._passed(node, [found.get(n, Atoms()) for n in names], names)
+                passed = self._passed(node, [known.get(n, KnownAtoms()) for n in names], names)
                 for name in node.output:
-                    found.setdefault(name, passed)
-        return found
+                    known.setdefault(name, passed)
+        return known
 
     def _kind_of(self, tensor: str) -> str:
         """The operator that makes a tensor."""
         at = self.graph.maker.get(tensor)
         return "" if at is None else str(self.graph.nodes[at].op_type)
 
-    def _passed(self, node: Any, inputs: list[Atoms], names: list[str]) -> Atoms:
+    def _passed(
+        self, node: onnx.NodeProto, inputs: list[KnownAtoms], names: list[str]
+    ) -> KnownAtoms:
         """Atoms of a node's results, given those of its inputs that are no constants."""
         kind, first = node.op_type, inputs[0]
         if kind == "Pad":
@@ -97,33 +101,33 @@ class TensorAtoms:
         if kind in KEEPING:
             return first if kind in IN_PLACE else first.whole()
         if kind in SPREADING:
-            return Atoms()
+            return KnownAtoms()
         if kind in FEW_VALUES:
-            return Atoms(values=frozenset(FEW_VALUES[kind]))
+            return KnownAtoms(values=frozenset(FEW_VALUES[kind]))
         if kind == "Where":
             return self._chosen(node, dict(zip(names, inputs, strict=True)))
         if kind in ("Add", "Sub"):
-            return Atoms(any(a.everywhere for a in inputs) and all(inputs))
-        return Atoms(all(a.everywhere for a in inputs))
+            return KnownAtoms(any(a.everywhere for a in inputs) and all(inputs))
+        return KnownAtoms(all(a.everywhere for a in inputs))
 
-    def _chosen(self, node: Any, known: dict[str, Atoms]) -> Atoms:
+    def _chosen(self, node: onnx.NodeProto, known: dict[str, KnownAtoms]) -> KnownAtoms:
         """Of the two tensors that a Where chooses from: what either has."""
         both = []
         for name in node.input[1:]:
             stored = self.graph.constant(name)
             if stored is None:
-                both.append(known.get(name, Atoms()).whole())
+                both.append(known.get(name, KnownAtoms()).whole())
             else:
                 few = np.unique(stored)[:MOST_VALUES]
-                both.append(Atoms(values=frozenset(float(v) for v in few)))
+                both.append(KnownAtoms(values=frozenset(float(v) for v in few)))
         first, second = both
-        return Atoms(
+        return KnownAtoms(
             first.everywhere or second.everywhere,
             tuple(sorted({*first.scales, *second.scales}))[:16],
             first.values | second.values,
         )
 
-    def _pad_value(self, node: Any) -> float | None:
+    def _pad_value(self, node: onnx.NodeProto) -> float | None:
         given = {a.name: a for a in node.attribute}
         mode = given["mode"].s if "mode" in given else b"constant"
         if mode != b"constant":
@@ -133,13 +137,15 @@ class TensorAtoms:
             return None if stored is None or stored.size != 1 else float(stored.reshape(()))
         return float(given["value"].f) if "value" in given else 0.0
 
-    def _put_together(self, node: Any, inputs: list[Atoms], names: list[str]) -> Atoms:
+    def _put_together(
+        self, node: onnx.NodeProto, inputs: list[KnownAtoms], names: list[str]
+    ) -> KnownAtoms:
         """Of tensors put together: what holds in all, and of channels what holds in each."""
         if len(names) < len(node.input):
-            return Atoms()
+            return KnownAtoms()
         scales = set.intersection(*(set(a.scales) for a in inputs))
         values = frozenset.intersection(*(a.values for a in inputs))
-        common = Atoms(
+        common = KnownAtoms(
             all(a.everywhere for a in inputs), tuple(sorted(scales))[:16], frozenset(values)
         )
         arrays = [None if self.values is None else self.values.get(n) for n in names]

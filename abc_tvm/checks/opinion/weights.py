@@ -24,7 +24,7 @@ OWN = 2.0**-21
 
 
 @dataclass(frozen=True)
-class Coded:
+class CodedWeight:
     """What a layer multiplies with: float32 OHWI, and its planes and scales.
 
     ``planes`` int8 ``[M, OC, taps]``; ``alpha`` float32 ``[M, OC]``.
@@ -35,19 +35,19 @@ class Coded:
     alpha: np.ndarray
 
 
-def coded_weight(layer: RelaxLayer) -> Coded:
+def coded_weight(layer: RelaxLayer) -> CodedWeight:
     """The weights of a layer on bits or bytes, from its constants."""
     if layer.kind == ON_BYTES:
         whole, scale = array(layer.call.args[1]), array(layer.call.args[2])
         weight = whole * scale[:, None, None, None]
-        return Coded(weight, whole.reshape(1, len(whole), -1), scale[None])
+        return CodedWeight(weight, whole.reshape(1, len(whole), -1), scale[None])
     planes, alpha = array(layer.call.args[1]), array(layer.call.args[2])
     if np.any((planes != 1) & (planes != -1)):
         raise Disagrees("planes that are not ±1")
     weight = planes[0] * alpha[0][:, None, None, None]
     for plane, scale in zip(planes[1:], alpha[1:], strict=True):
         weight += plane * scale[:, None, None, None]
-    return Coded(weight, planes.reshape(*planes.shape[:2], -1), alpha)
+    return CodedWeight(weight, planes.reshape(*planes.shape[:2], -1), alpha)
 
 
 def whole_weights(layer: RelaxLayer) -> tuple[np.ndarray, np.ndarray] | None:

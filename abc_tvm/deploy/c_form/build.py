@@ -13,7 +13,7 @@ from abc_tvm.deploy.c_form.elf import constant_object, machine_of
 from abc_tvm.deploy.c_form.flatten import Flat, Operand, flatten
 from abc_tvm.deploy.c_form.kernels import compile_kernels
 from abc_tvm.deploy.c_form.plan import Life, aligned, plan
-from abc_tvm.deploy.c_form.source import Network, Place
+from abc_tvm.deploy.c_form.source import CNetwork, Place
 from abc_tvm.errors import ArtifactError
 from abc_tvm.file_kinds import like
 from abc_tvm.files import check_output, make_folder, write_atomically
@@ -93,7 +93,7 @@ def _lay_out(
     device: Device,
     ports: tuple[tuple[Port, ...], tuple[Port, ...]],
     binarized: bool,
-) -> tuple[Network, bytes]:
+) -> tuple[CNetwork, bytes]:
     """Places of all operands, and the weights."""
     inputs, outputs = ports
     places = {Operand("input", n): Place("in", n) for n in range(len(inputs))}
@@ -127,7 +127,7 @@ def _lay_out(
         else:
             extra[owner[0]].append(Place("arena", offset))
     sizes = [_port_bytes(port) for port in outputs]
-    network = Network(
+    network = CNetwork(
         name=name,
         target=device.name,
         inputs=inputs,

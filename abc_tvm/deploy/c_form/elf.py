@@ -20,7 +20,7 @@ _GLOBAL_OBJECT = 1 << 4 | 1
 
 
 @dataclass(frozen=True)
-class Machine:
+class ElfMachine:
     """What differs between targets: ``e_machine``, class (32 or 64 bits) and ``e_flags``."""
 
     number: int
@@ -29,14 +29,14 @@ class Machine:
 
 
 MACHINES = {
-    "x86_64": Machine(62, 64),
-    "aarch64": Machine(183, 64),
-    "arm": Machine(40, 32, 0x05000000),
+    "x86_64": ElfMachine(62, 64),
+    "aarch64": ElfMachine(183, 64),
+    "arm": ElfMachine(40, 32, 0x05000000),
 }
 """By the first word of the target's triple; all of them little-endian."""
 
 
-def machine_of(triple: str) -> Machine:
+def machine_of(triple: str) -> ElfMachine:
     """The machine of a triple.
 
     Raises:
@@ -51,7 +51,7 @@ def machine_of(triple: str) -> Machine:
     return MACHINES[name]
 
 
-def constant_object(symbol: str, data: bytes, machine: Machine) -> bytes:
+def constant_object(symbol: str, data: bytes, machine: ElfMachine) -> bytes:
     """A relocatable object with ``data`` in ``.rodata`` under the global name ``symbol``."""
     wide = machine.bits == 64
     names = b"\0.rodata\0.symtab\0.strtab\0.shstrtab\0.note.GNU-stack\0"

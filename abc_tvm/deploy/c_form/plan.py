@@ -29,14 +29,14 @@ class Life:
 
 
 @dataclass(frozen=True)
-class Arena:
-    """An arena of ``size`` bytes that holds all arrays, at one of ``offsets`` each."""
+class ArenaPlan:
+    """``offsets`` in bytes, one per array, and the ``size`` of the arena that holds them all."""
 
     offsets: tuple[int, ...]
     size: int
 
 
-def plan(lives: Sequence[Life]) -> Arena:
+def plan(lives: Sequence[Life]) -> ArenaPlan:
     """Place all arrays. The same arrays always give the same plan."""
     offsets = [0] * len(lives)
     order = sorted(range(len(lives)), key=lambda n: (-lives[n].size, lives[n].first, n))
@@ -55,7 +55,7 @@ def plan(lives: Sequence[Life]) -> Arena:
         offsets[number] = offset
         placed.append(number)
     ends = [o + aligned(life.size) for o, life in zip(offsets, lives, strict=True)]
-    return Arena(tuple(offsets), max(ends, default=0))
+    return ArenaPlan(tuple(offsets), max(ends, default=0))
 
 
 def aligned(size: int) -> int:

@@ -43,7 +43,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Network:
+class CNetwork:
     """What the C needs to know.
 
     ``copies`` are outputs that no kernel writes where the caller wants them: port, place, bytes.
@@ -75,7 +75,7 @@ def identifier(text: str) -> str:
     return f"_{name}" if name[0].isdigit() or name in _KEYWORDS.split() else name
 
 
-def header(network: Network) -> str:
+def header(network: CNetwork) -> str:
     """``NAME.h``: the function, and every size as a macro."""
     upper = network.name.upper()
     ports = []
@@ -127,7 +127,7 @@ extern "C" {{
 """
 
 
-def body(network: Network) -> str:
+def body(network: CNetwork) -> str:
     """``NAME.c``: the arena, and the kernels one after the other."""
     name, upper = network.name, network.name.upper()
     lines = [
@@ -173,7 +173,7 @@ def body(network: Network) -> str:
     return "\n".join([*lines, f"    return {upper}_OK;", "}", ""])
 
 
-def example(network: Network) -> str:
+def example(network: CNetwork) -> str:
     """``NAME_example.c``: raw files in, raw files out, and the time that it took."""
     name, upper = network.name, network.name.upper()
     statics, reads, writes = [], [], []
@@ -224,7 +224,7 @@ def _names(ports: Sequence[Port], base: str) -> list[str]:
     return [base] if len(ports) == 1 else [f"{base}{n}" for n in range(len(ports))]
 
 
-def _signature(network: Network) -> str:
+def _signature(network: CNetwork) -> str:
     inputs = zip(network.inputs, _names(network.inputs, "in"), strict=True)
     outputs = zip(network.outputs, _names(network.outputs, "out"), strict=True)
     parameters = [f"const {c_type(port)} *{name}" for port, name in inputs]
@@ -232,11 +232,11 @@ def _signature(network: Network) -> str:
     return f"int {network.name}_run({', '.join(parameters) or 'void'})"
 
 
-def _symbol(network: Network, call: Call) -> str:
+def _symbol(network: CNetwork, call: Call) -> str:
     return f"{network.name}_{call.kernel}"
 
 
-def _prototypes(network: Network) -> list[str]:
+def _prototypes(network: CNetwork) -> list[str]:
     constant: dict[str, list[bool]] = {}
     for number, call in enumerate(network.calls):
         found = [network.places[o].where in ("weights", "in") for o in call.operands]
@@ -249,12 +249,12 @@ def _prototypes(network: Network) -> list[str]:
     ]
 
 
-def _arguments(network: Network, number: int) -> list[str]:
+def _arguments(network: CNetwork, number: int) -> list[str]:
     places = [network.places[o] for o in network.calls[number].operands]
     return [_pointer(network, place) for place in (*places, *network.workspaces[number])]
 
 
-def _pointer(network: Network, place: Place) -> str:
+def _pointer(network: CNetwork, place: Place) -> str:
     if place.where in ("in", "out"):
         ports = network.inputs if place.where == "in" else network.outputs
         return _names(ports, place.where)[place.at]

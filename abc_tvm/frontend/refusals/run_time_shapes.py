@@ -10,13 +10,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import onnx
 
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.graph_edit import describe
 from abc_tvm.frontend.operators.rewriter import Rewriter
+
+if TYPE_CHECKING:
+    import tvm
+    from tvm import relax
+    from tvm.ir import Type
 
 SHAPING: dict[str, dict[int, str]] = {
     "BlackmanWindow": {0: "size"},
@@ -86,7 +91,7 @@ def _check_open(known: Rewriter, node: onnx.NodeProto, opened: set[str]) -> None
             )
 
 
-def check_known_shapes(module: Any, label: str) -> None:
+def check_known_shapes(module: tvm.IRModule, label: str) -> None:
     """Case 3, of an imported module.
 
     Raises:
@@ -98,7 +103,7 @@ def check_known_shapes(module: Any, label: str) -> None:
         if all(kind.shape is not None for kind in _tensors(value.ty)):
             continue
         operands = [arg for arg in getattr(value, "args", []) for _ in _tensors(arg.ty)]
-        shapes = ", ".join(str(list(arg.ty.shape)) if arg.ty.shape else "?" for arg in operands)
+        shapes = ", ".join(_shown(arg.ty.shape) for arg in operands)
         raise UnsupportedError(
             f"{label}: the shape of what operator {op_name(value) or 'call'} makes of {shapes} is "
             "not known before the network runs; fix the batch (--batch), or export the network "
@@ -106,10 +111,18 @@ def check_known_shapes(module: Any, label: str) -> None:
         )
 
 
-def _tensors(kind: Any) -> Iterator[Any]:
-    import tvm
+def _shown(shape: relax.Expr | None) -> str:
+    """A shape as users write it: its numbers and names."""
+    if shape is None:
+        return "?"
+    return f"[{', '.join(str(getattr(extent, 'value', extent)) for extent in shape)}]"
 
-    if isinstance(kind, tvm.relax.TensorType):
+
+def _tensors(kind: Type) -> Iterator[relax.TensorType]:
+    """The tensors of a type, which may be a tuple."""
+    from tvm import relax
+
+    if isinstance(kind, relax.TensorType):
         yield kind
     for field in getattr(kind, "fields", ()):
         yield from _tensors(field)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from abc_tvm.errors import DeviceError
-from abc_tvm.remote.watchdog import Death, Helper, Refusal, Silence
+from abc_tvm.remote.watchdog import Death, Helper, HelperRefusal, Silence
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.tuning.workers.local import WORKER, raise_user_error
 from abc_tvm.tuning.workers.package import Package
@@ -74,7 +74,7 @@ class Builders:
                 continue
             try:
                 answer = builder.helper.answer()
-            except Refusal as refusal:
+            except HelperRefusal as refusal:
                 raise_user_error(refusal)
                 found: list[Package] | str = str(refusal)
             except (Death, Silence) as error:

@@ -23,12 +23,12 @@ from abc_tvm.errors import DeviceError
 from abc_tvm.records.suspects import LOSSES, Suspect
 from abc_tvm.remote.address import Address
 from abc_tvm.remote.tracker import tracker
-from abc_tvm.remote.watchdog import Death, Helper, Refusal, Silence
+from abc_tvm.remote.watchdog import Death, Helper, HelperRefusal, Silence
 from abc_tvm.tuning.interrupt import ctrl_c_waits
 from abc_tvm.tuning.workers.builders import Builders, Order
 from abc_tvm.tuning.workers.local import WORKER
 from abc_tvm.tuning.workers.package import Package
-from abc_tvm.tuning.workers.runner import START_S, Job, Machine, Outcome, Work
+from abc_tvm.tuning.workers.runner import START_S, Job, JobOutcome, MeasuringMachine, Work
 
 GRACE_S = 5.0
 """Seconds that a run goes on waiting for a device when the last one has died."""
@@ -59,7 +59,7 @@ class _Member:
     """
 
     helper: Helper
-    machine: Machine | None = None
+    machine: MeasuringMachine | None = None
     layer: str = ""
     run: _Run | None = None
     measuring: bool = False
@@ -92,7 +92,7 @@ class FleetRunner:
         self._unbuilt: dict[Order, _Run] = {}
         self._built: list[_Run] = []
         self._references: dict[str, Package] = {}
-        self._known: dict[str, Machine] = {}
+        self._known: dict[str, MeasuringMachine] = {}
         self._told: set[str] = set()
         self._reason = ""
         self._retry_at = 0.0
@@ -124,7 +124,7 @@ class FleetRunner:
         return self._connected + self._builders.count
 
     @property
-    def machines(self) -> list[Machine]:
+    def machines(self) -> list[MeasuringMachine]:
         """All devices that have been there."""
         return list(self._known.values())
 
@@ -140,9 +140,9 @@ class FleetRunner:
         self._unbuilt[order] = _Run(job, losses=len(job.deaths), reason=reason)
         self._builders.order(order)
 
-    def wait(self) -> list[Outcome]:
+    def wait(self) -> list[JobOutcome]:
         """See :class:`abc_tvm.tuning.workers.runner.Runner`."""
-        done: list[Outcome] = []
+        done: list[JobOutcome] = []
         while not done:
             self._hand_out()
             pause = self._pause()
@@ -156,10 +156,10 @@ class FleetRunner:
 
     # ---- building -----------------------------------------------------------------------
 
-    def _take_built(self, order: Order, found: list[Package] | str) -> list[Outcome]:
+    def _take_built(self, order: Order, found: list[Package] | str) -> list[JobOutcome]:
         run = self._unbuilt.pop(order)
         if isinstance(found, str):
-            return [Outcome(run.job, "this machine", failure=found)]
+            return [JobOutcome(run.job, "this machine", failure=found)]
         if order.choices[0] is None:
             self._references[order.workload] = found.pop(0)
         run.packages = found
@@ -210,7 +210,7 @@ class FleetRunner:
         except Death as death:
             self._drop(member, f"its process here ended ({death})")
 
-    def _take(self, member: _Member) -> list[Outcome]:
+    def _take(self, member: _Member) -> list[JobOutcome]:
         """What a member has to say."""
         if member.idle or member not in self._members:
             return []
@@ -222,18 +222,18 @@ class FleetRunner:
         except Death as death:
             self._drop(member, f"its process here ended ({death})")
             return []
-        except Refusal as refusal:
+        except HelperRefusal as refusal:
             if refusal.kind in ("DeviceError", "TargetError") or member.run is None:
                 self._drop(member, str(refusal))
                 return []
             failed, member.run = member.run, None
             where = "" if member.machine is None else member.machine.name
-            return [Outcome(failed.job, where, failure=str(refusal))]
+            return [JobOutcome(failed.job, where, failure=str(refusal))]
         if answer is None:
             return []
         if member.machine is None:
             name = str(answer.value)
-            member.machine = self._known.setdefault(name, Machine(name))
+            member.machine = self._known.setdefault(name, MeasuringMachine(name))
             member.machine.doing = ""
             self._tell(f"device {member.machine.name} joins")
             return []
@@ -245,7 +245,7 @@ class FleetRunner:
             if run.losses >= LOSSES:
                 member.run = None
                 failure = f"{run.losses} devices died at it: {run.reason}"
-                return [Outcome(run.job, member.machine.name, failure=failure)]
+                return [JobOutcome(run.job, member.machine.name, failure=failure)]
             self._begin(member, run)
             return []
         member.run = None
@@ -253,7 +253,7 @@ class FleetRunner:
         self._members.append(member)  # the next job goes to the device that has rested longest
         member.machine.doing = ""
         member.machine.measured += 1
-        return [Outcome(run.job, member.machine.name, tuple(answer.value))]
+        return [JobOutcome(run.job, member.machine.name, tuple(answer.value))]
 
     def _no_step(self, member: _Member) -> str:
         """What to report of a process that has not come to its first step."""

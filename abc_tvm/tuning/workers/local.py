@@ -12,8 +12,8 @@ from typing import Any
 
 from abc_tvm import errors
 from abc_tvm.errors import DeviceError, UserError
-from abc_tvm.remote.watchdog import Death, Helper, Refusal, Silence
-from abc_tvm.tuning.workers.runner import BUILD_S, START_S, Job, Machine, Outcome, Work
+from abc_tvm.remote.watchdog import Death, Helper, HelperRefusal, Silence
+from abc_tvm.tuning.workers.runner import BUILD_S, START_S, Job, JobOutcome, MeasuringMachine, Work
 
 WORKER = "abc_tvm.tuning.workers.worker"
 HERE = "this machine"
@@ -37,7 +37,7 @@ class LocalRunner:
         children: int | None = None,
     ) -> None:
         self.slots = children or min(MOST, len(os.sched_getaffinity(0)))
-        self.machines = [Machine(HERE)]
+        self.machines = [MeasuringMachine(HERE)]
         self._children = [_Child(work, worker) for _ in range(self.slots)]
         self._seconds = seconds
         self._jobs: list[Job] = []
@@ -66,7 +66,7 @@ class LocalRunner:
         self._jobs.append(job)
         self.machines[0].doing = str(job.choices[0])
 
-    def wait(self) -> list[Outcome]:
+    def wait(self) -> list[JobOutcome]:
         """See :class:`.runner.Runner`: the outcomes of all jobs."""
         jobs, self._jobs = self._jobs, []
         pairs = list(zip(self._children, jobs, strict=False))
@@ -79,17 +79,17 @@ class LocalRunner:
                 child.begin(("measure", job.rounds), self._seconds)
                 failure = self._failure(child)
             if failure:
-                outcomes.append(Outcome(job, HERE, failure=failure))
+                outcomes.append(JobOutcome(job, HERE, failure=failure))
                 continue
             self.machines[0].measured += 1
-            outcomes.append(Outcome(job, HERE, tuple(child.value)))
+            outcomes.append(JobOutcome(job, HERE, tuple(child.value)))
         return outcomes
 
     def _failure(self, child: _Child) -> str:
         """Why the child did not do what it was asked, or nothing; it is replaced if it must be."""
         try:
             child.wait()
-        except Refusal as refusal:
+        except HelperRefusal as refusal:
             raise_user_error(refusal)
             return str(refusal)
         except Death as death:
@@ -144,8 +144,8 @@ class _Child:
         try:
             while not self._ready:
                 self._ready = helper.answer(helper.left) is not None
-        except (Refusal, Death, Silence) as error:
-            if isinstance(error, Refusal):
+        except (HelperRefusal, Death, Silence) as error:
+            if isinstance(error, HelperRefusal):
                 raise_user_error(error)
             raise DeviceError(
                 f"{HERE}: the process that measures does not start ({error}); everything "
@@ -160,7 +160,7 @@ class _Child:
             self._helper = None
 
 
-def raise_user_error(refusal: Refusal) -> None:
+def raise_user_error(refusal: HelperRefusal) -> None:
     """Raise what no other candidate would survive either."""
     kind = getattr(errors, refusal.kind, None)
     if isinstance(kind, type) and issubclass(kind, UserError):

@@ -47,7 +47,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """What became of a job: ``times[i][r]`` seconds of choice ``i`` in round ``r``.
 
     ``failure`` says in one line why there are none. ``where`` names the machine.
@@ -60,7 +60,7 @@ class Outcome:
 
 
 @dataclass
-class Machine:
+class MeasuringMachine:
     """What is known of a machine that measures: ``doing`` is for people."""
 
     name: str
@@ -76,13 +76,13 @@ class Runner(Protocol):
         """How many jobs to keep under way; may change from call to call."""
 
     @property
-    def machines(self) -> list[Machine]:
+    def machines(self) -> list[MeasuringMachine]:
         """Who measures, for people."""
 
     def submit(self, job: Job) -> None:
         """Begin a job."""
 
-    def wait(self) -> list[Outcome]:
+    def wait(self) -> list[JobOutcome]:
         """The outcomes of jobs that have ended, at least one.
 
         Only to be called while a job is under way. Ctrl-C interrupts it.

@@ -33,7 +33,7 @@ KEPT = 4
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class Worker:
+class LocalWorker:
     """A method per kind of request."""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ def main() -> None:
     lifeline(pipe)
     end_with_parent()
     limit_memory()
-    worker = Worker()
+    worker = LocalWorker()
     while True:
         name, *arguments = pipe.recv()
         pipe.send(reply(worker, name, arguments))

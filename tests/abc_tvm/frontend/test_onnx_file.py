@@ -102,54 +102,6 @@ def test_opset_bounds(tmp_path: Path) -> None:
     fails(write(tmp_path / "no.onnx", model), "operator set")
 
 
-def external_model(folder: Path, location: str, **entries: int) -> Path:
-    model = small_model()
-    tensor = model.graph.initializer[0]
-    data = tensor.raw_data
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in {"location": location, **entries}.items():
-        tensor.external_data.add(key=key, value=str(value))
-    folder.mkdir(exist_ok=True)
-    (folder.parent / "w.bin").write_bytes(data)
-    (folder / "w.bin").write_bytes(b"\0" * 4 + data)
-    return write(folder / "ext.onnx", model)
-
-
-def test_external_data_beside_the_model(tmp_path: Path) -> None:
-    path = external_model(tmp_path / "in", "w.bin", offset=4, length=432)
-    loaded = load_onnx(path)
-    weight = numpy_helper.to_array(loaded.graph.initializer[0])
-    assert weight.shape == (4, 3, 3, 3) and set(np.unique(weight)) == {-1.0, 1.0}
-    with pytest.raises(ModelError, match="by its path"):
-        import_onnx(onnx.load(path, load_external_data=False))
-
-
-def test_external_data_never_leaves_the_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    fails(external_model(folder, str(tmp_path / "w.bin")), "'w'", "absolute")
-    fails(external_model(folder, "C:\\w.bin"), "absolute")
-    fails(external_model(folder, "../w.bin"), "'w'", "'..'")
-    fails(external_model(folder, "a\\..\\..\\w.bin"), "'..'")
-    fails(external_model(folder, ""), "location")
-    path = external_model(folder, "link.bin")
-    (folder / "link.bin").symlink_to(tmp_path / "w.bin")
-    fails(path, "link.bin", "leaves")
-    path = external_model(folder, "sub/w.bin")
-    (folder / "sub").symlink_to(tmp_path)
-    fails(path, "sub/w.bin", "leaves")
-
-
-def test_external_data_missing_short_or_malformed(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    fails(external_model(folder, "gone.bin"), "'w'", "gone.bin", "missing")
-    fails(external_model(folder, "w.bin", offset=8), "cut short")
-    fails(external_model(folder, "w.bin", length=12), "432 bytes")
-    fails(external_model(folder, "w.bin", offset=-1), "bad offset")
-    (folder / "sub").mkdir()
-    fails(external_model(folder, "sub"), "regular file")
-
-
 def survives(path: Path, data: bytes) -> bool:
     """Whether the damaged bytes load and import; anything but a ModelError fails the test."""
     path.write_bytes(data)

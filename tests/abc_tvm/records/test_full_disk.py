@@ -17,7 +17,7 @@ from abc_tvm.records.manifest import FILE, folder_name
 from abc_tvm.records.task import LAYERS
 from abc_tvm.targets import Device
 from abc_tvm.tuning import tune as module
-from abc_tvm.tuning.workers.runner import Job, Machine, Outcome, Work
+from abc_tvm.tuning.workers.runner import Job, JobOutcome, MeasuringMachine, Work
 
 PAGE = 4096
 PACKING = 6
@@ -35,7 +35,7 @@ class Instant:
     slots = 1
 
     def __init__(self, work: Work) -> None:
-        self.machines = [Machine("none")]
+        self.machines = [MeasuringMachine("none")]
         self._jobs: list[Job] = []
 
     def __enter__(self) -> Instant:
@@ -50,10 +50,10 @@ class Instant:
     def submit(self, job: Job) -> None:
         self._jobs.append(job)
 
-    def wait(self) -> list[Outcome]:
+    def wait(self) -> list[JobOutcome]:
         job = self._jobs.pop()
         times = tuple((1e-6 / c.tile.columns,) * job.rounds for c in job.choices)
-        return [Outcome(job, "none", times)]
+        return [JobOutcome(job, "none", times)]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from abc_tvm.tuning import maintain, tuner
 from abc_tvm.tuning import tune as module
 from abc_tvm.tuning.tuner import Budget, Tuner
 from abc_tvm.tuning.workers.fleet import FleetRunner
-from abc_tvm.tuning.workers.runner import Job, Machine, Outcome
+from abc_tvm.tuning.workers.runner import Job, JobOutcome, MeasuringMachine
 from tests.abc_tvm.remote import servers
 from tests.abc_tvm.tuning.crashing import BAD, CRASHING
 
@@ -37,7 +37,7 @@ class Fragile:
     slots = 1
 
     def __init__(self, database: Database, deadly: tuple[str, Choice] | None) -> None:
-        self.machines = [Machine("one")]
+        self.machines = [MeasuringMachine("one")]
         self.jobs: list[Job] = []
         self._database, self._deadly = database, deadly
 
@@ -50,15 +50,15 @@ class Fragile:
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
 
-    def wait(self) -> list[Outcome]:
+    def wait(self) -> list[JobOutcome]:
         job = self.jobs[-1]
         if len(job.deaths) >= 2:
-            return [Outcome(job, "one", failure=f"2 devices died at it: {job.deaths[-1]}")]
+            return [JobOutcome(job, "one", failure=f"2 devices died at it: {job.deaths[-1]}")]
         if self._deadly in [(job.workload, choice) for choice in job.choices]:
             self._database.add_suspect(death(job.workload, *job.choices))
             raise DeviceError("no device is left")
         times = tuple((1e-6 + n * 1e-7,) * job.rounds for n, _ in enumerate(job.choices))
-        return [Outcome(job, "one", times)]
+        return [JobOutcome(job, "one", times)]
 
 
 def death(workload: str, *choices: Choice, when: float = 1.5) -> Suspect:

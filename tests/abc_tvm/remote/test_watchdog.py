@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from abc_tvm.remote.watchdog import Answer, Death, Helper, Refusal, Silence
+from abc_tvm.remote.watchdog import Answer, Death, Helper, HelperRefusal, Silence
 
 MODULE = "tests.abc_tvm.remote.answering"
 
@@ -17,7 +17,7 @@ MODULE = "tests.abc_tvm.remote.answering"
 def test_answers_and_refusals() -> None:
     with Helper(MODULE) as helper:
         assert helper.ask(("echo", [1, "two"]), 60) == [1, "two"]
-        with pytest.raises(Refusal, match="no thanks") as caught:
+        with pytest.raises(HelperRefusal, match="no thanks") as caught:
             helper.ask(("refuse", "no thanks"), 60)
         assert caught.value.kind == "Kind"
         assert helper.ask(("echo", 3), 60) == 3

@@ -86,9 +86,9 @@ def _deadly() -> bytes:
 
 def written_down(name: str) -> None:
     """Let the worker append begin and end of each call of ``name`` to the file of the test."""
-    inner = getattr(worker.Worker, name)
+    inner = getattr(worker.LocalWorker, name)
 
-    def call(self: worker.Worker, *arguments: Any) -> Any:
+    def call(self: worker.LocalWorker, *arguments: Any) -> Any:
         begin = time.monotonic()
         try:
             return inner(self, *arguments)
@@ -96,7 +96,7 @@ def written_down(name: str) -> None:
             with Path(os.environ["ABC_TEST_DIARY"]).open("a") as diary:
                 diary.write(f"{name} {begin} {time.monotonic()}\n")
 
-    setattr(worker.Worker, name, call)
+    setattr(worker.LocalWorker, name, call)
 
 
 if __name__ == "__main__":

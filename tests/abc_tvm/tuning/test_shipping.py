@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import lzma
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from abc_tvm.errors import RecordsError
 from abc_tvm.records import records as module
 from abc_tvm.records.database import WORKLOADS, Database, Lowering, Record
 from abc_tvm.records.manifest import FILE, Manifest, folder_name
-from abc_tvm.records.packed import MOST_BYTES, SUFFIX, pack, unpack
+from abc_tvm.records.packed import MOST_BYTES, SUFFIX, pack
 from abc_tvm.records.records import open_records, target_json
 from abc_tvm.records.task import Task, dump_module
 from abc_tvm.schedules.choice import Choice
@@ -102,17 +101,6 @@ def test_other_archives_are_one_line_that_names_the_file(
     assert str(path) in str(caught.value)
 
 
-def test_a_bomb_is_not_unpacked() -> None:
-    bomb = lzma.compress(bytes(64 << 20), preset=0)
-    tracemalloc.start()
-    try:
-        with pytest.raises(ValueError, match="unpacks to more than"):
-            unpack(bomb, 1 << 20)
-        assert tracemalloc.get_traced_memory()[1] < 8 << 20
-    finally:
-        tracemalloc.stop()
-
-
 def test_a_module_that_is_none_is_named_with_its_file(
     shipped: Path, tasks: list[Task], device: Device
 ) -> None:
@@ -127,14 +115,6 @@ def test_a_module_that_is_none_is_named_with_its_file(
     with pytest.raises(RecordsError) as caught:
         open_records(device, None, print).choice(tasks[0].workload.func)
     assert f"{plain}: workload {tasks[0].key}: damaged" in str(caught.value)
-
-
-def test_packed_and_back(tasks: list[Task]) -> None:
-    workloads = {task.key: dump_module(task.module) for task in tasks}
-    with_folder = unpack(pack(workloads))
-    assert len(with_folder.splitlines()) == len(tasks)
-    assert all(key in with_folder and text in with_folder for key, text in workloads.items())
-    assert len(pack(workloads)) < len(with_folder) / 5
 
 
 def test_what_ships_is_for_a_known_machine_and_this_version() -> None:

@@ -62,7 +62,7 @@ def test_float_networks_agree_to_rounding() -> None:
         return float_resnet.float_resnet(g, RESNET8, width=1.0, classes=10)
 
     assert row_errors(twin, 3, 32).max() < ROUNDING
-    bottleneck = resnet.ResnetPlan((1, 1), channels=8, bottleneck=True)
+    bottleneck = resnet.ResidualPlan((1, 1), channels=8, bottleneck=True)
     assert (
         row_errors(
             lambda g: float_resnet.float_resnet(g, bottleneck, width=1.0, classes=10), 3, 32

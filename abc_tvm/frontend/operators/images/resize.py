@@ -72,7 +72,10 @@ class Taps:
 
 
 def resize(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """See the module's text."""
+    """Resize and Upsample as Gathers, and weighted sums of Gathers, axis by axis.
+
+    ``False`` where the node stays: nearest neighbour with whole factors.
+    """
     attrs = attributes(node)
     mode = attrs.get("mode", "nearest")
     if edit.opset < 11:

@@ -10,12 +10,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from abc_tvm.checks.graphs.integers import Sums
+from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.layouts import SAME
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.opinion import opinion
+from abc_tvm.checks.opinion import layer_claims
 from abc_tvm.checks.opinion.codes import Disagrees
-from abc_tvm.checks.opinion.steps import Atoms, Case, check_steps
+from abc_tvm.checks.opinion.steps import Case, KnownAtoms, check_steps
 from tests.abc_tvm.checks.opinion.networks import judged
 from tests.relay_passes.harness import Net
 
@@ -58,7 +58,7 @@ def case(limits: list[float], levels: tuple[float, ...], **changed: Any) -> Case
     thresholds = np.repeat(np.float32(limits)[:, None], C, 1)
     reading: Any = Steps(thresholds, levels, np.ones(C, bool))
     parts = ((1.0, "s", SAME, None),)
-    whole = Case(sign(), reading, "x", SAME, (1, 1, C), 1, parts, 1.0, None, Atoms(), None)
+    whole = Case(sign(), reading, "x", SAME, (1, 1, C), 1, parts, 1.0, None, KnownAtoms(), None)
     return replace(whole, **changed)
 
 
@@ -69,10 +69,10 @@ def passes(given: Case) -> bool:
         return False
 
 
-def reached(offset: int) -> Sums:
+def reached(offset: int) -> IntegerSums:
     """Even sums, or odd ones, up to 9."""
     bound = np.full(C, 9 - (offset + 1) % 2)
-    return Sums(np.ones(C, np.float32), bound, np.full(C, offset), 2)
+    return IntegerSums(np.ones(C, np.float32), bound, np.full(C, offset), 2)
 
 
 EXACT = ([TIE, ABOVE], (-1, 0, 1))
@@ -82,7 +82,7 @@ LOWER = ([ABOVE], (-1, 1))
 
 def test_the_level_of_the_tie_is_always_right() -> None:
     assert passes(case(*EXACT))
-    assert passes(case(*EXACT, atoms=Atoms(True)))
+    assert passes(case(*EXACT, atoms=KnownAtoms(True)))
 
 
 def test_a_tie_that_no_atom_meets_may_go_to_its_higher_side_alone() -> None:
@@ -93,22 +93,22 @@ def test_a_tie_that_no_atom_meets_may_go_to_its_higher_side_alone() -> None:
 @pytest.mark.parametrize("side", [HIGHER, LOWER])
 @pytest.mark.parametrize(
     "atoms",
-    [Atoms(True), Atoms(values=frozenset({0.0})), Atoms(scales=(0.5,))],
+    [KnownAtoms(True), KnownAtoms(values=frozenset({0.0})), KnownAtoms(scales=(0.5,))],
     ids=["everywhere", "value", "scale"],
 )
-def test_a_tie_that_an_atom_meets_is_kept(side: Any, atoms: Atoms) -> None:
+def test_a_tie_that_an_atom_meets_is_kept(side: Any, atoms: KnownAtoms) -> None:
     assert not passes(case(*side, atoms=atoms))
 
 
 @pytest.mark.parametrize("side", [HIGHER, LOWER])
 def test_sums_that_meet_a_tie_have_its_level(side: Any) -> None:
-    assert passes(case(*EXACT, sums=reached(0), atoms=Atoms(True)))
-    assert not passes(case(*side, sums=reached(0), atoms=Atoms(True)))
+    assert passes(case(*EXACT, sums=reached(0), atoms=KnownAtoms(True)))
+    assert not passes(case(*side, sums=reached(0), atoms=KnownAtoms(True)))
 
 
 @pytest.mark.parametrize("side", [HIGHER, LOWER])
 def test_sums_that_pass_a_tie_by_meet_it_nowhere(side: Any) -> None:
-    assert passes(case(*side, sums=reached(1), atoms=Atoms(True)))
+    assert passes(case(*side, sums=reached(1), atoms=KnownAtoms(True)))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def cases_of(model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> list[Ca
         found.append(given)
         return check_steps(given, rng)
 
-    monkeypatch.setattr(opinion, "check_steps", kept)
+    monkeypatch.setattr(layer_claims, "check_steps", kept)
     result, context, _ = judged(model, "auto")
     assert [layer.lowering for layer in context.layers.values()] == ["float", "bitserial"]
     assert not result.wrong and not result.unknown

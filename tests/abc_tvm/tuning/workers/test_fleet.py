@@ -25,7 +25,7 @@ from abc_tvm.remote import Address
 from abc_tvm.remote.address import read_address
 from abc_tvm.targets import Device
 from abc_tvm.tuning.workers.fleet import FleetRunner
-from abc_tvm.tuning.workers.runner import Job, Outcome, Work
+from abc_tvm.tuning.workers.runner import Job, JobOutcome, Work
 from tests.abc_tvm.remote import servers
 from tests.abc_tvm.small_networks import chain, write
 from tests.abc_tvm.tuning.crashing import BAD, CRASHING
@@ -232,7 +232,7 @@ def test_a_candidate_that_kills_devices_fails_at_the_second(
     good, other = job(one), job(two)
     deadly, broken = job(one, "device"), job(two, "SIGSEGV")
     with runner:
-        found: dict[Job, Outcome] = {}
+        found: dict[Job, JobOutcome] = {}
         runner.submit(good)
         while good not in found or runner._connected < 3:
             if good not in found:

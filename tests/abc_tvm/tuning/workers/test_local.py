@@ -18,7 +18,7 @@ from abc_tvm.errors import DeviceError, InputError, RecordsError
 from abc_tvm.records.task import LAYERS, Task, save_layer
 from abc_tvm.targets import Device
 from abc_tvm.tuning.workers.local import LocalRunner
-from abc_tvm.tuning.workers.runner import Job, Outcome, Work
+from abc_tvm.tuning.workers.runner import Job, JobOutcome, Work
 from tests.abc_tvm.tuning.crashing import BAD, CRASHING
 from tests.children import QUICK
 
@@ -39,7 +39,7 @@ def runner(work: Work) -> Iterator[LocalRunner]:
         yield entered
 
 
-def measured(runner: LocalRunner, job: Job) -> Outcome:
+def measured(runner: LocalRunner, job: Job) -> JobOutcome:
     runner.submit(job)
     (outcome,) = runner.wait()
     assert outcome.job == job

@@ -1,0 +1,140 @@
+"""Every source file of more than `LONG` lines has a test that mirrors its path.
+
+Not the measurements in `benchmarks`, which `tests/benchmarks/test_scripts.py` starts one by one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("abc_tvm", "relay_passes", "schedules", "targets")
+LONG = 60
+
+MISSING: frozenset[str] = frozenset(
+    {
+        "abc_tvm/__init__.py",
+        "abc_tvm/api.py",
+        "abc_tvm/checks/verify/bits.py",
+        "abc_tvm/checks/verify/compare.py",
+        "abc_tvm/checks/verify/taps.py",
+        "abc_tvm/cli/__init__.py",
+        "abc_tvm/cli/arrays.py",
+        "abc_tvm/cli/bench.py",
+        "abc_tvm/cli/compile.py",
+        "abc_tvm/cli/console.py",
+        "abc_tvm/cli/options.py",
+        "abc_tvm/cli/profile.py",
+        "abc_tvm/cli/records.py",
+        "abc_tvm/cli/run.py",
+        "abc_tvm/cli/streams.py",
+        "abc_tvm/cli/tune.py",
+        "abc_tvm/cli/verify.py",
+        "abc_tvm/cli/zoo.py",
+        "abc_tvm/compute/accumulate.py",
+        "abc_tvm/compute/byte_products.py",
+        "abc_tvm/compute/byte_sums.py",
+        "abc_tvm/compute/float_steps.py",
+        "abc_tvm/compute/geometry.py",
+        "abc_tvm/compute/lanes.py",
+        "abc_tvm/compute/outputs.py",
+        "abc_tvm/demo/__main__.py",
+        "abc_tvm/demo/trained.py",
+        "abc_tvm/deploy/c_form/kernels.py",
+        "abc_tvm/deploy/cuda/runtime_library.py",
+        "abc_tvm/deploy/libraries.py",
+        "abc_tvm/deploy/runner/run.py",
+        "abc_tvm/deploy/runner_program.py",
+        "abc_tvm/engines/engine.py",
+        "abc_tvm/engines/int8_twin.py",
+        "abc_tvm/frontend/operators/images/windows.py",
+        "abc_tvm/frontend/operators/rewriter.py",
+        "abc_tvm/frontend/operators/spell.py",
+        "abc_tvm/frontend/torch_program.py",
+        "abc_tvm/measure/bench.py",
+        "abc_tvm/measure/bench_plot.py",
+        "abc_tvm/measure/kernel_times.py",
+        "abc_tvm/measure/machine_limits.py",
+        "abc_tvm/measure/profile.py",
+        "abc_tvm/measure/profile_plot.py",
+        "abc_tvm/nn/activation.py",
+        "abc_tvm/nn/conv.py",
+        "abc_tvm/nn/graph.py",
+        "abc_tvm/nn/weight.py",
+        "abc_tvm/remote/bench.py",
+        "abc_tvm/remote/dial.py",
+        "abc_tvm/remote/tracker.py",
+        "abc_tvm/remote/worker.py",
+        "abc_tvm/stages.py",
+        "abc_tvm/tuning/learned.py",
+        "abc_tvm/tuning/network.py",
+        "abc_tvm/tuning/search.py",
+        "abc_tvm/tuning/tuner.py",
+        "abc_tvm/tuning/workers/builders.py",
+        "abc_tvm/tuning/workers/device_worker.py",
+        "abc_tvm/tuning/workers/runner.py",
+        "abc_tvm/tuning/workers/worker.py",
+        "abc_tvm/zoo/layers.py",
+        "abc_tvm/zoo/resnet.py",
+        "relay_passes/context.py",
+        "relay_passes/emit/kernel.py",
+        "relay_passes/emit/pools.py",
+        "relay_passes/emit/step_epilogue.py",
+        "relay_passes/emit/workload.py",
+        "relay_passes/lowerings/bitserial_sums.py",
+        "relay_passes/ops.py",
+        "relay_passes/passes/layout.py",
+        "relay_passes/passes/layout_ops.py",
+        "relay_passes/rewrite.py",
+        "schedules/cuda/family.py",
+        "schedules/cuda/source.py",
+        "schedules/family.py",
+        "schedules/machine.py",
+        "schedules/neon/bit_kernel.py",
+        "schedules/neon/bits32.py",
+        "schedules/neon/float_kernel.py",
+        "schedules/neon/instructions32.py",
+        "schedules/neon/nests.py",
+        "schedules/neon/steps.py",
+        "schedules/processor/family.py",
+        "schedules/processor/features.py",
+        "schedules/processor/intrinsics.py",
+        "schedules/processor/ruled.py",
+        "schedules/processor/spatial.py",
+        "schedules/x86/popcounts.py",
+        "targets/driver.py",
+        "targets/files.py",
+        "targets/host.py",
+    }
+)
+"""Files whose test is still to be written. It only shrinks: one that has its test is taken off."""
+
+
+def mirror(source: Path) -> Path:
+    """The test of a source file; both are paths below the root."""
+    names = {"__init__.py": source.parent.name, "__main__.py": "main"}
+    return Path("tests", source.parent, f"test_{names.get(source.name, source.stem)}.py")
+
+
+def long_sources() -> list[Path]:
+    """All source files of more than `LONG` lines, below the root."""
+    files = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
+    long = [path for path in files if len(path.read_text(encoding="utf-8").splitlines()) > LONG]
+    return sorted(path.relative_to(ROOT) for path in long)
+
+
+def test_where_a_mirror_is() -> None:
+    for source, test in {
+        "abc_tvm/frontend/fold.py": "tests/abc_tvm/frontend/test_fold.py",
+        "abc_tvm/zoo/__init__.py": "tests/abc_tvm/zoo/test_zoo.py",
+        "abc_tvm/__init__.py": "tests/abc_tvm/test_abc_tvm.py",
+        "abc_tvm/demo/__main__.py": "tests/abc_tvm/demo/test_main.py",
+    }.items():
+        assert mirror(Path(source)) == Path(test)
+
+
+def test_every_long_source_has_its_mirrored_test() -> None:
+    assert len(long_sources()) > 200
+    without = {str(source) for source in long_sources() if not (ROOT / mirror(source)).exists()}
+    assert without - MISSING == set(), "write the tests of these files"
+    assert MISSING - without == set(), "take these off the list: they have their test, or are short"
