@@ -11,10 +11,13 @@ from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.cuda.space import CudaChoice
 from abc_tvm.schedules.family import Family, Plan
 from abc_tvm.schedules.plain import Plain
-from abc_tvm.schedules.problem import Problem
+from abc_tvm.schedules.problem import SUMS, Problem
 from abc_tvm.targets import load
 
-PROBLEM = Problem(Window(1, 4, 4, 32, 32), Blocking(32), 1, "bits")
+BITSERIAL, *_ = SUMS
+
+
+PROBLEM = Problem(Window(1, 4, 4, 32, 32), Blocking(32), 1, BITSERIAL)
 
 
 def test_a_family_that_says_the_least_has_nothing_to_tune() -> None:

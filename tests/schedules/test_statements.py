@@ -10,6 +10,7 @@ from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.roles import ROLE
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
+from abc_tvm.schedules.problem import SUMS
 from abc_tvm.schedules.processor.window import schedule_window
 from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.schedules.statements import with_inner, without_roles
@@ -17,6 +18,9 @@ from abc_tvm.targets import load
 from tests.schedules.processor.cases import sums_of
 from tests.schedules.processor.test_window import by_popcount
 from tests.schedules.window_cases import all_outputs, bit_case
+
+BITSERIAL, *_ = SUMS
+
 
 CASE = bit_case(0, size=(5, 4), channels=(40, 33), kernel=(3, 3), padding=(1, 1, 1, 1), M=2)
 
@@ -52,7 +56,7 @@ def test_roles_go_before_or_after_a_schedule() -> None:
 @pytest.mark.parametrize("name", ["zen4", "haswell", "x86-64", "rpi3", "rpi5", "rpi-armv7"])
 def test_a_scheduler_leaves_none(name: str) -> None:
     made = scheduler_of(load(name))
-    plan = made.plan(CASE.window, CASE.blocking, 2, "bits", 2)
+    plan = made.plan(CASE.window, CASE.blocking, 2, BITSERIAL, 2)
     func = all_outputs(CASE, CASE.window, sums_of(plan)).func(True)
     assert ROLE in func.script()
     assert ROLE not in made.schedule(plan, func).script()

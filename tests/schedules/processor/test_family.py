@@ -13,11 +13,13 @@ from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.families import family_of
 from abc_tvm.schedules.family import Plan
-from abc_tvm.schedules.problem import POOLS, Problem
+from abc_tvm.schedules.problem import POOLS, SUMS, Problem
 from abc_tvm.schedules.processor.family import Processor
 from abc_tvm.schedules.processor.pools import default_pool
 from abc_tvm.targets import load
 from tests.schedules.window_cases import call, placeholder
+
+BITSERIAL, _, INT8 = SUMS
 
 
 def processor(name: str) -> Processor:
@@ -28,9 +30,9 @@ def processor(name: str) -> Processor:
 
 def test_a_choice_names_one_of_a_kinds_nests() -> None:
     family = processor("haswell")
-    first, second = (nest for _, nest in family.nests["bits"])
-    assert family.nest("bits") is family.nest("bits", "nibble") is first
-    assert family.nest("bits", "popcount") is second is not first
+    first, second = (nest for _, nest in family.nests[BITSERIAL])
+    assert family.nest(BITSERIAL) is family.nest(BITSERIAL, "nibble") is first
+    assert family.nest(BITSERIAL, "popcount") is second is not first
     only = family.nest("float")
     assert family.nest("float", "nibble") is only  # floats ignore how bits are counted
 
@@ -39,8 +41,8 @@ def test_a_choice_names_one_of_a_kinds_nests() -> None:
 def test_a_kind_that_is_not_served_is_refused(name: str) -> None:
     family = processor(name)
     assert family.code is None
-    with pytest.raises(ValueError, match="no sums of bytes"):
-        family.nest("bytes")
+    with pytest.raises(ValueError, match=f"no sums of {INT8}"):
+        family.nest(INT8)
 
 
 def test_kernels_without_a_sum_have_defaults_of_their_own() -> None:
@@ -80,7 +82,7 @@ def test_groups_of_the_input_are_read_in_place(rng: np.random.Generator) -> None
 def test_what_depends_on_no_convolution_is_scheduled_as_any_kernel() -> None:
     device = load("native")
     blocking = Blocking(32)
-    problem = Problem(Window(1, 2, 2, 64, 32), blocking, 1, "bits")
+    problem = Problem(Window(1, 2, 2, 64, 32), blocking, 1, BITSERIAL)
     x = te.placeholder((1, 2, 2, 1, 1, 32), "float32", name="x")
     out = stage("out", blocking.shape(1, 2, 2), lambda at: x[at] * x[at])
     func = family_of(device).schedule(

@@ -10,12 +10,15 @@ from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.families import family_of
-from abc_tvm.schedules.problem import Kind, Problem
+from abc_tvm.schedules.problem import SUMS, Kind, Problem
 from abc_tvm.schedules.processor.family import Processor
 from abc_tvm.schedules.processor.features import KNOBS, features
 from abc_tvm.schedules.processor.ruled import Ruled
 from abc_tvm.schedules.processor.space import ProcessorSpace
 from abc_tvm.targets import load
+
+BITSERIAL, *_ = SUMS
+
 
 DEVICES = ["zen4", "haswell", "rpi3", "rpi5", "rpi-armv7"]
 WINDOW = Window(1, 14, 14, 64, 96, (3, 3), (1, 1), (1, 1, 1, 1))
@@ -31,7 +34,7 @@ def space_of(name: str, kind: Kind, pairs: int, bases: int) -> ProcessorSpace:
 def test_features_tell_choices_apart(name: str) -> None:
     device = load(name)
     assert family_of(device).tunable and family_of(device).described
-    space = space_of(name, "bits", 6, 2)
+    space = space_of(name, BITSERIAL, 6, 2)
     points = list(space.points())
     described = space.features(points)
     assert described.shape[0] == len(points) and np.isfinite(described).all()
@@ -42,7 +45,7 @@ def test_features_tell_choices_apart(name: str) -> None:
 
 def test_every_other_value_of_a_knob_has_a_place_of_its_own() -> None:
     """The default is all zeros there, so that a knob that a space lacks says nothing."""
-    device, problem = load("zen4"), Problem(WINDOW, Blocking(96), 1, "bits")
+    device, problem = load("zen4"), Problem(WINDOW, Blocking(96), 1, BITSERIAL)
     places = sum(len(values) - 1 for values in KNOBS.values())
     default = features(device, problem, None, [Choice()])[0, -places:]
     assert not default.any()
@@ -56,10 +59,10 @@ def test_every_other_value_of_a_knob_has_a_place_of_its_own() -> None:
 
 
 def test_a_nest_without_a_rule_has_no_figures() -> None:
-    device, problem = load("zen4"), Problem(WINDOW, Blocking(96), 1, "bits")
+    device, problem = load("zen4"), Problem(WINDOW, Blocking(96), 1, BITSERIAL)
     family = family_of(device)
     assert isinstance(family, Processor)
-    nest = family.nest("bits")
+    nest = family.nest(BITSERIAL)
     assert isinstance(nest, Ruled)
     choice = Choice(Tile(1, 7))
     ruled, other = (features(device, problem, n, [choice])[0] for n in (nest, None))

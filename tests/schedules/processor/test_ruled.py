@@ -8,13 +8,16 @@ from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.families import family_of
-from abc_tvm.schedules.problem import Kind, Problem
+from abc_tvm.schedules.problem import SUMS, Kind, Problem
 from abc_tvm.schedules.processor.family import Processor
 from abc_tvm.schedules.processor.nest import MOST
 from abc_tvm.schedules.processor.ruled import Ruled
 from abc_tvm.targets import load
 
-KINDS: list[Kind] = ["bits", "float"]
+BITSERIAL, *_ = SUMS
+
+
+KINDS: list[Kind] = [BITSERIAL, "float"]
 
 
 def ruled(name: str, kind: Kind) -> Ruled:
@@ -44,8 +47,8 @@ def test_the_default_comes_first_and_each_tile_once(name: str, kind: Kind) -> No
 
 def test_tiles_beyond_the_default_use_every_register() -> None:
     """And never more: the quarter for temporaries is what the space adds."""
-    nest, machine = ruled("zen4", "bits"), load("zen4")
-    problem = problem_of(14, 4, 1, "bits")
+    nest, machine = ruled("zen4", BITSERIAL), load("zen4")
+    problem = problem_of(14, 4, 1, BITSERIAL)
     room = nest.room(machine, problem.blocking)
     taken = [
         room.accumulators(t, 1) + t.rows * t.columns + t.blocks * room.registers(t)
@@ -55,8 +58,8 @@ def test_tiles_beyond_the_default_use_every_register() -> None:
 
 
 def test_where_nothing_fits_the_least_tile_is_taken() -> None:
-    nest, machine = ruled("x86-64", "bits"), load("x86-64")
-    wide = Problem(Window(1, 7, 7, 64, 512), Blocking(512, 1, 512), 9, "bits", 3)
+    nest, machine = ruled("x86-64", BITSERIAL), load("x86-64")
+    wide = Problem(Window(1, 7, 7, 64, 512), Blocking(512, 1, 512), 9, BITSERIAL, 3)
     work = nest.estimate(machine, wide)
     tile = nest.tile(machine, wide)
     assert work.fits(tile) or tile == Tile()
