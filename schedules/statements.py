@@ -1,4 +1,4 @@
-"""Statements of scheduled functions, rebuilt around what is inside them."""
+"""Statements of functions, scheduled or lowered, rebuilt around what is inside them."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from abc_tvm.relay_passes.tir.statements import buffer_bytes, with_inner
+from abc_tvm.relay_passes.tir.statements import buffer_bytes
 from abc_tvm.schedules.blocks import STACK_BYTES
+from abc_tvm.schedules.statements import with_inner
 from abc_tvm.targets import Device
 
 _KEEP = "disable_lower_builtin"
@@ -42,7 +43,7 @@ def lowering_of(device: Device) -> str:
     return name
 
 
-def keep_on_stack(stmt: Any, size: int) -> Any:
+def keep_on_stack(stmt: tirx.Stmt, size: int) -> tirx.Stmt:
     """``stmt`` with its allocations of ``STACK_BYTES`` to ``size`` bytes left to LLVM."""
     if isinstance(stmt, tirx.AllocBuffer):
         taken = buffer_bytes(stmt.buffer)

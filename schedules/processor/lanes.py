@@ -29,8 +29,8 @@ def schedule_lanes(
     :func:`.intrinsics.lower_lanes`.
     """
     sch = s_tir.Schedule(func)
-    epilogue = Epilogue(sch, "sums")
     b, h, w, g, o, lane = sch.get_loops(blocks.only(sch, "sums"))
+    epilogue = Epilogue(sch, "sums")
     w, w1 = sch.split(w, [None, choice.tile.columns])
     part, lane = sch.split(lane, [choice.tile.parts, None])
     sch.reorder(b, h, w, g, o, w1, part, lane)

@@ -84,8 +84,7 @@ def schedule_nibbles(func: tirx.PrimFunc, choice: Choice, *, cores: int = 4) -> 
     unroll_taps(sch, partial, choice.unroll, len([*tile_loops, partial_lane]))
     _clear(sch, sch.decompose_reduction(partial, kh1), reduction + 3)
     _clear(sch, sch.decompose_reduction(nest.block, kh0), reduction)
-    for rows in blocks.of_role(sch, "rows"):
-        _vectorise_rows(sch, rows)
+    _vectorise_rows(sch, blocks.only(sch, "rows"))
     return nest.finish(TABLE)
 
 

@@ -124,7 +124,7 @@ class _Plain:
     def visit(self, stmt: Any) -> Any:
         from tvm import tirx
 
-        from abc_tvm.relay_passes.tir.statements import with_inner
+        from abc_tvm.schedules.statements import with_inner
 
         if isinstance(stmt, tirx.AllocBuffer):
             return self.allocation(stmt)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
 
 from abc_tvm.compute.accumulate import Tile
@@ -21,22 +20,16 @@ from abc_tvm.schedules.processor.family import Processor
 from abc_tvm.schedules.processor.space import ProcessorSpace
 from abc_tvm.targets import Device, load
 from tests import emulated
-from tests.schedules.window_cases import (
-    GEOMETRIES,
-    BitCase,
-    Counts,
-    all_outputs,
-    bit_case,
-    placeholder,
-)
+from tests.schedules.processor.cases import sums_of
+from tests.schedules.window_cases import GEOMETRIES, BitCase, all_outputs, bit_case
 
 SEVERAL = [geometry for geometry, _ in GEOMETRIES if geometry.get("M", 1) > 1]
 DEVICES = ["zen4", "haswell", "rpi3", "rpi5", "rpi-armv7"]
 
 
-def problem_of(case: BitCase, window: Window | None = None) -> Problem:
+def problem_of(case: BitCase) -> Problem:
     bases, planes = len(case.weights), case.activations.shape[3]
-    return Problem(window or case.window, case.blocking, bases * planes, "bitserial", bases)
+    return Problem(case.window, case.blocking, bases * planes, "bitserial", bases)
 
 
 def processor(device: Device) -> Processor:
@@ -49,26 +42,9 @@ def space_of(device: Device, case: BitCase, threads: int = 2) -> ProcessorSpace:
     return processor(device).space(device, problem_of(case), threads)
 
 
-def by_choice(device: Device, choice: Choice) -> Counts:
-    def counts(case: BitCase, window: Window) -> Any:
-        operands = [case.bits()]
-        inputs = [placeholder("A", operands[0], window.batch)]
-
-        def table(array: np.ndarray, name: str) -> Any:
-            operands.append(array)
-            inputs.append(placeholder(f"W{len(inputs)}", array))
-            return inputs[-1]
-
-        plan = Plan(device, problem_of(case, window), choice)
-        acc = family_of(device).sums(plan, inputs[0], case.planes(), table)
-        return acc, inputs, operands
-
-    return counts
-
-
 def check(device: Device, case: BitCase, choice: Choice) -> None:
-    kernel = all_outputs(case, case.window, by_choice(device, choice))
     plan = Plan(device, problem_of(case), choice)
+    kernel = all_outputs(case, case.window, sums_of(plan))
     func = family_of(device).schedule(plan, kernel.func(True))
     if device.runs_here():
         kernel.check(func, cpu=device.cpu)
@@ -139,18 +115,3 @@ def test_the_default_is_what_is_compiled_without_records(name: str, kind: Kind) 
     assert family_of(device).default(device, problem) == space.default()
     if kind != "lanes":
         assert space.default().tile == processor(device).nest(kind).tile(device, problem)
-
-
-@pytest.mark.parametrize("name", DEVICES)
-def test_features_tell_choices_apart(name: str) -> None:
-    device = load(name)
-    assert family_of(device).tunable and family_of(device).described
-    window = Window(1, 14, 14, 64, 96, (3, 3), (1, 1), (1, 1, 1, 1))
-    made = processor(device)
-    space = made.space(device, Problem(window, Blocking(96), 6, "bitserial", 2), 2)
-    points = list(space.points())
-    described = space.features(points)
-    assert described.shape[0] == len(points) and np.isfinite(described).all()
-    assert len(np.unique(described, axis=0)) == len(points)
-    float_space = made.space(device, Problem(window, Blocking(96), 1, "float"), 1)
-    assert float_space.features(list(float_space.points())).shape[1] == described.shape[1]

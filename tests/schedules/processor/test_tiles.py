@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,6 @@ from abc_tvm.schedules.families import family_of
 from abc_tvm.schedules.problem import Kind, Problem
 from abc_tvm.schedules.processor.family import Processor
 from abc_tvm.schedules.processor.ruled import Ruled
-from abc_tvm.schedules.processor.space import ProcessorSpace
 from abc_tvm.schedules.processor.tiles import waste
 from abc_tvm.targets import Device, load
 
@@ -73,48 +71,3 @@ def test_zen4_holds_useful_numbers_of_accumulators() -> None:
         problem = Problem(square(width, 128), Blocking(128), pairs, "bitserial")
         held = nest.estimate(machine, problem).sums(nest.tile(machine, problem))
         assert 6 <= held <= 20, (width, pairs)
-
-
-def test_family_follows_the_popcount_instruction() -> None:
-    problem = Problem(square(7, 64), Blocking(64), 1, "bitserial")
-    machines = [load(name) for name in (*DEVICES, "zen3", "icelake-server")]
-    kinds = {m.name: family_of(m).default(m, problem).count for m in machines}
-    assert kinds == {
-        "zen4": "popcount",
-        "icelake-server": "popcount",
-        "skylake-avx512": "nibble",
-        "haswell": "nibble",
-        "zen3": "nibble",
-        "x86-64": "popcount",
-    }
-
-
-@pytest.mark.parametrize(
-    ("channels", "more", "order"),
-    [
-        ((256, 1024), {}, "pixels"),
-        ((64, 256), {}, "pixels"),
-        ((1024, 256), {}, "weights"),  # much to count for an output
-        ((64, 256), {"pairs": 9}, "weights"),
-        ((256, 128), {}, "weights"),  # outputs lie together
-        ((512, 16384), {}, "weights"),  # 1 MB of weights, read again for each row
-        ((256, 1024), {"groups": 4}, "weights"),
-        ((256, 1024), {"height": 1}, "weights"),
-        ((256, 1024), {"name": "haswell"}, "weights"),
-        ((256, 1024), {"kind": "float"}, "weights"),
-    ],
-)
-def test_rows_of_pixels_go_first_where_outputs_are_many_and_quick(
-    channels: tuple[int, int], more: dict[str, Any], order: str
-) -> None:
-    inputs, outputs = channels
-    machine, kind = load(more.get("name", "zen5")), more.get("kind", "bitserial")
-    groups, height = more.get("groups", 1), more.get("height", 14)
-    window = Window(1, height, 14, inputs, outputs, groups=groups)
-    blocking = Blocking(outputs, groups)
-    problem = Problem(window, blocking, more.get("pairs", 1), kind)
-    assert nest_of(machine, kind).order(machine, problem) == order
-    space = family_of(machine).space(machine, problem, 1)
-    assert isinstance(space, ProcessorSpace) and space.default().order == order
-    if space.knobs.get("order"):
-        assert space.knobs["order"][0] == order

@@ -85,11 +85,3 @@ def test_float_convolution(channels: tuple[int, int], tile: Tile, batch: int) ->
     y = call(func, [*operands, np.zeros([int(n) for n in out.shape], np.float32)])[-1]
     expected = conv2d(x[:, :, :, 0].transpose(0, 3, 1, 2), w, padding=1).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(y.reshape(expected.shape), expected, rtol=1e-4, atol=1e-3)
-
-
-def test_border_is_cut_from_the_image() -> None:
-    """A padded row is three runs of elements, so that none is tested alone."""
-    bits = bit_case(0, size=(6, 6), channels=(64, 64), kernel=(3, 3), padding=(1, 1, 1, 1))
-    kernel = all_outputs(bits, bits.window, by_popcount(Tile(1, 6)))
-    text = schedule_window(kernel.func(False), Choice(Tile(1, 6))).script()
-    assert sum(line.count("_partition") for line in text.splitlines() if "sblock" in line) == 3
