@@ -73,7 +73,7 @@ def _reach(
     reached: set[relax.Var] = set()
     for var, value in defined.items():
         name = op_name(value)
-        passes = name in TABLE or name in _POOLS
+        passes = name in TABLE or name in _POOLS or isinstance(value, relax.Var)
         if starts(value) or also(var) or (passes and any(a in reached for a in operands(value))):
             reached.add(var)
     return reached

@@ -9,7 +9,7 @@ Of every ``abc.step`` of a max-pool:
 
 1. ``y`` is the deepest tensor of the same image of whose channels ``q`` is a step function.
 2. It stays where pooled floats are read by something else as well.
-3. It stays where the pool reads levels already.
+3. It stays where the pool reads levels already, as this pass leaves it.
 4. It stays where ``q`` is a step function of no tensor.
 
 Example: ``step(max_pool(relu(y)), [2])`` becomes ``step(max_pool(step(y, [2])), [0.5])``.
