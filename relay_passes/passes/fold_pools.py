@@ -41,7 +41,7 @@ from abc_tvm.relay_passes.rewrite import (
 )
 
 
-class FoldPools:
+class FoldPools(contract.Rewrite):
     """Max-pools that steps alone read pool counts of thresholds."""
 
     requires = (binary.steps_are_in_order, binary.binary_convolutions_read_steps)

@@ -69,7 +69,7 @@ def test_counts_turn_round_where_a_scale_is_negative() -> None:
 
 
 def test_golden_pool() -> None:
-    check_golden("fold_thresholds_pool", passes_until(pooled("relu"), "fold_thresholds")[0])
+    check_golden("fold_pools", passes_until(pooled("relu"), "fold_pools")[0])
 
 
 @pytest.mark.parametrize("between", ["", "relu", "falling"])
