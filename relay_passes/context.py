@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from tvm import tirx
+
     from abc_tvm.checks.opinion import Opinion
     from abc_tvm.schedules.choice import Choice
     from abc_tvm.targets import Device
@@ -26,11 +28,14 @@ class Measured:
 class Records(Protocol):
     """What passes need of a set of tuning records."""
 
-    def choice(self, workload: Any) -> Choice | None:
-        """The best choice for a plain PrimFunc, made by :mod:`.workload`; ``None``: default."""
+    def choice(self, workload: tirx.PrimFunc) -> Choice | None:
+        """The best choice for a plain PrimFunc, as :func:`.emit.workload.workload_of` makes it.
+
+        ``None``: there is no record of it, and the default is taken.
+        """
 
     def lowering(self, layer: str) -> Measured | None:
-        """What is recorded for a layer, by its key of :mod:`.choose_lowering`."""
+        """What is recorded for a layer, by its key of :func:`.choose_lowering.layer_key`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,13 @@ class Rivals:
 
 @dataclass
 class Layer:
-    """One convolution or dense layer, as ``inspect`` prints it."""
+    """One convolution or dense layer, as ``inspect`` prints it.
+
+    ``op`` is ``Conv`` or ``Dense``; ``shape`` the weights' OHWI, of one group; ``M`` and ``N`` the
+    weight planes and activation thresholds that were recognised, ties not counted; ``weight_bytes``
+    what the weights take as they are lowered; ``error_bound`` what rounding to bytes may change a
+    sum by, of its largest value.
+    """
 
     name: str
     op: str
@@ -87,6 +98,3 @@ class Context:
     """By layer: why it must stay in float, whatever the passes find."""
     opinion: Opinion | None = None
     """What the second opinion said."""
-
-    def layer(self, name: str) -> Layer:
-        return self.layers[name]

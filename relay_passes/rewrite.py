@@ -35,7 +35,7 @@ def bindings(func: relax.Function) -> list[Binding]:
         for binding in block.bindings:
             if not isinstance(binding, relax.VarBinding):
                 raise UnsupportedError(
-                    f"the shape of {binding.var.name_hint} is decided by the numbers of a run, "
+                    f"the shape of {hint(binding.var)} is decided by the numbers of a run, "
                     "which is not supported; export the network with fixed shapes"
                 )
             pairs.append((binding.var, binding.value))
@@ -75,7 +75,7 @@ def shape_of(expr: relax.Expr) -> Shape:
     """
     dims = expr.ty.shape
     if dims is None:
-        name = getattr(expr, "name_hint", "a tensor")
+        name = hint(expr) if isinstance(expr, relax.Var) else "a tensor"
         raise UnsupportedError(
             f"the shape of {name} is not known before the network runs; fix the batch (--batch), "
             "or export the network with fixed shapes"

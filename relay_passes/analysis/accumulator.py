@@ -112,14 +112,14 @@ def accumulator(
     return Accumulator(scale, weight, level, bound.astype(np.int64), odd)
 
 
-def integer_form(call: relax.Expr | None, defined: Definitions) -> Accumulator | None:
-    """That of an ``abc.bconv2d`` which reads an ``abc.step`` or a max-pool of one, else ``None``.
+def integer_form(call: relax.Expr, defined: Definitions) -> Accumulator | None:
+    """That of an ``abc.bconv2d`` which reads an ``abc.step`` or a max-pool of one.
 
-    ``defined``: the bindings around it.
+    ``defined``: the bindings around it. ``None`` for any other call, and for none.
     """
     if op_name(call) != "abc.bconv2d":
         return None
-    source = defined.get(call.args[0])
+    source: relax.Expr = defined.get(call.args[0])
     if op_name(source) == "nn.max_pool2d":
         source = defined.get(source.args[0])
     if op_name(source) != "abc.step":

@@ -1,22 +1,37 @@
 """Element-wise operators: one row each, with every meaning that the compiler needs.
 
 A row gives the NumPy meaning (float32 arithmetic in the order that ONNX defines), how an
-operator maps intervals to intervals (for :mod:`.step_function`), and the TE expression (for
+operator maps intervals to intervals (for :mod:`.constant_pieces`), and the TE expression (for
 fused epilogues). A chain made of these rows can be evaluated, bounded and fused.
+
+Bounds surely hold all results, because float32 operations that round to the nearest are monotone:
+
+1. Of what rises in every argument, and of what falls in its only one, the ends bound the results.
+2. Of what is monotone in each argument, either way (a product), the corners do; where a corner is
+   NaN (0 times infinity) nothing is known.
+3. Subtraction, division, Abs, comparisons and Where have bounds of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from tvm import tirx
+from tvm import relax, tirx
 
 Array = np.ndarray
 Bounds = tuple[Array, Array]
 """Lower and upper end of a value, element by element; equal where it is known exactly."""
+
+Meaning = Callable[..., Array]
+"""Of arrays, and attributes by name."""
+
+BoundsOf = Callable[..., Bounds]
+"""Of bounds, and attributes by name."""
+
+Expression = Callable[..., relax.Expr]
+"""Of expressions of TE."""
 
 
 @dataclass(frozen=True)
@@ -27,31 +42,33 @@ class Pointwise:
     ``None`` where the operator is never fused into a kernel.
     """
 
-    numpy: Callable[..., Array]
-    bounds: Callable[..., Bounds]
-    te: Callable[..., Any] | None = None
+    numpy: Meaning
+    bounds: BoundsOf
+    te: Expression | None = None
 
 
-def _rising(function: Callable[..., Array]) -> Callable[..., Bounds]:
-    """Bounds of a function that rises (weakly) in every argument."""
+def _rising(function: Meaning) -> BoundsOf:
+    """Case 1: bounds of a function that rises (weakly) in every argument."""
 
-    def bounds(*args: Bounds, **attrs: Any) -> Bounds:
+    def bounds(*args: Bounds, **attrs: str) -> Bounds:
         low = function(*(a[0] for a in args), **attrs)
         return low, function(*(a[1] for a in args), **attrs)
 
     return bounds
 
 
-def _falling(function: Callable[..., Array]) -> Callable[..., Bounds]:
-    def bounds(*args: Bounds, **attrs: Any) -> Bounds:
+def _falling(function: Meaning) -> BoundsOf:
+    """Case 1: bounds of a function that falls (weakly) in every argument."""
+
+    def bounds(*args: Bounds, **attrs: str) -> Bounds:
         low = function(*(a[1] for a in args), **attrs)
         return low, function(*(a[0] for a in args), **attrs)
 
     return bounds
 
 
-def _corners(function: Callable[[Array, Array], Array]) -> Callable[..., Bounds]:
-    """Bounds of a function that is monotone in each argument, either way (product)."""
+def _corners(function: Callable[[Array, Array], Array]) -> BoundsOf:
+    """Case 2: bounds of a function that is monotone in each argument, either way."""
 
     def bounds(a: Bounds, b: Bounds) -> Bounds:
         values = [function(x, y) for x in a for y in b]
@@ -95,7 +112,7 @@ def _where_bounds(c: Bounds, a: Bounds, b: Bounds) -> Bounds:
     return low, high
 
 
-def _greater(strict: bool) -> Callable[..., Bounds]:
+def _greater(strict: bool) -> BoundsOf:
     test = np.greater if strict else np.greater_equal
 
     def bounds(a: Bounds, b: Bounds) -> Bounds:
@@ -104,7 +121,7 @@ def _greater(strict: bool) -> Callable[..., Bounds]:
     return bounds
 
 
-def _less(strict: bool) -> Callable[..., Bounds]:
+def _less(strict: bool) -> BoundsOf:
     test = _greater(strict)
     return lambda a, b: test(b, a)
 
@@ -126,22 +143,17 @@ def _sigmoid(x: Array) -> Array:
         return (1 / (1 + np.exp(-x))).astype(x.dtype)
 
 
-def _f(value: float) -> Any:
+def _float(value: float) -> relax.Expr:
     return tirx.const(value, "float32")
 
 
-def _binary(op: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda a, b: op(a, b)
-
-
-def _te_sign(x: Any) -> Any:
-    return tirx.Select(x > 0, _f(1), tirx.Select(x < 0, _f(-1), x * _f(0)))
+def _te_sign(x: relax.Expr) -> relax.Expr:
+    """0 and NaN as they are."""
+    return tirx.Select(x > 0, _float(1), tirx.Select(x < 0, _float(-1), x * _float(0)))
 
 
 def _row(
-    function: Callable[..., Array],
-    bounds: Callable[..., Callable[..., Bounds]],
-    te: Callable[..., Any] | None = None,
+    function: Meaning, bounds: Callable[[Meaning], BoundsOf], te: Expression | None = None
 ) -> Pointwise:
     return Pointwise(function, bounds(function), te)
 
@@ -154,19 +166,20 @@ def _clip(x: Array, low: float, high: float) -> Array:
     return np.clip(x, np.asarray(low, x.dtype), np.asarray(high, x.dtype))
 
 
-def _constant_bounds(function: Callable[..., Bounds]) -> Callable[..., Callable[..., Bounds]]:
-    return lambda _: function
+def _own(bounds: BoundsOf) -> Callable[[Meaning], BoundsOf]:
+    """Case 3: bounds that follow from no property of the function."""
+    return lambda _: bounds
 
 
 TABLE: dict[str, Pointwise] = {
-    "add": _row(np.add, _rising, _binary(lambda a, b: a + b)),
-    "subtract": _row(np.subtract, _constant_bounds(_subtract_bounds), _binary(lambda a, b: a - b)),
-    "multiply": _row(np.multiply, _corners, _binary(lambda a, b: a * b)),
-    "divide": _row(np.divide, _constant_bounds(_divide_bounds), _binary(lambda a, b: a / b)),
+    "add": _row(np.add, _rising, lambda a, b: a + b),
+    "subtract": _row(np.subtract, _own(_subtract_bounds), lambda a, b: a - b),
+    "multiply": _row(np.multiply, _corners, lambda a, b: a * b),
+    "divide": _row(np.divide, _own(_divide_bounds), lambda a, b: a / b),
     "maximum": _row(np.maximum, _rising, lambda a, b: tirx.max(a, b)),
     "minimum": _row(np.minimum, _rising, lambda a, b: tirx.min(a, b)),
-    "negative": _row(np.negative, _falling, lambda x: _f(0) - x),
-    "abs": _row(np.abs, _constant_bounds(_abs_bounds), lambda x: tirx.abs(x)),
+    "negative": _row(np.negative, _falling, lambda x: _float(0) - x),
+    "abs": _row(np.abs, _own(_abs_bounds), lambda x: tirx.abs(x)),
     "sign": _row(np.sign, _rising, _te_sign),
     "floor": _row(np.floor, _rising, lambda x: tirx.floor(x)),
     "ceil": _row(np.ceil, _rising, lambda x: tirx.ceil(x)),
@@ -175,26 +188,28 @@ TABLE: dict[str, Pointwise] = {
     "tanh": _row(np.tanh, _rising),
     "sigmoid": _row(_sigmoid, _rising),
     "exp": _row(np.exp, _rising),
-    "clip": _row(_clip, _rising, lambda x, low, high: tirx.max(tirx.min(x, _f(high)), _f(low))),
-    "nn.relu": _row(
-        lambda x: np.maximum(x, x.dtype.type(0)), _rising, lambda x: tirx.max(x, _f(0))
+    "clip": _row(
+        _clip, _rising, lambda x, low, high: tirx.max(tirx.min(x, _float(high)), _float(low))
     ),
-    "greater": _row(np.greater, _constant_bounds(_greater(True))),
-    "greater_equal": _row(np.greater_equal, _constant_bounds(_greater(False))),
-    "less": _row(np.less, _constant_bounds(_less(True))),
-    "less_equal": _row(np.less_equal, _constant_bounds(_less(False))),
-    "equal": _row(np.equal, _constant_bounds(_equal_bounds)),
-    "not_equal": _row(np.not_equal, _constant_bounds(_not_equal_bounds)),
+    "nn.relu": _row(
+        lambda x: np.maximum(x, x.dtype.type(0)), _rising, lambda x: tirx.max(x, _float(0))
+    ),
+    "greater": _row(np.greater, _own(_greater(True))),
+    "greater_equal": _row(np.greater_equal, _own(_greater(False))),
+    "less": _row(np.less, _own(_less(True))),
+    "less_equal": _row(np.less_equal, _own(_less(False))),
+    "equal": _row(np.equal, _own(_equal_bounds)),
+    "not_equal": _row(np.not_equal, _own(_not_equal_bounds)),
     "logical_and": _row(np.logical_and, _rising),
     "logical_or": _row(np.logical_or, _rising),
     "logical_not": _row(np.logical_not, _falling),
-    "where": _row(np.where, _constant_bounds(_where_bounds)),
+    "where": _row(np.where, _own(_where_bounds)),
     "astype": _row(_astype, _rising),
 }
 """Relax operator name (without ``relax.``) to its row."""
 
 
-def attributes(name: str, call: Any) -> dict[str, Any]:
+def attributes(name: str, call: relax.Call) -> dict[str, str]:
     """Keyword attributes that the row's functions take."""
     if name == "astype":
         return {"dtype": str(call.attrs.dtype).rsplit(".", 1)[-1]}

@@ -47,9 +47,9 @@ def signed_sum(values: np.ndarray) -> SignedSum | None:
     rounding.
     """
     ways = (_independent, _grid, _nested, _grid_and_constant, _nested_and_constant)
-    sums = [found for found in (way(values) for way in ways) if found is not None]
-    fewest_first = sorted(sums, key=lambda found: len(found[0]))
-    return next((found for found in fewest_first if _gives(*found, values)), None)
+    sums = [one for one in (way(values) for way in ways) if one is not None]
+    fewest_first = sorted(sums, key=lambda one: len(one[0]))
+    return next((one for one in fewest_first if _gives(*one, values)), None)
 
 
 def _gives(alpha: np.ndarray, codes: np.ndarray, values: np.ndarray) -> bool:

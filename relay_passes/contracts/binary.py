@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import tvm
+from tvm import relax
 
 from abc_tvm.relay_passes.analysis.accumulator import integer_form
 from abc_tvm.relay_passes.analysis.step_function import MAX_THRESHOLDS, StepFunction, steps_of
@@ -58,7 +59,7 @@ def binary_convolutions_read_steps(mod: tvm.IRModule) -> Iterator[str]:
         for var, call in bindings(function):
             if op_name(call) != "abc.bconv2d":
                 continue
-            source = defined.get(call.args[0])
+            source: relax.Expr = defined.get(call.args[0])
             pooled = op_name(source) == "nn.max_pool2d"
             if pooled:
                 source = defined.get(source.args[0])
@@ -106,8 +107,9 @@ def _fault(steps: StepFunction, channels: object) -> str:
 
 
 def accumulators_are_compared_as_integers(mod: tvm.IRModule) -> Iterator[str]:
-    """No ``abc.step`` reads a convolution with an integer form; what ``abc.count_step`` compares
-    its accumulator with is the least at which the float comparison holds."""
+    """No ``abc.step`` reads a convolution of an ``abc.step`` that has an integer form; what
+    ``abc.count_step`` compares its accumulator with is the least at which the float comparison
+    holds."""
     for function in functions(mod).values():
         defined = definitions(function)
         for var, call in bindings(function):

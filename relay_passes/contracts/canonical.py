@@ -10,6 +10,7 @@ from tvm import relax
 from abc_tvm.relay_passes.analysis.pointwise import TABLE
 from abc_tvm.relay_passes.contracts.contract import all_calls
 from abc_tvm.relay_passes.rewrite import (
+    Definitions,
     bindings,
     constant,
     definitions,
@@ -45,18 +46,13 @@ def convolutions_are_nhwc(mod: tvm.IRModule) -> Iterator[str]:
 def no_transpose_between_convolutions(mod: tvm.IRModule) -> Iterator[str]:
     """No ``permute_dims`` lies between two NHWC convolutions with nothing but pools and
     element-wise operators round it."""
-    main = mod["main"]
-    defined = definitions(main)
+    defined = definitions(mod["main"])
     behind = _reach(defined, _is_nhwc)
-    transposes: set[relax.Var] = set()
-
-    def turned(var: relax.Var) -> bool:
-        value = defined.get(var)
-        return op_name(value) == "permute_dims" and value.args[0] in behind
-
-    transposes = _reach(defined, lambda value: False, turned)
-    for var, value in bindings(main):
-        if _is_nhwc(value) and any(a in transposes for a in operands(value)):
+    turned = _reach(
+        defined, lambda value: op_name(value) == "permute_dims" and value.args[0] in behind
+    )
+    for var, value in defined.items():
+        if _is_nhwc(value) and value.args[0] in turned:
             yield f"between the convolution {hint(var)} and another there is a permute_dims"
 
 
@@ -64,17 +60,13 @@ def _is_nhwc(value: relax.Expr) -> bool:
     return op_name(value) == "nn.conv2d" and str(value.attrs.data_layout) == "NHWC"
 
 
-def _reach(
-    defined: dict[relax.Var, relax.Expr],
-    starts: Callable[[relax.Expr], bool],
-    also: Callable[[relax.Var], bool] = lambda var: False,
-) -> set[relax.Var]:
-    """Variables that pools and element-wise operators make of those where it starts."""
+def _reach(defined: Definitions, starts: Callable[[relax.Expr], bool]) -> set[relax.Var]:
+    """Variables where it starts, and what pools and element-wise operators make of them."""
     reached: set[relax.Var] = set()
     for var, value in defined.items():
         name = op_name(value)
-        passes = name in TABLE or name in _POOLS
-        if starts(value) or also(var) or (passes and any(a in reached for a in operands(value))):
+        passes = name in TABLE or name in _POOLS or isinstance(value, relax.Var)
+        if starts(value) or (passes and any(a in reached for a in operands(value))):
             reached.add(var)
     return reached
 

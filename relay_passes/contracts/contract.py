@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import tvm
 from tvm import relax
@@ -28,11 +27,15 @@ class ContractError(RuntimeError):
     """A pass was given, or has made, a module that it says it is not."""
 
 
-class Bound(Protocol):
-    """A class of passes."""
+class Rewrite:
+    """A pass that lists its contracts."""
 
-    requires: tuple[Contract, ...]
-    ensures: tuple[Contract, ...]
+    requires: tuple[Contract, ...] = ()
+    ensures: tuple[Contract, ...] = ()
+
+    def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
+        """The module that the pass makes of one."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Contracts:
     ensures: tuple[Contract, ...]
 
     @classmethod
-    def of(cls, rewrite: type[Bound]) -> Contracts:
-        """Those that the class of a pass lists."""
+    def of(cls, rewrite: type[Rewrite]) -> Contracts:
+        """Those that a pass lists."""
         return cls(rewrite.requires, rewrite.ensures)
 
 

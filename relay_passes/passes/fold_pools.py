@@ -9,7 +9,7 @@ Of every ``abc.step`` of a max-pool:
 
 1. ``y`` is the deepest tensor of the same image of whose channels ``q`` is a step function.
 2. It stays where pooled floats are read by something else as well.
-3. It stays where the pool reads levels already.
+3. It stays where the pool reads levels already, as this pass leaves it.
 4. It stays where ``q`` is a step function of no tensor.
 
 Example: ``step(max_pool(relu(y)), [2])`` becomes ``step(max_pool(step(y, [2])), [0.5])``.
@@ -41,7 +41,7 @@ from abc_tvm.relay_passes.rewrite import (
 )
 
 
-class FoldPools:
+class FoldPools(contract.Rewrite):
     """Max-pools that steps alone read pool counts of thresholds."""
 
     requires = (binary.steps_are_in_order, binary.binary_convolutions_read_steps)

@@ -24,7 +24,7 @@ from abc_tvm.relay_passes.ops import make
 from abc_tvm.relay_passes.rewrite import Definitions, const, emit, hint, op_name, rebuild
 
 
-class FoldThresholds:
+class FoldThresholds(contract.Rewrite):
     """Steps of integer accumulators compare integers."""
 
     requires = (binary.steps_are_in_order, binary.binary_convolutions_read_steps)

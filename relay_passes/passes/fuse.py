@@ -28,7 +28,7 @@ Environment = dict[relax.Var, relax.Var]
 """Variables of the graph before, and those in their place."""
 
 
-class Fuse:
+class Fuse(contract.Rewrite):
     """``main`` calls a function for each kernel, and operators that are left alone."""
 
     requires = (codes.no_binary_convolution_in_levels, codes.convolutions_read_codes)

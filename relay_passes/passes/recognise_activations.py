@@ -44,7 +44,7 @@ from abc_tvm.relay_passes.rewrite import (
 )
 
 
-class RecogniseActivations:
+class RecogniseActivations(contract.Rewrite):
     """Every ``abc.bconv2d`` reads a step or a max-pool of one; others become ``nn.conv2d``."""
 
     requires = (binary.planes_are_signs, binary.planes_give_the_weights)

@@ -29,7 +29,7 @@ from abc_tvm.relay_passes.ops import conv_window, make, window_attrs
 from abc_tvm.relay_passes.rewrite import array_of, const, dtype_of, hint, op_name, rebuild
 
 
-class RecogniseWeights:
+class RecogniseWeights(contract.Rewrite):
     """Fills ``context.layers`` with one row a convolution, and makes planes of its weights.
 
     ``dense`` are the names of the layers that the graph has as products of matrices (the pass

@@ -43,11 +43,14 @@ def signs(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def step(
-    x: relax.Expr, channels: int, thresholds: Sequence[float] = (0.0,), **arrays: np.ndarray
+    x: relax.Expr, channels: int, at: Sequence[float] = (0.0,), **arrays: np.ndarray
 ) -> relax.Call:
-    """``abc.step`` with levels 0, 1 ...; ``arrays`` take the place of some of its own."""
-    count = len(thresholds)
-    t = np.repeat(np.float32(thresholds)[:, None], channels, 1)
+    """``abc.step`` at the same thresholds in every channel, with levels 0, 1 ...
+
+    ``arrays`` take the place of some of its own.
+    """
+    count = len(at)
+    t = np.repeat(np.float32(at)[:, None], channels, 1)
     parts = {
         "thresholds": t,
         "sense": np.ones(channels, np.int8),

@@ -1,9 +1,8 @@
-"""Integer thresholds on accumulators, and pooling on bits."""
+"""Integer thresholds on accumulators."""
 
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
 
 from abc_tvm.relay_passes.analysis.step_function import steps_of
@@ -18,24 +17,6 @@ from tests.relay_passes.harness import (
     passes_until,
     two_layers,
 )
-
-
-def pooled(between: str = "", after: str = "") -> onnx.ModelProto:
-    """Convolution, ``between``, MaxPool, batch normalisation, step, convolution."""
-    net = Net((1, 4, 8, 8))
-    x = net.conv(net.step("input"), net.signs(6, 4, 3, 3))
-    if between == "relu":
-        x = net.op("Relu", net.op("Add", x, net.channels(np.arange(-3, 3))))
-    elif between == "falling":
-        x = net.op("Neg", x)
-    elif between == "parabola":
-        x = net.op("Abs", x)
-    elif between == "float":
-        x = net.op("AveragePool", x, kernel_shape=[2, 2], strides=[1, 1])
-    floats = x = net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
-    x = net.bn(x, [1, -1, 0.5, -2, 0, 1], [0.25, 0.5, -1, 0, 1, 2], 2.0, 9.0)
-    x = net.conv(net.step(x), net.signs(6, 6, 1, 1))
-    return net.model(net.op("Add", x, floats) if after == "residual" else x)
 
 
 def test_counts_are_compared_with_integers() -> None:
@@ -76,39 +57,8 @@ def test_sums_of_real_factors_stay_float() -> None:
     assert len(calls(mod, "abc.step")) == 2 and not calls(mod, "abc.count_step")
 
 
-@pytest.mark.parametrize("between", ["", "relu", "falling"])
-def test_pooling_moves_behind_the_step(between: str) -> None:
-    """Fires: the pool reads counts of passed thresholds; three steps in place of two."""
-    mod, _ = passes_until(pooled(between), "fold_thresholds")
-    (pool,) = calls(mod, "nn.max_pool2d")
-    steps = [*calls(mod, "abc.step"), *calls(mod, "abc.count_step")]
-    assert len(steps) == 3
-    first = next(s for s in calls(mod, "abc.count_step"))
-    assert list(steps_of(first).levels) == [0, 1], "the pool reads 0 and 1"
-    assert pool.args[0].ty == first.args[0].ty
-
-
-@pytest.mark.parametrize(("between", "after"), [("", "residual"), ("parabola", ""), ("float", "")])
-def test_pooling_stays(between: str, after: str) -> None:
-    """Refused, or folded as far as it goes; in no case do bits change."""
-    mod, _ = passes_until(pooled(between, after), "fold_thresholds")
-    assert len(calls(mod, "nn.max_pool2d")) == 1
-    if after == "residual":
-        assert len(calls(mod, "abc.step")) == 2
-    assert_same_bits(pooled(between, after))
-
-
 def test_golden_counts() -> None:
     check_golden("fold_thresholds_counts", passes_until(two_layers(), "fold_thresholds")[0])
-
-
-def test_golden_pool() -> None:
-    check_golden("fold_thresholds_pool", passes_until(pooled("relu"), "fold_thresholds")[0])
-
-
-@pytest.mark.parametrize("between", ["", "relu", "falling"])
-def test_numbers_pool(between: str) -> None:
-    assert_same_bits(pooled(between))
 
 
 @pytest.mark.parametrize("alpha", [0.3, 0.01])
@@ -117,7 +67,7 @@ def test_numbers_of_real_scales(alpha: float) -> None:
     assert_same_bits(two_layers(alpha=alpha))
 
 
-@pytest.mark.parametrize("between", ["relu", "falling"])
-def test_again_changes_nothing(between: str) -> None:
-    once, _ = passes_until(pooled(between), "fold_thresholds")
+@pytest.mark.parametrize("pool", [False, True])
+def test_again_changes_nothing(pool: bool) -> None:
+    once, _ = passes_until(two_layers(pool=pool), "fold_thresholds")
     assert_equal_ir(FoldThresholds()(once), once)
