@@ -23,9 +23,7 @@ def test_a_path_or_a_model(tmp_path: Path) -> None:
         assert imported.label == label
         assert imported.conv_names == ["block/conv1", "block/conv2"] and not imported.dense_names
     for bad in (None, 3, b"model", [path]):
-        with pytest.raises(
-            ModelError, match=r"model: expected a path, an onnx\.ModelProto or a to"
-        ):
+        with pytest.raises(ModelError, match="expected a path, an onnx"):
             stages.import_model(bad)  # type: ignore[arg-type]
 
 

@@ -37,9 +37,9 @@ def value(edit: Rewriter, name: str, x: np.ndarray = X) -> np.ndarray:
         edit.graph.initializer,
     )
     imports = [helper.make_opsetid("", edit.opset)]
-    return ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)).run(None, {"x": x})[
-        0
-    ]
+    evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=imports))
+    with np.errstate(all="ignore"):
+        return np.asarray(evaluator.run(None, {"x": x})[0])
 
 
 SPELLINGS: dict[str, tuple[Callable[[Rewriter], str], np.ndarray]] = {
