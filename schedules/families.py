@@ -104,7 +104,7 @@ def choice_of(words: dict[str, str]) -> Choice:
     return Choice.of(words)
 
 
-def register(isa: str, family: Family) -> Registered:
+def register(isa: str, family: Family) -> RegisteredFamily:
     """Let ``family`` serve devices of ``isa`` in this process; ``with`` takes it back at the end.
 
     Raises ``ValueError`` where the word is taken.
@@ -112,16 +112,16 @@ def register(isa: str, family: Family) -> Registered:
     if isa in names():
         raise ValueError(f"there is a family {isa!r} already")
     _registered[isa] = family
-    return Registered(isa)
+    return RegisteredFamily(isa)
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredFamily:
     """A registration, which ends with the block of a ``with``."""
 
     isa: str
 
-    def __enter__(self) -> Registered:
+    def __enter__(self) -> RegisteredFamily:
         return self
 
     def __exit__(

@@ -99,7 +99,7 @@ OLD_WORDS = {"bits": "bitserial", "bytes": "int8"}
 
 
 @dataclass(frozen=True)
-class Lowering:
+class LoweringTimes:
     """What one layer took, lowered in each way: ``kinds`` maps to seconds and workloads."""
 
     layer: str
@@ -111,7 +111,7 @@ class Lowering:
         return json.dumps([self.layer, kinds], separators=(",", ":"), sort_keys=True)
 
     @staticmethod
-    def parse(line: str) -> Lowering:
+    def parse(line: str) -> LoweringTimes:
         """What :meth:`line` wrote. Raises ``ValueError``."""
         try:
             layer, kinds = json.loads(line)
@@ -123,7 +123,7 @@ class Lowering:
                 raise ValueError("not a lowering: no seconds")
         except (TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a lowering: {error}") from error
-        return Lowering(str(layer), found)
+        return LoweringTimes(str(layer), found)
 
 
 class Database:
@@ -136,7 +136,7 @@ class Database:
         self.folder, self.tell = folder, tell
         self.workloads: dict[str, str] = {}
         self.records: list[Record] = []
-        self.lowerings: dict[str, Lowering] = {}
+        self.lowerings: dict[str, LoweringTimes] = {}
         self.suspects: list[Suspect] = []
         self._lock: Any = None
 
@@ -164,7 +164,7 @@ class Database:
             self.records.append(record)
         for where, line in self._lines(LOWERINGS):
             try:
-                lowering = Lowering.parse(line)
+                lowering = LoweringTimes.parse(line)
             except ValueError as error:
                 raise _damaged(where, error) from error
             self.lowerings[lowering.layer] = lowering
@@ -263,7 +263,7 @@ class Database:
         self._append(RECORDS, text)
         self.records += records
 
-    def add_lowering(self, lowering: Lowering) -> None:
+    def add_lowering(self, lowering: LoweringTimes) -> None:
         """Append what a layer took; it is on the disk on return. Raises as :meth:`add`."""
         if self.lowerings.get(lowering.layer) != lowering:
             self._append(LOWERINGS, lowering.line() + "\n")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from abc_tvm.records.database import Database, Lowering
+from abc_tvm.records.database import Database, LoweringTimes
 from abc_tvm.records.records import best, typical
 from abc_tvm.records.task import Task
 from abc_tvm.relay_passes.context import Measured
@@ -95,6 +95,6 @@ def decide(measured: Contest, database: Database) -> int:
             kind: (sum(times[key] for key in keys), tuple(dict.fromkeys(keys)))
             for kind, keys in kinds.items()
         }
-        database.add_lowering(Lowering(layer, taken))
+        database.add_lowering(LoweringTimes(layer, taken))
         settled += 1
     return settled

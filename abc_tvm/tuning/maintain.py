@@ -11,7 +11,7 @@ from typing import Any
 
 from abc_tvm.errors import RecordsError, TargetError
 from abc_tvm.files import read_regular
-from abc_tvm.records.database import Database, Lowering, Record
+from abc_tvm.records.database import Database, LoweringTimes, Record
 from abc_tvm.records.manifest import Manifest, folder_name
 from abc_tvm.records.records import best, same_target, typical
 from abc_tvm.records.task import LAYERS, workload_key
@@ -51,7 +51,7 @@ class LoweringRow:
 
     folder: str
     names: list[str]
-    lowering: Lowering
+    lowering: LoweringTimes
 
     def json(self) -> dict[str, Any]:
         kinds = self.lowering.kinds

@@ -19,7 +19,7 @@ from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
     from abc_tvm.records.task import Task
-    from abc_tvm.relay_passes.emit.kernel import Lowered
+    from abc_tvm.relay_passes.emit.frame import Lowered
 
 ROUND_MS = 2
 """Least time of one round: short calls are repeated."""

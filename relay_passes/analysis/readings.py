@@ -26,7 +26,7 @@ from .step_function import StepFunction
 
 
 @dataclass(frozen=True)
-class Reading:
+class LayerReading:
     """``step`` has the levels that the layer reads; ``coded`` is the step whose index is written.
 
     ``pool``: the max-pooling of that index (cases 2 and 3); ``turned`` bool ``[C]``: the channels
@@ -64,22 +64,22 @@ class Reading:
         return self.turned.astype(np.int8)
 
 
-def reading_of(data: relax.Expr, defined: Mapping[relax.Expr, relax.Expr]) -> Reading:
+def reading_of(data: relax.Expr, defined: Mapping[relax.Expr, relax.Expr]) -> LayerReading:
     """The reading of a layer whose input is ``data``; ``defined`` has what variables are."""
     call = defined[data]
     if op_name(call) == "nn.max_pool2d":
         step = defined[call.args[0]]
-        return Reading(step, step, call)
+        return LayerReading(step, step, call)
     pool = defined.get(call.args[0])
     if op_name(pool) != "nn.max_pool2d":
-        return Reading(call, call)
+        return LayerReading(call, call)
     inner = defined.get(pool.args[0])
     if op_name(inner) not in LEVELS:
-        return Reading(call, call)
+        return LayerReading(call, call)
     turned = _turned(steps_of(call), steps_of(inner))
     if turned is None:
-        return Reading(call, call, mixed=True)
-    return Reading(call, inner, pool, turned)
+        return LayerReading(call, call, mixed=True)
+    return LayerReading(call, inner, pool, turned)
 
 
 def _padding(pool: relax.Call) -> list[int]:

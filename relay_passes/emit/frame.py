@@ -42,7 +42,7 @@ class Lowered:
     """Whether anything that it stores depends on what its anchor computes."""
 
 
-class Meaning(Protocol):
+class SumsMeaning(Protocol):
     """What the integer sums of a convolution mean."""
 
     def value(self, index: Index) -> Expr:
@@ -76,7 +76,7 @@ class Frame:
         self.values: dict[relax.Var, Scalar] = {}
         self.first: Scalar | None = None
         self.stages = 0
-        self.sums: dict[relax.Var, Meaning] = {}
+        self.sums: dict[relax.Var, SumsMeaning] = {}
         self.results = self._results()
         self.readers = self._count_readers()
         self.batch = self._placeholders(batch)
@@ -181,7 +181,7 @@ class Frame:
         tensor = self.stage(value)
         return lambda index: tensor[index]
 
-    def keep_sums(self, var: relax.Var, sums: Meaning) -> None:
+    def keep_sums(self, var: relax.Var, sums: SumsMeaning) -> None:
         """Integer sums for what compares them, float values where anything reads those."""
         self.sums = {var: sums}
         if any(

@@ -12,7 +12,7 @@ from tvm import relax
 
 from abc_tvm.compute.geometry import WORD, words
 from abc_tvm.relay_passes.analysis.planes_code import Code, thermometer
-from abc_tvm.relay_passes.analysis.readings import Reading
+from abc_tvm.relay_passes.analysis.readings import LayerReading
 from abc_tvm.relay_passes.analysis.step_function import steps_of
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
@@ -80,7 +80,7 @@ class Bitserial(Lowering):
         return Outcome(reason, weights)
 
     def encode(
-        self, layer: Candidate, reading: Reading, emitter: Emitter, error: float
+        self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
     ) -> relax.Call | str:
         if reading.mixed:
             return "pooling between activations of two kinds"

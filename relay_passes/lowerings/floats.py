@@ -7,7 +7,7 @@ from tvm import relax, te
 
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.roles import notes
-from abc_tvm.relay_passes.analysis.readings import Reading
+from abc_tvm.relay_passes.analysis.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.ops import conv_window, to_float
@@ -59,7 +59,7 @@ def _fits(call: relax.Call) -> bool:
     )
 
 
-class Floats(Lowering):
+class FloatLowering(Lowering):
     """What every other lowering is measured by: a multiply-accumulate of it costs 1."""
 
     name = kind = peak = "float"
@@ -78,7 +78,7 @@ class Floats(Lowering):
         return to_float(call)
 
     def encode(
-        self, layer: Candidate, reading: Reading, emitter: Emitter, error: float
+        self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
     ) -> relax.Call | str:
         return to_float(layer.call)
 
@@ -86,4 +86,4 @@ class Floats(Lowering):
         return None
 
 
-FLOATS = Floats()
+FLOATS = FloatLowering()

@@ -13,7 +13,7 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.compute.byte_products import QUAD, quads
-from abc_tvm.relay_passes.analysis.readings import Reading
+from abc_tvm.relay_passes.analysis.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.ops import coded_window, make, window_attrs
@@ -82,7 +82,7 @@ class Int8(Lowering):
         return Outcome(reason, weights, error)
 
     def encode(
-        self, layer: Candidate, reading: Reading, emitter: Emitter, error: float
+        self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
     ) -> relax.Call | str:
         code, window = code_type(layer.device), layer.window
         form = None

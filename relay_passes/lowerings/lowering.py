@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.readings import Reading
+from abc_tvm.relay_passes.analysis.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor, Encoding, Pooling
 
 from .candidate import Candidate, Offer, Outcome
@@ -67,7 +67,7 @@ class Lowering(ABC):
 
     @abstractmethod
     def encode(
-        self, layer: Candidate, reading: Reading, emitter: Emitter, error: float
+        self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
     ) -> relax.Call | str:
         """The anchor in the place of the layer, reading its code; or why that cannot be.
 

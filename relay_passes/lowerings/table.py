@@ -92,7 +92,7 @@ def poolings() -> dict[str, Pooling]:
     return {pooling.operator: pooling for one in lowerings() for pooling in one.poolings}
 
 
-def register(lowering: Lowering) -> Registered:
+def register(lowering: Lowering) -> RegisteredLowering:
     """Add one in this process; ``with`` takes it back at the end.
 
     Raises ``ValueError`` where the word or one of the operators is taken.
@@ -102,16 +102,16 @@ def register(lowering: Lowering) -> Registered:
     if of_operator(lowering.anchor.operator) is not None:
         raise ValueError(f"{lowering.anchor.operator} is another lowering's operator already")
     _registered[lowering.name] = lowering
-    return Registered(lowering.name)
+    return RegisteredLowering(lowering.name)
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredLowering:
     """A registration, which ends with the block of a ``with``."""
 
     name: str
 
-    def __enter__(self) -> Registered:
+    def __enter__(self) -> RegisteredLowering:
         return self
 
     def __exit__(

@@ -13,7 +13,7 @@ import onnx
 
 import abc_tvm
 from abc_tvm.errors import UserError
-from abc_tvm.records.database import Database, Lowering, Record
+from abc_tvm.records.database import Database, LoweringTimes, Record
 from abc_tvm.records.manifest import Manifest, folder_name
 from abc_tvm.records.records import target_json
 from abc_tvm.records.task import dump_module
@@ -80,7 +80,9 @@ def write_records(root: Path, model: onnx.ModelProto) -> None:
             ]
             database.add(task.key, dump_module(task.module), records)
         for layer in ("first", "second"):
-            database.add_lowering(Lowering(layer, {"bitserial": (1e-6, ()), "float": (2e-6, ())}))
+            database.add_lowering(
+                LoweringTimes(layer, {"bitserial": (1e-6, ()), "float": (2e-6, ())})
+            )
 
 
 def _compiled(model: onnx.ModelProto, records: Path, library: Path, x: Array) -> Array:

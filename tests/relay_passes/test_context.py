@@ -12,7 +12,7 @@ from abc_tvm.relay_passes.context import Context, Layer, Measured
 
 @pytest.mark.parametrize(
     ("seconds", "winner"),
-    [({"bits": 2e-6, "float": 1e-6}, "float"), ({"bytes": 1e-6}, "bytes")],
+    [({"bitserial": 2e-6, "float": 1e-6}, "float"), ({"int8": 1e-6}, "int8")],
 )
 def test_the_fastest_kind_wins(seconds: dict[str, float], winner: str) -> None:
     assert Measured(seconds).winner == winner

@@ -44,7 +44,7 @@ CODES = tensor("codes", 1, 5, 5, 1, 4, dtype="int8")
         (step(image("x", 4), 4), "float32", (1, 5, 5, 4)),
         (binary(image("x", 4), PLANES, ALPHA), "float32", (1, 3, 3, 6)),
         (binary(image("x", 4), PLANES, ALPHA, **STRIDED), "float32", (1, 3, 3, 6)),
-        (encoding("encode", planes=3), "uint32", (1, 5, 5, 3, 2, 1)),
+        (encoding("encode_bitserial", planes=3), "uint32", (1, 5, 5, 3, 2, 1)),
         (encoding("encode_int8", dtype="uint8"), "uint8", (1, 5, 5, 2, 32)),
         (
             make("pool_bitserial", [BITS, no_flips()], **POOL, planes=1),

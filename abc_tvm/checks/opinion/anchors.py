@@ -36,7 +36,7 @@ OPAQUE = {
 
 
 @dataclass(frozen=True)
-class Anchor:
+class CommonTensor:
     """``tensor`` of the ONNX graph, as a function of variables of the compiled module."""
 
     variables: tuple[Var, ...]
@@ -49,10 +49,10 @@ def make_anchors(
     module: RelaxGraph,
     layers: dict[str, OnnxLayer],
     sums: dict[str, Joined],
-) -> list[Anchor]:
+) -> list[CommonTensor]:
     """The anchors of two graphs; ``sums`` are the graph's layers that became one layer."""
     found = [
-        Anchor((param,), name, lambda x: x)
+        CommonTensor((param,), name, lambda x: x)
         for param, name in zip(module.params, graph.inputs, strict=False)
     ]
     for layer in module.layers:
@@ -60,10 +60,12 @@ def make_anchors(
             whole = members(module, layer.name, layers)
             convert = sums[layer.name].from_relax
             variables = tuple(m.var for m in whole)
-            found.append(Anchor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v)))
+            found.append(
+                CommonTensor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v))
+            )
         elif layer.name in layers and _plain(layer):
             one = layers[layer.name]
-            found.append(Anchor((layer.var,), one.output, one.from_relax))
+            found.append(CommonTensor((layer.var,), one.output, one.from_relax))
     for op_type, name in OPAQUE.items():
         theirs = [n for n in graph.nodes if n.op_type == op_type]
         ours = [var for var, value in module.order if _kind(value) == name]
@@ -71,7 +73,7 @@ def make_anchors(
             for node, var in zip(theirs, ours, strict=True):
                 biased = _with_bias(graph, node)
                 if biased is not None:
-                    found.append(Anchor((var,), node.output[0], biased))
+                    found.append(CommonTensor((var,), node.output[0], biased))
     return found
 
 

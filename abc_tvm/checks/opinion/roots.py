@@ -17,7 +17,7 @@ from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_ops import run
 from abc_tvm.checks.graphs.relax_graph import RelaxGraph
-from abc_tvm.checks.opinion.anchors import OPAQUE, Anchor
+from abc_tvm.checks.opinion.anchors import OPAQUE, CommonTensor
 from abc_tvm.checks.opinion.draws import Draws, common_factor
 from abc_tvm.checks.opinion.steps import KnownAtoms
 from abc_tvm.checks.opinion.tensor_atoms import TensorAtoms
@@ -39,7 +39,7 @@ class Roots:
 
     graph: OnnxGraph
     relax: RelaxGraph
-    anchors: list[Anchor]
+    anchors: list[CommonTensor]
     sums: dict[Var, IntegerSums] = field(default_factory=dict)
     batch: int = 1
 
@@ -49,7 +49,7 @@ class Roots:
         self._relax: dict[Var, np.ndarray] = {}
         self._atoms: dict[str, KnownAtoms] | None = None
 
-    def direct(self, var: Var) -> Anchor | None:
+    def direct(self, var: Var) -> CommonTensor | None:
         """The anchor that a variable alone makes."""
         return next((a for a in self.anchors if a.variables == (var,)), None)
 
@@ -94,7 +94,7 @@ class Roots:
                 values.setdefault(name, value)
         self._onnx, self._atoms = values, None
 
-    def _wanted(self, roots: list[Var], tensors: list[str]) -> list[Anchor]:
+    def _wanted(self, roots: list[Var], tensors: list[str]) -> list[CommonTensor]:
         """The anchors that something is computed from."""
         names = {a.tensor for a in self.anchors}
         variables = {v for a in self.anchors for v in a.variables}

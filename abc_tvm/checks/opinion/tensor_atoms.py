@@ -15,7 +15,7 @@ from tvm import relax
 
 from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.opinion.anchors import Anchor
+from abc_tvm.checks.opinion.anchors import CommonTensor
 from abc_tvm.checks.opinion.steps import KnownAtoms
 from abc_tvm.checks.opinion.whole import TRUTHS
 
@@ -58,7 +58,7 @@ class TensorAtoms:
     """
 
     graph: OnnxGraph
-    anchors: Sequence[Anchor]
+    anchors: Sequence[CommonTensor]
     sums: Mapping[relax.Var, IntegerSums]
     values: Mapping[str, np.ndarray] | None
     opaque: frozenset[str]

@@ -14,7 +14,7 @@ import abc_tvm
 from abc_tvm import zoo
 from abc_tvm.cli import run_command
 from abc_tvm.errors import TargetError
-from abc_tvm.records.database import Database, Lowering
+from abc_tvm.records.database import Database, LoweringTimes
 from abc_tvm.records.manifest import folder_name
 from abc_tvm.records.records import open_records
 from abc_tvm.records.task import save_layer
@@ -88,7 +88,7 @@ def test_bits_or_bytes_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with Database(tmp_path / folder_name(device)) as database:
             for layer, old in list(database.lowerings.items()):
                 kinds = {k: (1e-9 if k == fast else s, w) for k, (s, w) in old.kinds.items()}
-                database.add_lowering(Lowering(layer, kinds))
+                database.add_lowering(LoweringTimes(layer, kinds))
         info = abc_tvm.compile(model, device, records=tmp_path).info
         on_bits = [layer["lowering"] == "bitserial" for layer in info.layers]
         assert any(on_bits) == (fast == "bitserial")

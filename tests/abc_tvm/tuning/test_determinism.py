@@ -15,8 +15,6 @@ from abc_tvm.records.records import target_json
 from abc_tvm.records.task import Task, dump_module
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
-from abc_tvm.tuning.learned import Learned
-from abc_tvm.tuning.search import next_choice
 from tests.children import QUICK
 
 PROPOSALS = """
@@ -74,21 +72,3 @@ def test_the_same_proposals(model: Path, sweep: Any) -> None:
     found = [run(number, "-c", PROPOSALS, str(model)) for number in range(sweep(2, 20))]
     assert len(set(found)) == 1
     assert len(set(found[0].splitlines())) >= 14
-
-
-def test_another_seed_is_another_path(tasks: list[Task]) -> None:
-    task = next(t for t in tasks if t.workload.problem.kind == "bitserial")
-
-    def path(seed: int) -> list[Choice]:
-        seen: dict[Choice, float] = {}
-        learned = Learned(seed)
-        for _ in range(20):
-            choice = learned.next(task.space, seen)
-            assert choice is not None and choice not in seen
-            seen[choice] = 1e-6 * choice.tile.columns
-        return list(seen)
-
-    assert path(0) == path(0) != path(1)
-    pending = [learned for learned, _ in zip(task.space.points(), range(12), strict=False)]
-    assert Learned(0).next(task.space, {}, pending) not in pending
-    assert next_choice(task.space, {}, 0) == path(0)[0] == task.default

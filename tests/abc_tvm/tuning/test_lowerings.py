@@ -10,7 +10,7 @@ import pytest
 
 import abc_tvm
 from abc_tvm.errors import RecordsError
-from abc_tvm.records.database import LOWERINGS, Database, Lowering, Record
+from abc_tvm.records.database import LOWERINGS, Database, LoweringTimes, Record
 from abc_tvm.records.manifest import Manifest, folder_name
 from abc_tvm.records.records import RecordSet, target_json
 from abc_tvm.records.task import dump_module
@@ -98,8 +98,8 @@ def test_compilation_takes_the_faster(
 
 
 def test_what_was_measured_survives_and_the_last_line_counts(tmp_path: Path) -> None:
-    first = Lowering("a", {"bitserial": (1e-6, ("1",)), "float": (2e-6, ("2", "3"))})
-    last = Lowering("a", {"bitserial": (3e-6, ("1",)), "float": (2e-6, ("2", "3"))})
+    first = LoweringTimes("a", {"bitserial": (1e-6, ("1",)), "float": (2e-6, ("2", "3"))})
+    last = LoweringTimes("a", {"bitserial": (3e-6, ("1",)), "float": (2e-6, ("2", "3"))})
     with Database(tmp_path) as database:
         database.add_lowering(first)
         database.add_lowering(first)
@@ -119,7 +119,9 @@ def test_check_and_merge_know_lowerings(network: Network, device: Device, tmp_pa
     copy = Database(tmp_path / "b" / folder_name(device)).read()
     assert copy.lowerings == database.lowerings
     with Database(copy.folder) as writable:
-        writable.add_lowering(Lowering("x", {"bitserial": (1e-6, ("0",)), "float": (1e-6, ("0",))}))
+        writable.add_lowering(
+            LoweringTimes("x", {"bitserial": (1e-6, ("0",)), "float": (1e-6, ("0",))})
+        )
     problems = [f for f in maintain.check(tmp_path / "b", device, print) if f.problem and f.checked]
     assert [(f.workload, f.problem) for f in problems] == [("x", "no record of its kernel 0")]
 

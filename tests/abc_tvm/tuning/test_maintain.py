@@ -12,7 +12,7 @@ import pytest
 
 from abc_tvm.cli import run_command
 from abc_tvm.errors import RecordsError, TargetError
-from abc_tvm.records.database import Database, Lowering, Record
+from abc_tvm.records.database import Database, LoweringTimes, Record
 from abc_tvm.records.manifest import Manifest, folder_name
 from abc_tvm.records.records import target_json
 from abc_tvm.records.task import LAYERS, Task, dump_module, save_layer
@@ -101,9 +101,11 @@ def test_lowerings_are_shown_and_merged(
     write: Write, tasks: list[Task], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bits, floats = tasks[0].key, tasks[1].key
-    slow = Lowering("9x9x32-o32", {"bitserial": (2e-6, (bits,)), "float": (1e-6, (floats, bits))})
+    slow = LoweringTimes(
+        "9x9x32-o32", {"bitserial": (2e-6, (bits,)), "float": (1e-6, (floats, bits))}
+    )
     fast = replace(slow, kinds=slow.kinds | {"float": (5e-7, (floats,))})
-    other = Lowering("5x5x32-o32", {"bitserial": (2e-6, (bits,)), "int8": (1e-6, ("gone",))})
+    other = LoweringTimes("5x5x32-o32", {"bitserial": (2e-6, (bits,)), "int8": (1e-6, ("gone",))})
     choices = {number: [tasks[number].default] for number in (0, 1)}
     for name, lowerings in (("a", [fast, slow]), ("b", [fast, other])):
         database = write(tmp_path / name, choices)

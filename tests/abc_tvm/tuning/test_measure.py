@@ -7,7 +7,7 @@ import pytest
 
 from abc_tvm.compute.geometry import Window
 from abc_tvm.records.task import Task, load_layer, save_layer
-from abc_tvm.relay_passes.emit.kernel import Lowered
+from abc_tvm.relay_passes.emit.frame import Lowered
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
 from abc_tvm.tuning import measure

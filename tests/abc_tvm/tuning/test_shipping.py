@@ -12,7 +12,7 @@ import pytest
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.errors import RecordsError
 from abc_tvm.records import records as module
-from abc_tvm.records.database import WORKLOADS, Database, Lowering, Record
+from abc_tvm.records.database import WORKLOADS, Database, LoweringTimes, Record
 from abc_tvm.records.manifest import FILE, Manifest, folder_name
 from abc_tvm.records.packed import MOST_BYTES, SUFFIX, pack
 from abc_tvm.records.records import open_records, target_json
@@ -37,7 +37,7 @@ def shipped(
         for choice, seconds in ((WORSE, 2e-6), (GOOD, 1e-6)):
             made = Record(tasks[0].key, choice, (seconds,), target_json(device), [])
             database.add(tasks[0].key, dump_module(tasks[0].module), [made])
-        database.add_lowering(Lowering("layer", {"bitserial": (1e-6, (tasks[0].key,))}))
+        database.add_lowering(LoweringTimes("layer", {"bitserial": (1e-6, (tasks[0].key,))}))
     folder = tmp_path / "shipped"
     assert ship(tuned, folder) == 1
     monkeypatch.setattr(module, "shipped_folder", lambda _: folder)

@@ -34,7 +34,7 @@ CONTRACTS = (
 def encode(x: relax.Expr, planes: int = 1, groups: int = 1) -> relax.Call:
     whole = step(x, 4, tuple(range(planes)))
     facts = {"code": "thermometer", "planes": planes, "layout_groups": groups, "count": 0}
-    return make("encode", whole.args[:3], **facts)
+    return make("encode_bitserial", whole.args[:3], **facts)
 
 
 def encode_int8(x: relax.Expr, groups: int = 1) -> relax.Call:

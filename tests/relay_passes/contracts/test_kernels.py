@@ -9,7 +9,6 @@ import pytest
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.kernel_groups import GROUP
 from abc_tvm.relay_passes.contracts.kernels import (
     groups_are_kernels,
     kernels_get_their_arguments,
@@ -17,6 +16,7 @@ from abc_tvm.relay_passes.contracts.kernels import (
     main_calls_kernels,
     no_operator_of_ours,
 )
+from abc_tvm.relay_passes.emit.frame import GROUP
 from tests.relay_passes.harness import passes_until, two_layers
 from tests.relay_passes.relax_graph import convolution, image, module, step
 

@@ -15,7 +15,7 @@ from tvm import relax, te, tirx
 from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.lanes import Index, Passes
 from abc_tvm.compute.roles import notes
-from abc_tvm.relay_passes.analysis.readings import Reading
+from abc_tvm.relay_passes.analysis.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor, Encoding
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.lowerings.candidate import Candidate, Offer, Outcome
@@ -105,7 +105,7 @@ class Toy(Lowering):
         return Outcome("whole numbers as floats", array_of(layer.call.args[3]).nbytes)
 
     def encode(
-        self, layer: Candidate, reading: Reading, emitter: Emitter, error: float
+        self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
     ) -> relax.Call | str:
         operators()
         form, window, step = self.form(layer), layer.window, reading.coded

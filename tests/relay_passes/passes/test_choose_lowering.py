@@ -169,5 +169,5 @@ def test_rounded_layers_get_their_own_scales_and_levels() -> None:
     assert not np.array_equal(plain, moved)
     np.testing.assert_allclose(moved, plain, atol=0.02 * np.abs(plain).max())
     np.testing.assert_array_equal(array_of(before.args[3]), array_of(after.args[3]))
-    check_golden("choose_lowering_bytes", found)
+    check_golden("choose_lowering_int8", found)
     assert_equal_ir(ChooseLowering(context)(found), found)

@@ -8,7 +8,7 @@ import pytest
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.records.task import Task
-from abc_tvm.relay_passes.emit.kernel import Lowered
+from abc_tvm.relay_passes.emit.frame import Lowered
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.families import family_of
 from abc_tvm.schedules.processor.space import ProcessorSpace

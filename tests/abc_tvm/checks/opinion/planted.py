@@ -383,7 +383,7 @@ def pool_window(patch: Patch) -> None:
     def change(attrs: dict[str, Any]) -> dict[str, Any]:
         return {**attrs, "kernel": [1, 1], "padding": [0, 0, 0, 0]}
 
-    wrapped(patch, readings.Reading, "pool_attributes", change)
+    wrapped(patch, readings.LayerReading, "pool_attributes", change)
 
 
 def constants_of_another_step(patch: Patch) -> None:

@@ -10,7 +10,7 @@ from abc_tvm import stages
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_layers import OnnxLayer, joined, layer_of
 from abc_tvm.checks.graphs.relax_graph import RelaxGraph
-from abc_tvm.checks.opinion.anchors import OPAQUE, Anchor, make_anchors, members
+from abc_tvm.checks.opinion.anchors import OPAQUE, CommonTensor, make_anchors, members
 from abc_tvm.layer_names import layer_nodes
 from tests.abc_tvm.checks.opinion import networks
 from tests.abc_tvm.checks.opinion.networks import judged
@@ -26,7 +26,7 @@ def both(model: onnx.ModelProto) -> tuple[OnnxGraph, RelaxGraph, dict[str, OnnxL
     return graph, RelaxGraph(judged(model)[2]), known
 
 
-def anchors(model: onnx.ModelProto) -> dict[str, Anchor]:
+def anchors(model: onnx.ModelProto) -> dict[str, CommonTensor]:
     """By the tensor of the ONNX graph."""
     graph, relax, layers = both(model)
     sums = joined(graph, layers, {layer.name for layer in relax.layers}, 1)

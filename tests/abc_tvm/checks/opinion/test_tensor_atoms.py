@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-from abc_tvm.checks.opinion.anchors import Anchor
+from abc_tvm.checks.opinion.anchors import CommonTensor
 from abc_tvm.checks.opinion.steps import KnownAtoms
 from abc_tvm.checks.opinion.tensor_atoms import TensorAtoms
 
@@ -92,7 +92,7 @@ def test_sums_stand_still_at_multiples_of_their_scales() -> None:
     var: Any = object()
     scale = np.float32([0.5, -0.5, 2, 0])
     form = IntegerSums(scale, np.full(4, 9), np.zeros(4, int), 1)
-    anchors = [Anchor((var,), "s", lambda x: x)]
+    anchors = [CommonTensor((var,), "s", lambda x: x)]
     known = TensorAtoms(one, anchors, {var: form}, None, frozenset()).all()
     assert known["s"] == KnownAtoms(scales=(0.5, 2.0))
     other = TensorAtoms(one, anchors, {}, None, frozenset()).all()

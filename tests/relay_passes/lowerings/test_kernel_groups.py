@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.kernel_groups import (
+from abc_tvm.relay_passes.lowerings.kernel_groups import (
     MOST_TERMS,
     groups_of,
     is_anchor,
@@ -102,7 +102,7 @@ def encoding(groups: int) -> Callable[[Bind, relax.Var], relax.Expr]:
     def body(bind: Bind, x: relax.Var) -> relax.Expr:
         wide = bind(convolution(x, np.ones((12, 1, 1, 4), np.float32)), "conv")
         facts = {"code": "thermometer", "planes": 1, "layout_groups": groups, "count": 0}
-        return bind(make("encode", step(wide, 12).args[:3], **facts), "bits")
+        return bind(make("encode_bitserial", step(wide, 12).args[:3], **facts), "bits")
 
     return body
 
