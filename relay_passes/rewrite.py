@@ -244,7 +244,10 @@ def unless_same(before: tvm.IRModule, after: tvm.IRModule) -> tvm.IRModule:
 
 
 def _same_function(before: tvm.ir.BaseFunc, after: tvm.ir.BaseFunc) -> bool:
-    """Whether the same operations follow one another on the same values; ``a = b`` is none."""
+    """Whether the same operations follow one another on the same values.
+
+    ``a = b`` is none, but for the binding of the result.
+    """
     if not (isinstance(before, relax.Function) and isinstance(after, relax.Function)):
         return _same_object(before, after)
     if not tvm_ffi.structural_equal(before.attrs, after.attrs):
@@ -255,7 +258,7 @@ def _same_function(before: tvm.ir.BaseFunc, after: tvm.ir.BaseFunc) -> bool:
         place.update({param: (0, i) for i, param in enumerate(func.params)})
         values: list[relax.Expr] = []
         for var, value in bindings(func):
-            if isinstance(value, relax.Var):
+            if isinstance(value, relax.Var) and not var.same_as(func.body.body):
                 place[var] = place[value]
             else:
                 place[var] = (1, len(values))
