@@ -29,7 +29,7 @@ class Records(Protocol):
     """What passes need of a set of tuning records."""
 
     def choice(self, workload: tirx.PrimFunc) -> Choice | None:
-        """The best choice for a plain PrimFunc, as :func:`.emit.workload.workload_of` makes it.
+        """The best choice for a plain PrimFunc, as :func:`.workload.workload_of` makes it.
 
         ``None``: there is no record of it, and the default is taken.
         """

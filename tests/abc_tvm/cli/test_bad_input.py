@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +10,8 @@ import pytest
 
 from abc_tvm.cli import run_command
 from abc_tvm.runtime import container
+from tests.abc_tvm.cli.commands import Capture, refused
 from tests.abc_tvm.small_networks import network, write
-
-Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -26,24 +22,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = folder / "m.so"
     assert run_command(["compile", str(model), "-t", "native", "-o", str(out)]) == 0
     return out
-
-
-def refused(capfd: Capture, arguments: list[str | Path], *words: str) -> None:
-    capfd.readouterr()
-    assert run_command([str(a) for a in arguments]) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 1, err
-    assert err.startswith("abc-tvm: error: ")
-    for word in words:
-        assert word in err
-
-
-def test_a_device_without_a_runtime_gets_no_shared_library(tmp_path: Path, capfd: Capture) -> None:
-    model, out = write(tmp_path / "m.onnx", network()), tmp_path / "m.so"
-    arguments: list[str | Path] = ["compile", model, "-t", "rpi-armv7", "-o", out]
-    refused(capfd, arguments, "rpi-armv7", "--format c")
-    assert not out.exists()
 
 
 def test_what_a_gpu_does_not_do(
@@ -222,75 +200,6 @@ def test_usage(
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_internal_errors_and_interrupts_are_one_line(
-    tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from abc_tvm import api
-
-    path = write(tmp_path / "m.onnx", network())
-    fault = "error: this is a fault of abc-tvm, not of what it was given (KeyError: 'oops')"
-    for error, code, word in ((KeyError("oops"), 2, fault), (KeyboardInterrupt(), 130, "interr")):
-
-        def fail(*_: object, error: BaseException = error, **__: object) -> None:
-            raise error
-
-        monkeypatch.setattr(api, "inspect", fail)
-        capfd.readouterr()
-        assert run_command(["inspect", str(path)]) == code
-        err = capfd.readouterr().err
-        assert len(err.splitlines()) == 1
-        assert word in err
-        assert code == 130 or ("report it" in err and "abc-tvm --debug inspect" in err)
-
-
-def test_debug_shows_where_a_fault_is(
-    tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from abc_tvm import api
-
-    def fail(*_: object, **__: object) -> None:
-        raise KeyError("oops")
-
-    monkeypatch.setattr(api, "inspect", fail)
-    path = write(tmp_path / "m.onnx", network())
-    capfd.readouterr()
-    assert run_command(["--debug", "inspect", str(path)]) == 2
-    err = capfd.readouterr().err.splitlines()
-    assert err[0].startswith("Traceback") and "in fail" in "".join(err)
-    assert err[-1].startswith("abc-tvm: error: this is a fault of abc-tvm")
-
-
-def test_an_installation_with_gaps_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\")\n")
-    command = [sys.executable, "-m", "abc_tvm", "targets"]
-    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
-    done = subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "'click'" in done.stderr and "install it again" in done.stderr
-
-
-def test_a_reader_that_leaves_is_no_traceback() -> None:
-    command = f"{sys.executable} -m abc_tvm targets --json | head -c 1"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
-
-
-def test_names_of_the_c_form(good: Path, tmp_path: Path, capfd: Capture) -> None:
-    model = good.parent / "m.onnx"
-    compiled = ["compile", model, "-t", "native"]
-    refused(capfd, [*compiled, "-o", tmp_path / "x.so", "--name", "x"], "--format c")
-    refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "c", "--name", "-"], "--name")
-    (tmp_path / "file").touch()
-    refused(capfd, [*compiled, "--format", "c", "-o", tmp_path / "file"], "cannot be created")
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -306,9 +215,3 @@ def test_what_must_be_given_is_named(arguments: list[str | Path], capfd: Capture
     needed = ("-t", "--records") if arguments[0] == "tune" else ("-t", "-o")
     (missing,) = (option for option in needed if option not in arguments)
     refused(capfd, arguments, "Missing option", given[missing], f"abc-tvm {arguments[0]} --help")
-
-
-def test_errors_of_rounding_are_shares(good: Path, capfd: Capture) -> None:
-    model = good.parent / "m.onnx"
-    refused(capfd, ["inspect", model, "--int8-error", "1.5"], "--int8-error")
-    refused(capfd, ["inspect", model, "--int8-error", "0"], "--int8-error")
