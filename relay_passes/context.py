@@ -35,7 +35,7 @@ class Records(Protocol):
         """
 
     def lowering(self, layer: str) -> Measured | None:
-        """What is recorded for a layer, by its key of :func:`.choose_lowering.layer_key`."""
+        """What is recorded for a layer, by its key of :func:`.doubt.layer_key`."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A vector register of 16 bytes holds one packed word of four output channels. The activation word,
 spread to the same four places, is xored in, ``cnt`` counts each byte, and bytes are added: 128
 binary products in three instructions, without a sum across lanes. A byte holds at most 255 and a
-step adds at most 8, so after ``STEPS`` steps the bytes are added, four by four, to 32-bit sums.
+step adds at most 8, so after ``MOST_ADDED`` steps the bytes are added, four by four, to 32-bit sums.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .geometry import Dim, Window
 from .lanes import Blocking
 from .roles import notes
 
-STEPS = 255 // 8
+MOST_ADDED = 255 // 8
 """Words that a byte can sum."""
 
 WORDS = 4
@@ -53,10 +53,10 @@ def byte_steps(kernel: tuple[int, int], words: int) -> tuple[int, int, int]:
     """
 
     def divisors(extent: int) -> list[int]:
-        return [n for n in range(1, min(extent, STEPS) + 1) if extent % n == 0]
+        return [n for n in range(1, min(extent, MOST_ADDED) + 1) if extent % n == 0]
 
     choices = product(divisors(kernel[0]), divisors(kernel[1]), divisors(words))
-    fit = [s for s in choices if s[0] * s[1] * s[2] <= STEPS]
+    fit = [s for s in choices if s[0] * s[1] * s[2] <= MOST_ADDED]
     return max(fit, key=lambda s: (s[0] * s[1] * s[2], s[2], s[1]))
 
 

@@ -4,7 +4,7 @@ Four bits of an activation (a *nibble*) select one row of a table of 16 bytes,
 ``popcount(a ^ w)`` for every weight nibble ``w``. One byte shuffle then looks up 32 output
 channels, and one byte addition sums them: two instructions for 128 binary products.
 
-Byte sums hold at most 255 and a nibble adds at most 4, so after ``STEPS`` nibbles they are added
+Byte sums hold at most 255 and a nibble adds at most 4, so after ``MOST_ADDED`` nibbles they are added
 to wider sums.
 """
 
@@ -22,7 +22,7 @@ from .roles import notes
 NIBBLES = WORD // 4
 """Nibbles in one packed word; nibble ``i`` holds bits ``4 * i`` to ``4 * i + 3``."""
 
-STEPS = 255 // 4
+MOST_ADDED = 255 // 4
 """Nibbles that a byte can sum."""
 
 
@@ -47,11 +47,11 @@ def pack_nibbles(planes: np.ndarray) -> np.ndarray:
 def byte_steps(kernel: tuple[int, int], nibbles: int) -> tuple[int, int, int]:
     """Parts of ``kh, kw, nibbles`` that one byte sums; each divides its extent."""
     rows, columns = kernel
-    if rows * columns * nibbles <= STEPS:
+    if rows * columns * nibbles <= MOST_ADDED:
         return (rows, columns, nibbles)
-    if columns * nibbles <= STEPS:
+    if columns * nibbles <= MOST_ADDED:
         return (1, columns, nibbles)
-    return (1, 1, max(n for n in range(1, STEPS + 1) if nibbles % n == 0))
+    return (1, 1, max(n for n in range(1, MOST_ADDED + 1) if nibbles % n == 0))
 
 
 def nibble_counts(

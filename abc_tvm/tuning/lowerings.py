@@ -1,7 +1,7 @@
 """Which lowering a layer takes, as measured: which are in doubt, and who won.
 
 The target's costs say what a layer takes in each lowering. Those within a factor
-(:data:`.choose_lowering.DOUBT`) of the least are in doubt, and tuned: the layer's kernel as it is
+(:data:`.lowerings.doubt.DOUBT`) of the least are in doubt, and tuned: the layer's kernel as it is
 fused where every such layer is lowered so. A network that mixes lowerings has other neighbours at
 the seams (levels in the place of bits); their cost is left out.
 """
@@ -15,8 +15,8 @@ from abc_tvm.records.database import Database, LoweringTimes
 from abc_tvm.records.records import best, typical
 from abc_tvm.records.task import Task
 from abc_tvm.relay_passes.context import Measured
+from abc_tvm.relay_passes.lowerings.doubt import in_doubt
 from abc_tvm.relay_passes.lowerings.table import FLOAT, lowering_of, names
-from abc_tvm.relay_passes.passes.choose_lowering import in_doubt
 
 from .network import Network
 

@@ -8,8 +8,8 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.accumulator import integer_form
-from abc_tvm.relay_passes.analysis.step_function import MAX_THRESHOLDS, StepFunction, steps_of
+from abc_tvm.relay_passes.analysis.steps.step_function import MAX_THRESHOLDS, StepFunction, steps_of
+from abc_tvm.relay_passes.analysis.weights.accumulator import integer_form
 from abc_tvm.relay_passes.contracts.contract import all_calls, functions
 from abc_tvm.relay_passes.ops import LEVELS, conv_window
 from abc_tvm.relay_passes.rewrite import bindings, constant, definitions, hint, op_name, shape_of

@@ -11,7 +11,7 @@ from tvm import relax, tirx
 from tvm.ir import Expr
 
 from abc_tvm.compute.lanes import Blocking, Index, Passes, Scalar
-from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.rewrite import array_of
 
 from .frame import Frame

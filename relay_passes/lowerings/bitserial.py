@@ -11,9 +11,9 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.compute.geometry import WORD, words
-from abc_tvm.relay_passes.analysis.planes_code import Code, thermometer
-from abc_tvm.relay_passes.analysis.readings import LayerReading
-from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
+from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
+from abc_tvm.relay_passes.analysis.weights.planes_code import Code, thermometer
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.ops import coded_window, make, window_attrs

@@ -13,8 +13,8 @@ from tvm import te, tirx
 from abc_tvm.compute import accumulate
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Index, Scalar
-from abc_tvm.relay_passes.analysis.accumulator import Accumulator, accumulator
-from abc_tvm.relay_passes.analysis.border import Border, border_of
+from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator, accumulator
+from abc_tvm.relay_passes.analysis.weights.border import Border, border_of
 from abc_tvm.relay_passes.emit.frame import Frame
 
 NEVER = 2**30

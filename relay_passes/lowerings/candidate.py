@@ -9,8 +9,8 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.compute.geometry import Window
-from abc_tvm.relay_passes.analysis.planes_code import Code, best_code
-from abc_tvm.relay_passes.analysis.step_function import StepFunction
+from abc_tvm.relay_passes.analysis.steps.step_function import StepFunction
+from abc_tvm.relay_passes.analysis.weights.planes_code import Code, best_code
 from abc_tvm.relay_passes.ops import conv_window
 from abc_tvm.relay_passes.rewrite import array_of, shape_of
 from abc_tvm.targets import Device

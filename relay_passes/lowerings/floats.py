@@ -7,7 +7,7 @@ from tvm import relax, te
 
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.roles import notes
-from abc_tvm.relay_passes.analysis.readings import LayerReading
+from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.ops import conv_window, to_float

@@ -13,7 +13,7 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.compute.byte_products import QUAD, quads
-from abc_tvm.relay_passes.analysis.readings import LayerReading
+from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.ops import coded_window, make, window_attrs

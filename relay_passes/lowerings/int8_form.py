@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from abc_tvm.relay_passes.analysis.accumulator import accumulator
+from abc_tvm.relay_passes.analysis.weights.accumulator import accumulator
 from abc_tvm.schedules.family import CodeType
 
 from .candidate import Moved

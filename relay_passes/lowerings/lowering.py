@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.readings import LayerReading
+from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor, Encoding, Pooling
 
 from .candidate import Candidate, Offer, Outcome

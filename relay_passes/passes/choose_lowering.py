@@ -13,15 +13,13 @@ says by how much the others are dearer.
 
 from __future__ import annotations
 
-from typing import Any
-
 import tvm
 from tvm import relax
 
-from abc_tvm.compute.geometry import Window
-from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.context import Context, Layer, Measured, Rivals
 from abc_tvm.relay_passes.lowerings.candidate import HINT, Candidate, Moved, Offer
+from abc_tvm.relay_passes.lowerings.doubt import in_doubt, layer_key
 from abc_tvm.relay_passes.lowerings.table import FLOAT, lowerings
 from abc_tvm.relay_passes.rewrite import (
     Content,
@@ -33,9 +31,6 @@ from abc_tvm.relay_passes.rewrite import (
     rebuild,
     substitute,
 )
-
-DOUBT = 2.5
-"""Costs within this factor of the least may be wrong: tuning measures these lowerings."""
 
 SEAM = 0.8
 """What a measured lowering must take of the time of the one that costs least, to replace it.
@@ -149,26 +144,3 @@ def _refused(offers: dict[str, Offer], least: float) -> str:
         for name, offer in offers.items()
         if offer.refused and offer.cost < HINT * least
     )
-
-
-def in_doubt(costs: dict[str, float]) -> list[str]:
-    """Lowerings that may be the fastest, the one that costs least first."""
-    names = sorted(costs, key=lambda name: costs[name])
-    return [name for name in names if costs[name] < DOUBT * costs[names[0]]]
-
-
-def layer_key(window: Window, bases: int, planes: int, thresholds: int) -> str:
-    """What decides how long a layer takes in any lowering; one word, the batch left out."""
-    facts: list[Any] = [
-        f"{window.height}x{window.width}x{window.in_channels}",
-        f"o{window.out_channels}",
-        "k{}x{}".format(*window.kernel),
-        "s{}x{}".format(*window.stride),
-        "p" + "x".join(map(str, window.padding)),
-        "d{}x{}".format(*window.dilation),
-        f"g{window.groups}",
-        f"M{bases}",
-        f"P{planes}",
-        f"T{thresholds}",
-    ]
-    return "-".join(facts)

@@ -29,11 +29,11 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.chains import chain_behind
-from abc_tvm.relay_passes.analysis.joint_weights import Joint, Members, joint_of
-from abc_tvm.relay_passes.analysis.linear_form import LinearForm
-from abc_tvm.relay_passes.analysis.linear_reader import Forms, ends, linear_forms
 from abc_tvm.relay_passes.analysis.rounding import in_range
+from abc_tvm.relay_passes.analysis.steps.chains import chain_behind
+from abc_tvm.relay_passes.analysis.weights.joint_weights import Joint, Members, joint_of
+from abc_tvm.relay_passes.analysis.weights.linear_form import LinearForm
+from abc_tvm.relay_passes.analysis.weights.linear_reader import Forms, ends, linear_forms
 from abc_tvm.relay_passes.ops import conv_window
 from abc_tvm.relay_passes.rewrite import (
     bindings,

@@ -17,8 +17,8 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.readings import reading_of
-from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.analysis.steps.readings import reading_of
+from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.lowerings.candidate import Candidate
 from abc_tvm.relay_passes.lowerings.table import FLOAT, lowering_of

@@ -21,11 +21,11 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.chain_bounds import Chain, Constants, chain_between
-from abc_tvm.relay_passes.analysis.chains import roots
-from abc_tvm.relay_passes.analysis.find_steps import find_steps
 from abc_tvm.relay_passes.analysis.pointwise import Bounds
-from abc_tvm.relay_passes.analysis.step_function import NotAStep, StepFunction, steps_of
+from abc_tvm.relay_passes.analysis.steps.chain_bounds import Chain, Constants, chain_between
+from abc_tvm.relay_passes.analysis.steps.chains import roots
+from abc_tvm.relay_passes.analysis.steps.find_steps import find_steps
+from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction, steps_of
 from abc_tvm.relay_passes.contracts import binary, contract
 from abc_tvm.relay_passes.ops import LEVELS, make
 from abc_tvm.relay_passes.rewrite import (

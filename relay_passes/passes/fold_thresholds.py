@@ -17,8 +17,8 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.accumulator import integer_form
-from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
+from abc_tvm.relay_passes.analysis.weights.accumulator import integer_form
 from abc_tvm.relay_passes.contracts import binary, contract
 from abc_tvm.relay_passes.ops import make
 from abc_tvm.relay_passes.rewrite import Definitions, const, emit, hint, op_name, rebuild

@@ -22,7 +22,7 @@ from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 
 
 class Lower:
-    """See the module's text."""
+    """Every group, and every pooling of codes, becomes a kernel that ``main`` calls."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -22,11 +22,11 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.accumulator import Accumulator, accumulator, integer_form
-from abc_tvm.relay_passes.analysis.activations import Activation, Activations
-from abc_tvm.relay_passes.analysis.atom_analysis import AtomAnalysis
+from abc_tvm.relay_passes.analysis.atoms.analysis import AtomAnalysis
 from abc_tvm.relay_passes.analysis.rounding import LARGE, in_range
-from abc_tvm.relay_passes.analysis.step_function import NotAStep
+from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations
+from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep
+from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator, accumulator, integer_form
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.contracts import binary, contract
 from abc_tvm.relay_passes.ops import conv_window, make, to_float

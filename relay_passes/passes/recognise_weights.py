@@ -22,7 +22,7 @@ from collections.abc import Set as AbstractSet
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis import weight_planes
+from abc_tvm.relay_passes.analysis.weights import weight_planes
 from abc_tvm.relay_passes.context import Context, Layer
 from abc_tvm.relay_passes.contracts import binary, canonical, contract
 from abc_tvm.relay_passes.ops import conv_window, make, window_attrs

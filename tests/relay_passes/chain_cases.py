@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from abc_tvm.relay_passes.analysis.find_steps import find_steps
-from abc_tvm.relay_passes.analysis.float_order import from_key, to_key
 from abc_tvm.relay_passes.analysis.pointwise import TABLE, Bounds
-from abc_tvm.relay_passes.analysis.step_function import StepFunction
+from abc_tvm.relay_passes.analysis.steps.find_steps import find_steps
+from abc_tvm.relay_passes.analysis.steps.float_order import from_key, to_key
+from abc_tvm.relay_passes.analysis.steps.step_function import StepFunction
 
 Chain = Callable[[Bounds], Bounds]
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -9,7 +9,7 @@ from tvm.tirx import Var
 
 from abc_tvm.compute.geometry import Window
 from abc_tvm.errors import UnsupportedError
-from abc_tvm.relay_passes.ops import bit_window, conv_window, make, to_float, window_attrs
+from abc_tvm.relay_passes.ops import coded_window, conv_window, make, to_float, window_attrs
 from abc_tvm.relay_passes.rewrite import array_of, const, dtype_of, op_name, shape_of
 from tests.relay_passes.relax_graph import WINDOW, binary, convolution, image, signs, step, tensor
 
@@ -78,7 +78,7 @@ def test_the_same_window_of_floats_planes_and_codes() -> None:
     normal = relax.BlockBuilder().normalize(plain)
     assert conv_window(normal) == wanted
     assert conv_window(binary(image("x", 4), PLANES, ALPHA, **STRIDED)) == wanted
-    assert bit_window(make("bitserial_conv2d", [BITS], **SHAPE)) == wanted
+    assert coded_window(make("bitserial_conv2d", [BITS], **SHAPE)) == wanted
     assert window_attrs(wanted) == STRIDED
 
 

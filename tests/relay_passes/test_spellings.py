@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tvm
 
-from abc_tvm.relay_passes.analysis.step_function import StepFunction, steps_of
+from abc_tvm.relay_passes.analysis.steps.step_function import StepFunction, steps_of
 from abc_tvm.relay_passes.rewrite import bindings, constant, op_name
 from tests.generators import (
     LayerSpec,

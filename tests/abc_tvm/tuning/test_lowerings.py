@@ -16,7 +16,7 @@ from abc_tvm.records.records import RecordSet, target_json
 from abc_tvm.records.task import dump_module
 from abc_tvm.reference import weight_bases
 from abc_tvm.relay_passes.context import Measured
-from abc_tvm.relay_passes.passes.choose_lowering import in_doubt
+from abc_tvm.relay_passes.lowerings.doubt import in_doubt
 from abc_tvm.targets import Device
 from abc_tvm.tuning import maintain
 from abc_tvm.tuning.lowerings import Contest, contest, decide

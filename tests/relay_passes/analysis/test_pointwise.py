@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tvm import te
 
-from abc_tvm.relay_passes.analysis.float_order import from_key, to_key
 from abc_tvm.relay_passes.analysis.pointwise import TABLE
+from abc_tvm.relay_passes.analysis.steps.float_order import from_key, to_key
 
 EDGES = np.float32(
     [0.0, -0.0, 1e-45, -1e-45, 0.5, -0.5, 1.5, 2.5, -2.5, 1, -1, 3e38, -3e38, np.inf, -np.inf]

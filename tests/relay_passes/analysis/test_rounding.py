@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from abc_tvm.relay_passes.analysis.accumulator import integer_multiples
-from abc_tvm.relay_passes.analysis.planes_code import best_code
 from abc_tvm.relay_passes.analysis.rounding import LARGE, NORMAL, in_range, is_same
+from abc_tvm.relay_passes.analysis.weights.accumulator import integer_multiples
+from abc_tvm.relay_passes.analysis.weights.planes_code import best_code
 
 
 def test_a_small_number_keeps_itself_beside_a_large_one() -> None:

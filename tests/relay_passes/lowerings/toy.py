@@ -15,7 +15,7 @@ from tvm import relax, te, tirx
 from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.lanes import Index, Passes
 from abc_tvm.compute.roles import notes
-from abc_tvm.relay_passes.analysis.readings import LayerReading
+from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor, Encoding
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.lowerings.candidate import Candidate, Offer, Outcome

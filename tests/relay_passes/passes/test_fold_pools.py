@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.passes.fold_pools import FoldPools
 from tests.relay_passes.harness import (
     Net,

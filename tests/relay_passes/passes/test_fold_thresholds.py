@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from abc_tvm.relay_passes.analysis.step_function import steps_of
+from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.passes.fold_thresholds import FoldThresholds
 from abc_tvm.relay_passes.rewrite import constant
 from tests.relay_passes.harness import (

@@ -14,15 +14,15 @@ import numpy as np
 import onnx
 import pytest
 
-from abc_tvm.relay_passes.analysis import (
+from abc_tvm.relay_passes.analysis import pointwise
+from abc_tvm.relay_passes.analysis.atoms import analysis as atom_analysis
+from abc_tvm.relay_passes.analysis.atoms import atoms
+from abc_tvm.relay_passes.analysis.steps import readings
+from abc_tvm.relay_passes.analysis.weights import (
     accumulator,
-    atom_analysis,
-    atoms,
     joint_weights,
     linear_form,
     linear_reader,
-    pointwise,
-    readings,
 )
 from abc_tvm.relay_passes.lowerings import bitserial, candidate, int8
 from abc_tvm.relay_passes.passes import (

@@ -12,7 +12,7 @@ from onnx import helper
 from abc_tvm.checks.opinion import Opinion, guard
 from abc_tvm.checks.verify.exact import grid
 from abc_tvm.checks.verify.network import verify
-from abc_tvm.relay_passes.analysis.atoms import Atoms
+from abc_tvm.relay_passes.analysis.atoms.atoms import Atoms
 from tests.abc_tvm.checks.verify.test_reference import model, span
 
 Array = np.ndarray

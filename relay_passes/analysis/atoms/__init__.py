@@ -1,0 +1,1 @@
+"""Which values tensors take with a probability above zero."""

@@ -1,0 +1,111 @@
+"""What a layer reads: a step function, perhaps with max-pooling behind it or in front of it.
+
+1. ``step(x)``.
+2. ``max_pool2d(step(x))``: the index of the step is pooled.
+3. ``step(max_pool2d(inner(x)))``, where the step keeps or reverses the index of the inner one: that
+   index is pooled, and turned round in some channels.
+4. The same where the step does more: the two are activations of two kinds, and nothing but the
+   step itself can be coded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from abc_tvm.compute.geometry import pair
+from abc_tvm.relay_passes.analysis.steps.step_function import StepFunction, steps_of
+from abc_tvm.relay_passes.ops import LEVELS
+from abc_tvm.relay_passes.rewrite import op_name, shape_of
+
+
+@dataclass(frozen=True)
+class LayerReading:
+    """``step`` has the levels that the layer reads; ``coded`` is the step whose index is written.
+
+    ``pool``: the max-pooling of that index (cases 2 and 3); ``turned`` bool ``[C]``: the channels
+    in which the step reverses it (case 3 alone). ``mixed``: case 4.
+    """
+
+    step: relax.Call
+    coded: relax.Call
+    pool: relax.Call | None = None
+    turned: np.ndarray | None = None
+    mixed: bool = False
+
+    def pool_attributes(self) -> dict[str, Any]:
+        """The window of the pooling, as operators on bits or codes have it."""
+        if self.pool is None:
+            raise TypeError("there is no pooling here")
+        channels = int(shape_of(self.pool.args[0])[3])
+        attrs = self.pool.attrs
+        return {
+            "kernel": list(pair(attrs.pool_size)),
+            "strides": list(pair(attrs.strides)),
+            "padding": _padding(self.pool),
+            "dilation": list(pair(attrs.dilation)),
+            "groups": 1,
+            "in_channels": channels,
+            "out_channels": channels,
+        }
+
+    def turned_channels(self) -> np.ndarray:
+        """int8 ``[C]`` of the pooling: 1 where the index is reversed."""
+        if self.pool is None:
+            raise TypeError("there is no pooling here")
+        if self.turned is None:
+            return np.zeros(int(shape_of(self.pool.args[0])[3]), np.int8)
+        return self.turned.astype(np.int8)
+
+
+def reading_of(data: relax.Expr, defined: Mapping[relax.Expr, relax.Expr]) -> LayerReading:
+    """The reading of a layer whose input is ``data``; ``defined`` has what variables are."""
+    call = defined[data]
+    if op_name(call) == "nn.max_pool2d":
+        step = defined[call.args[0]]
+        return LayerReading(step, step, call)
+    pool = defined.get(call.args[0])
+    if pool is None or op_name(pool) != "nn.max_pool2d":
+        return LayerReading(call, call)
+    inner = defined.get(pool.args[0])
+    if op_name(inner) not in LEVELS:
+        return LayerReading(call, call)
+    turned = _turned(steps_of(call), steps_of(inner))
+    if turned is None:
+        return LayerReading(call, call, mixed=True)
+    return LayerReading(call, inner, pool, turned)
+
+
+def _padding(pool: relax.Call) -> list[int]:
+    """Padding, with the rows and columns that ``ceil_mode`` adds."""
+    pad = [int(p) for p in pool.attrs.padding]
+    if len(pad) == 2:
+        pad = [*pad, *pad]
+    if pool.attrs.ceil_mode:
+        size, stride = pair(pool.attrs.pool_size), pair(pool.attrs.strides)
+        dilation = pair(pool.attrs.dilation)
+        dims = shape_of(pool.args[0])
+        for axis in (0, 1):
+            span = (size[axis] - 1) * dilation[axis] + 1
+            rest = (int(dims[1 + axis]) + pad[axis] + pad[axis + 2] - span) % stride[axis]
+            pad[axis + 2] += (stride[axis] - rest) % stride[axis]
+    return pad
+
+
+def _turned(outer: StepFunction, inner: StepFunction) -> np.ndarray | None:
+    """Channels in which ``outer`` reverses the index of ``inner``; ``None`` if it does more."""
+    n = len(inner.levels) - 1
+    if len(outer.levels) - 1 != n or not inner.rising:
+        return None
+    channels = len(outer.sense)
+    index = StepFunction(outer.thresholds, outer.sense, np.arange(n + 1, dtype=np.float32))
+    values = index(np.repeat(inner.levels[:, None], channels, 1))
+    forward = np.all(values == np.arange(n + 1)[:, None], axis=0)
+    backward = np.all(values == np.arange(n, -1, -1)[:, None], axis=0)
+    if not np.all(forward | backward):
+        return None
+    return np.asarray(backward & ~forward)

@@ -1,0 +1,1 @@
+"""Weights as planes and sums, and what a convolution with such computes."""
