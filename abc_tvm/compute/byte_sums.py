@@ -3,7 +3,8 @@
 A vector register of 16 bytes holds one packed word of four output channels. The activation word,
 spread to the same four places, is xored in, ``cnt`` counts each byte, and bytes are added: 128
 binary products in three instructions, without a sum across lanes. A byte holds at most 255 and a
-step adds at most 8, so after ``MOST_ADDED`` steps the bytes are added, four by four, to 32-bit sums.
+step adds at most 8, so after ``MOST_ADDED`` steps the bytes are added, four by four, to 32-bit
+sums.
 """
 
 from __future__ import annotations

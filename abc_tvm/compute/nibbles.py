@@ -4,8 +4,8 @@ Four bits of an activation (a *nibble*) select one row of a table of 16 bytes,
 ``popcount(a ^ w)`` for every weight nibble ``w``. One byte shuffle then looks up 32 output
 channels, and one byte addition sums them: two instructions for 128 binary products.
 
-Byte sums hold at most 255 and a nibble adds at most 4, so after ``MOST_ADDED`` nibbles they are added
-to wider sums.
+Byte sums hold at most 255 and a nibble adds at most 4, so after ``MOST_ADDED`` nibbles they are
+added to wider sums.
 """
 
 from __future__ import annotations

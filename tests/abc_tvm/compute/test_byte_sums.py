@@ -6,8 +6,8 @@ from tvm import te
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_sums import (
+    MOST_ADDED,
     PAST_END,
-    STEPS,
     STRIDES,
     byte_counts,
     byte_steps,
@@ -72,5 +72,5 @@ def test_a_byte_never_overflows(kernel: tuple[int, int], words: int) -> None:
     steps = byte_steps(kernel, words)
     assert np.prod(steps) * 8 <= 255
     assert all(e % s == 0 for e, s in zip((*kernel, words), steps, strict=True))
-    if np.prod((*kernel, words)) <= STEPS:
+    if np.prod((*kernel, words)) <= MOST_ADDED:
         assert steps == (*kernel, words)

@@ -88,12 +88,6 @@ def test_only_the_ends_are_transposed(name: str) -> None:
         assert (conv.attrs.data_layout, conv.attrs.kernel_layout) == ("NHWC", "OHWI")
 
 
-def test_a_dense_layer_on_an_image_is_a_convolution_as_large_as_it() -> None:
-    mod, context = passes_until(flatten_dense("Flatten"), "recognise_weights")
-    assert [layer.shape for layer in context.layers.values()] == [[5, 2, 2, 3], [7, 3, 3, 5]]
-    assert not calls(mod, "nn.conv2d")
-
-
 def test_zero_padding_moves_into_the_convolution() -> None:
     mod, _ = passes_until(pad_node(), "canonicalise")
     (conv,) = calls(mod, "nn.conv2d")
@@ -106,18 +100,6 @@ def test_other_padding_stays() -> None:
     (conv,) = calls(mod, "nn.conv2d")
     assert not any(int(p) for p in conv.attrs.padding)
     assert [int(d) for d in conv.args[0].ty.shape] == [1, 7, 7, 4]
-
-
-def test_weights_that_are_computed_stay_nchw() -> None:
-    """Refuses: a convolution whose weights are no constant keeps its layout and gets a reason."""
-    net = Net((4, 4, 3, 3))
-    _, context = passes_until(net.model(net.op("Conv", "input", "input")), "recognise_weights")
-    assert [layer.reason for layer in context.layers.values()] == ["the weights are no constant"]
-
-
-def test_names_of_layers() -> None:
-    mod, _ = passes_until(flatten_dense("Flatten"), "canonicalise")
-    assert "conv_0" in mod.script() and "dense_0" in mod.script()
 
 
 @pytest.mark.parametrize("name", ["two_layers", "nhwc_island", "flatten", "stacked"])

@@ -1,0 +1,116 @@
+"""Element-wise operators in the layout of what they read: no Transposes, the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+from abc_tvm.relay_passes.passes.canonicalise import Canonicalise
+from tests.relay_passes.harness import Net, assert_same_bits, calls, passes_until
+
+Build = Callable[[Net], str]
+
+
+def model_of(build: Build, shape: tuple[int, ...] = (2, 4, 6, 6)) -> onnx.ModelProto:
+    net = Net(shape)
+    return net.model(build(net))
+
+
+def conv(net: Net, x: str, channels: int = 4) -> str:
+    return net.conv(x, net.signs(4, channels, 3, 3))
+
+
+def flat(net: Net, x: str) -> str:
+    return net.op("Flatten", x, axis=1)
+
+
+def dense(net: Net, x: str, features: int) -> str:
+    return net.op("Gemm", x, net.constant(net.signs(5, features)), transB=1)
+
+
+IMAGES: dict[str, Build] = {
+    "per channel": lambda n: n.op("Add", conv(n, "input"), n.channels([0.25, -1, 2, 0])),
+    "per pixel": lambda n: n.op(
+        "Mul", conv(n, "input"), n.constant(np.arange(16).reshape(4, 4) / 4)
+    ),
+    "constant first": lambda n: n.op("Sub", n.channels([1, 2, 3, 4]), conv(n, "input")),
+    "two tensors": lambda n: n.op("Add", conv(n, "input"), conv(n, "input")),
+    "clip": lambda n: n.op("Clip", conv(n, "input"), n.constant(-3.0), n.constant(2.5)),
+}
+FEATURES: dict[str, Build] = {
+    "flattened": lambda n: dense(
+        n, n.op("Mul", flat(n, conv(n, "input")), n.constant(np.arange(64) / 4)), 64
+    ),
+    "two flattened": lambda n: dense(
+        n, n.op("Add", flat(n, conv(n, "input")), flat(n, conv(n, "input"))), 64
+    ),
+    "of features": lambda n: n.op(
+        "Relu", n.op("Add", dense(n, flat(n, conv(n, "input")), 64), n.constant(np.arange(5)))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*IMAGES, *FEATURES])
+def test_nothing_is_transposed_in_between(name: str) -> None:
+    """Cases 1, 4, 5 and 6: one Transpose in; out as well, where an image goes out."""
+    mod, _ = passes_until(model_of({**IMAGES, **FEATURES}[name]), "canonicalise")
+    assert len(calls(mod, "permute_dims")) == (2 if name in IMAGES else 1)
+    assert not calls(mod, "call_tir")
+
+
+MIXED: dict[str, Build] = {
+    "a tensor of rank 3": lambda n: n.op(
+        "Add", conv(n, "input"), n.op("ReduceMax", conv(n, "input"), axes=[0], keepdims=0)
+    ),
+    "an image and its flattening": lambda n: n.op(
+        "Add", flat(n, conv(n, "input")), n.op("Reshape", conv(n, "input"), n.ints(2, 64))
+    ),
+    "flattened after a Transpose": lambda n: n.op(
+        "Add",
+        flat(n, n.op("Transpose", conv(n, "input"), perm=[0, 2, 3, 1])),
+        flat(n, conv(n, "input")),
+    ),
+    "of rank 3 alone": lambda n: n.op("Relu", n.op("ReduceMax", "input", axes=[0], keepdims=0)),
+    "of constants": lambda n: n.op(
+        "Add", conv(n, "input"), n.op("Mul", n.channels([1, 2, 3, 4]), n.constant(0.25))
+    ),
+    "one image for all": lambda n: n.op(
+        "Mul", conv(n, "input"), n.op("ReduceMax", conv(n, "input"), axes=[0], keepdims=1)
+    ),
+}
+STACKS: dict[str, Build] = {
+    "a stack and a tensor": lambda n: n.op(
+        "Add", n.op("Unsqueeze", conv(n, "input"), n.ints(0)), conv(n, "input")
+    ),
+    "a stack and constants of its axis": lambda n: n.op(
+        "Mul",
+        n.op("Unsqueeze", conv(n, "input"), n.ints(1)),
+        n.constant(np.arange(1, 4).reshape(3, 1, 1, 1) / 2),
+    ),
+    "stacks of two axes": lambda n: n.op(
+        "Add",
+        n.op("Unsqueeze", conv(n, "input"), n.ints(1)),
+        n.op("Unsqueeze", conv(n, "input"), n.ints(0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*IMAGES, *FEATURES, *MIXED, *STACKS])
+def test_numbers(name: str) -> None:
+    build = {**IMAGES, **FEATURES, **MIXED, **STACKS}[name]
+    assert_same_bits(model_of(build), "auto")
+
+
+def test_constants_are_folded() -> None:
+    """Case 3."""
+    mod, _ = passes_until(model_of(MIXED["of constants"]), "canonicalise")
+    assert not calls(mod, "multiply")
+
+
+@pytest.mark.parametrize("name", [*IMAGES, *FEATURES])
+def test_again_changes_nothing(name: str) -> None:
+    once, _ = passes_until(model_of({**IMAGES, **FEATURES}[name]), "canonicalise")
+    assert Canonicalise()(once) is once
