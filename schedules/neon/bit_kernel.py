@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from abc_tvm.compute.byte_sums import STEPS
+from abc_tvm.compute.byte_sums import MOST_ADDED
 
 from .microkernel import COUNT, LEFT, REGISTERS, Microkernel, Writer, constant
 
@@ -81,7 +81,7 @@ class _BitWriter(Writer):
 
     def around(self, loop: list[str]) -> Iterator[str]:
         steps, turn = len(self.kernel.steps), len(self.turn)
-        turns, most = steps // turn, STEPS // turn
+        turns, most = steps // turn, MOST_ADDED // turn
         chunks = 1 if self.dot else -(-turns // most)
         if self.dot:
             yield f"movi v{self.ones}.16b, #1"
