@@ -18,7 +18,7 @@ TYPECHECK := $(VENV)/typecheck
 help:
 	@echo 'make demo    compile a small binarized network, check it, time it against the float build'
 	@echo 'make test    the whole test-suite (PYTEST_ARGS=--full: its sweeps at full length)'
-	@echo 'make lint    ruff and mypy'
+	@echo 'make lint    ruff, mypy, and which way imports go'
 	@echo 'make bench   the measurements that the README quotes, in short form, to $(BENCH_OUT)'
 	@echo 'make accuracy  train ABC networks on MNIST and Fashion-MNIST (ACCURACY_ARGS)'
 	@echo 'make clean   remove $(VENV) and all caches'
@@ -34,8 +34,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory typecheck
 
-# mypy follows import names, and three packages live outside abc_tvm/: so it reads the wheel,
-# unpacked inside the environment. The folder stays, and with it mypy's cache stays valid.
+# mypy and import-linter follow import names, and three packages live outside abc_tvm/: so they
+# read the wheel, unpacked inside the environment. The folder stays, and with it mypy's cache stays valid.
 # A copy is built, because setuptools leaves its own folders next to what it builds.
 typecheck: $(VENV)/.dev
 	@rm -rf $(TYPECHECK) && mkdir -p $(TYPECHECK)/source
@@ -44,6 +44,7 @@ typecheck: $(VENV)/.dev
 	$(PIP) install --no-deps --no-build-isolation --target $(TYPECHECK)/wheel $(TYPECHECK)/source
 	@rm -rf $(TYPECHECK)/source
 	MYPYPATH=$(TYPECHECK)/wheel $(BIN)/mypy --config-file pyproject.toml -p abc_tvm
+	cd $(TYPECHECK)/wheel && $(abspath $(BIN))/lint-imports --no-cache --no-logo $(CURDIR)/pyproject.toml
 
 # The short form of every measurement, about a quarter of an hour; the long forms, one command each,
 # write to benchmarks/results. A script that misses a tool (an emulator, llvm-mca) says so with
