@@ -79,7 +79,7 @@ class Builders:
                 found: list[Package] | str = str(refusal)
             except (Death, Silence) as error:
                 self._end(builder, error)
-                found = f"ended the process that builds it ({error or 'it took too long'})"
+                found = f"ended the process that builds it ({str(error) or 'it took too long'})"
             else:
                 if answer is None:
                     continue
