@@ -16,31 +16,12 @@ MISSING: frozenset[str] = frozenset(
         "abc_tvm/checks/verify/bits.py",
         "abc_tvm/checks/verify/compare.py",
         "abc_tvm/checks/verify/taps.py",
-<<<<<<< HEAD
-        "abc_tvm/demo/__main__.py",
-        "abc_tvm/demo/trained.py",
-=======
-        "abc_tvm/compute/accumulate.py",
-        "abc_tvm/compute/byte_products.py",
-        "abc_tvm/compute/byte_sums.py",
-        "abc_tvm/compute/float_steps.py",
-        "abc_tvm/compute/geometry.py",
-        "abc_tvm/compute/lanes.py",
-        "abc_tvm/compute/outputs.py",
->>>>>>> t
         "abc_tvm/measure/bench.py",
         "abc_tvm/measure/bench_plot.py",
         "abc_tvm/measure/kernel_times.py",
         "abc_tvm/measure/machine_limits.py",
         "abc_tvm/measure/profile.py",
         "abc_tvm/measure/profile_plot.py",
-<<<<<<< HEAD
-        "abc_tvm/tuning/tuner.py",
-        "abc_tvm/tuning/workers/builders.py",
-        "abc_tvm/tuning/workers/device_worker.py",
-=======
-        "relay_passes/context.py",
->>>>>>> t
         "relay_passes/emit/kernel.py",
         "relay_passes/emit/step_epilogue.py",
         "relay_passes/lowerings/bitserial_sums.py",
