@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from abc_tvm.relay_passes.lowerings.table import names
+from abc_tvm.relay_passes.lowerings.table import LOWERINGS, names
 
 MOST_ERROR = 0.02
 """What ``--allow-int8`` alone allows."""
@@ -30,6 +30,23 @@ class Number(click.FloatRange):
         return found
 
 
+class LoweringWord(click.ParamType):
+    """``auto`` or the word of a lowering; those of installed packages are looked for when asked."""
+
+    name = "lowering"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join((AUTO, *LOWERINGS))}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        words = (AUTO, *LOWERINGS)
+        if value not in words and value not in (words := (AUTO, *names())):
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, words))}.", param, ctx)
+        return value
+
+
+AUTO = "auto"
+
 COUNT = click.IntRange(min=1, max=2**31 - 1)
 """Counts, which reach C code as 32 bits."""
 
@@ -38,7 +55,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 batch = click.option("--batch", type=COUNT, help="Fix a symbolic batch dimension.")
 lowering = click.option(
     "--lowering",
-    type=click.Choice(["auto", *names()]),
+    type=LoweringWord(),
     default="auto",
     show_default=True,
     help="auto: what is fastest and exact, for each layer; bitserial, int8: wherever possible.",

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from abc_tvm.relay_passes.emit.anchor import Anchor, Encoding, Pooling
 
     from .lowering import Lowering
@@ -44,8 +46,10 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def installed() -> tuple[metadata.EntryPoint, ...]:
+def installed() -> tuple[EntryPoint, ...]:
     """Those of installed packages."""
+    from importlib import metadata  # takes as long as the rest of a report
+
     return tuple(metadata.entry_points(group=GROUP))
 
 
