@@ -47,25 +47,25 @@ def layer_names(simple: onnx.ModelProto, module: Any) -> tuple[list[str], list[s
         if node.input[1] in stored:
             names[_key(numpy_helper.to_array(stored[node.input[1]]))].append(name)
     taken = {name for name, _ in layer_nodes(simple)}
-    found: tuple[list[str], list[str]] = ([], [])
+    both: tuple[list[str], list[str]] = ([], [])
     for position, weight in _layers(module):
         fitting = names.get(_key(weight)) if weight is not None else None
         kind = "conv" if position == 0 else "dense"
-        other = f"{kind}_{len(found[position])}"
-        found[position].append(fitting.popleft() if fitting else other + "#" * (other in taken))
-    return found
+        other = f"{kind}_{len(both[position])}"
+        both[position].append(fitting.popleft() if fitting else other + "#" * (other in taken))
+    return both
 
 
 def _as_imported(simple: onnx.ModelProto) -> list[tuple[str, onnx.NodeProto]]:
     """Layers in the order in which the importer binds them: at once where a bias is added to
     them, else when their result is first read."""
     layers = {node.output[0]: (name, node) for name, node in layer_nodes(simple)}
-    found: list[tuple[str, onnx.NodeProto]] = []
+    nodes: list[tuple[str, onnx.NodeProto]] = []
     for node in simple.graph.node:
-        found += [layers.pop(name) for name in node.input if name in layers]
+        nodes += [layers.pop(name) for name in node.input if name in layers]
         if node.output[0] in layers and len(node.input) > 2 and node.input[2]:
-            found.append(layers.pop(node.output[0]))
-    return [*found, *layers.values()]
+            nodes.append(layers.pop(node.output[0]))
+    return [*nodes, *layers.values()]
 
 
 def _layers(module: Any) -> list[tuple[int, np.ndarray | None]]:
@@ -77,12 +77,12 @@ def _layers(module: Any) -> list[tuple[int, np.ndarray | None]]:
         if hasattr(binding, "value")
     ]
     defined = dict(bindings)
-    found = []
+    layers = []
     for _, value in bindings:
         name = str(getattr(getattr(value, "op", None), "name", ""))
         if name in ("relax.nn.conv2d", "relax.matmul"):
-            found.append((int(name == "relax.matmul"), _array(value.args[1], defined)))
-    return found
+            layers.append((int(name == "relax.matmul"), _array(value.args[1], defined)))
+    return layers
 
 
 def _array(weight: Any, defined: dict[Any, Any]) -> np.ndarray | None:

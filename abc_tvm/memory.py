@@ -12,15 +12,15 @@ from abc_tvm.errors import UserError
 
 def available() -> int:
     """Bytes that this process may still take: of the machine, or of its own limit."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(line for line in lines if line.startswith("MemAvailable:"))
-        found.append(int(free.split()[1]) * 1024)
+        limits.append(int(free.split()[1]) * 1024)
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
-        found.append(limit)
-    return min(found)
+        limits.append(limit)
+    return min(limits)
 
 
 def refuse_more(wanted: int, what: str, error: type[UserError] = UserError) -> None:

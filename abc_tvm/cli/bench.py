@@ -117,10 +117,10 @@ def bench(
         console.print(_times(outcome))
     if outcome.clock is not None:
         console.print(_clock(outcome.clock))
-    for engine, found in outcome.profiles.items():
+    for engine, profile in outcome.profiles.items():
         if per_layer:
-            console.print(kernel_table(found, engine))
-        for kind, share in shares(found.rows):
+            console.print(kernel_table(profile, engine))
+        for kind, share in shares(profile.rows):
             console.print(_share(engine, kind, share), soft_wrap=True)
     if records is not None:
         console.print(_tuned(outcome), soft_wrap=True)
@@ -146,7 +146,9 @@ def _times(outcome: Comparison) -> Table:
     )
     for name in columns:
         table.add_column(name, justify="left" if name in ("engine", "network") else "right")
-    errors = {(found.engine, found.network): found.error for found in outcome.agreements}
+    errors = {
+        (agreement.engine, agreement.network): agreement.error for agreement in outcome.agreements
+    }
     for result in outcome.results:
         times = result.times
         ratio = outcome.speedup.get(result.engine)

@@ -24,10 +24,10 @@ class Number(click.FloatRange):
     """A number in a range; infinity and NaN are in none."""
 
     def convert(self, value: Any, parameter: Any, context: Any) -> Any:
-        found = super().convert(value, parameter, context)
-        if not math.isfinite(found):
+        number = super().convert(value, parameter, context)
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", parameter, context)
-        return found
+        return number
 
 
 class LoweringWord(click.ParamType):

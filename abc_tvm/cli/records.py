@@ -28,11 +28,11 @@ def show(folder: str, as_json: bool) -> None:
     """List the workloads of DIR and the best choice of each, and layers as bits, bytes, float."""
     from abc_tvm.tuning.maintain import lowering_rows, rows
 
-    found, layers = rows(Path(folder), say), lowering_rows(Path(folder), lambda _: None)
-    table = Table(title=f"{len(found)} workloads")
+    kernels, layers = rows(Path(folder), say), lowering_rows(Path(folder), lambda _: None)
+    table = Table(title=f"{len(kernels)} workloads")
     for name in ("target", "layers", "records", "failed", "best µs", "choice"):
         table.add_column(name)
-    for row in found:
+    for row in kernels:
         facts = row.json()
         table.add_row(
             row.folder,
@@ -47,7 +47,7 @@ def show(folder: str, as_json: bool) -> None:
     if layers:
         console.print(_lowerings(layers))
     if as_json:
-        workloads, lowerings = [row.json() for row in found], [row.json() for row in layers]
+        workloads, lowerings = [row.json() for row in kernels], [row.json() for row in layers]
         print_json({"folder": folder, "workloads": workloads, "lowerings": lowerings})
 
 
@@ -91,13 +91,13 @@ def check(folder: str, target: str, as_json: bool) -> int:
     from abc_tvm.compilation import device_of
     from abc_tvm.tuning import maintain
 
-    found = list(maintain.check(Path(folder), device_of(target), say))
-    wrong = [f for f in found if f.problem and f.checked]
-    skipped = [f for f in found if not f.checked]
+    findings = list(maintain.check(Path(folder), device_of(target), say))
+    wrong = [f for f in findings if f.problem and f.checked]
+    skipped = [f for f in findings if not f.checked]
     console = tables(as_json)
     for finding in (*wrong, *skipped):
         console.print(f"{finding.workload} {finding.choice}: {finding.problem}")
-    right = len(found) - len(wrong) - len(skipped)
+    right = len(findings) - len(wrong) - len(skipped)
     console.print(f"{right} choices right, {len(wrong)} wrong, {len(skipped)} not checked")
     if as_json:
         facts = {"right": right, "wrong": len(wrong), "not_checked": len(skipped)}

@@ -99,15 +99,15 @@ def run(tell: Callable[[str], None]) -> DemoOutcome:
         "file",
     ):
         table.add_column(column, justify="right")
-    for name, found in classes.items():
-        right = int((found == images.labels).sum())
-        same = int((found == classes[JUDGE]).sum())
+    for name, predicted in classes.items():
+        right = int((predicted == images.labels).sum())
+        same = int((predicted == classes[JUDGE]).sum())
         bytes_ = len(artifacts[name].data) if name in artifacts else file.stat().st_size
         table.add_row(
             name,
             str(right),
-            f"{right / len(found):.2%}",
-            f"{same} of {len(found)}",
+            f"{right / len(predicted):.2%}",
+            f"{same} of {len(predicted)}",
             f"{times[name].median_ms:.3f}",
             f"{times[JUDGE].median_ms / times[name].median_ms:.2f}x",
             size(bytes_),

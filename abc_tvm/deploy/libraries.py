@@ -78,7 +78,7 @@ def _from_wheels(folder: Path, architecture: str, tvm: str) -> dict[str, bytes]:
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: there is no such folder of wheels")
     versions = {"apache_tvm": tvm, "apache_tvm_ffi": metadata.version("apache-tvm-ffi")}
-    found = {}
+    libraries = {}
     for distribution, (package, library) in _LIBRARIES.items():
         pattern = f"{distribution}-{versions[distribution]}-*{architecture}.whl"
         wheel = next(iter(sorted(folder.glob(pattern))), None)
@@ -87,10 +87,10 @@ def _from_wheels(folder: Path, architecture: str, tvm: str) -> dict[str, bytes]:
             raise ArtifactError(f"{folder}: no {pattern}; fetch it: pip {command} {folder}")
         try:
             with zipfile.ZipFile(wheel) as archive:
-                found[library] = archive.read(f"{package}/lib/{library}")
+                libraries[library] = archive.read(f"{package}/lib/{library}")
         except (zipfile.BadZipFile, KeyError, OSError) as error:
             raise ArtifactError(f"{wheel}: no wheel with {library}; fetch it again") from error
-    return found
+    return libraries
 
 
 def _fetch(arguments: list[str]) -> None:
@@ -108,10 +108,10 @@ def _fetch(arguments: list[str]) -> None:
 
 
 def _installed() -> dict[str, bytes]:
-    found = {}
+    libraries = {}
     for package, library in _LIBRARIES.values():
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise MissingDependencyError(f"{package}: the package is not installed")
-        found[library] = Path(spec.origin).with_name("lib").joinpath(library).read_bytes()
-    return found
+        libraries[library] = Path(spec.origin).with_name("lib").joinpath(library).read_bytes()
+    return libraries

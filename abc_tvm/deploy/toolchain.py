@@ -97,9 +97,9 @@ def for_program(triple: str, name: str) -> Toolchain:
 
 def _first(triple: str, name: str, finders: Sequence[Finder]) -> Toolchain:
     for find in finders:
-        found = find(triple)
-        if found is not None:
-            return found
+        toolchain = find(triple)
+        if toolchain is not None:
+            return toolchain
     if _is_host(triple):
         raise MissingDependencyError(
             "no C compiler to link with; install one (Debian: apt install gcc libc6-dev), name it "
@@ -120,9 +120,9 @@ def _is_host(triple: str) -> bool:
 def _system(triple: str) -> Toolchain | None:
     if _is_host(triple):
         named = _named("CXX")
-        found = named or _named("CC") or _usual("g++", "gcc", "clang++", "clang", "c++", "cc")
-        both = named or _usual("c++", "g++", "clang++") or found
-        return None if found is None or both is None else Toolchain(found, both, found[0])
+        compiler = named or _named("CC") or _usual("g++", "gcc", "clang++", "clang", "c++", "cc")
+        both = named or _usual("c++", "g++", "clang++") or compiler
+        return None if compiler is None or both is None else Toolchain(compiler, both, compiler[0])
     for c, cxx in ((f"{triple}-gcc", f"{triple}-g++"), (f"{triple}-g++",) * 2):
         if shutil.which(c):
             return Toolchain((c,), (cxx,), c)
@@ -181,10 +181,10 @@ def _zig_cache() -> Path:
     # Of this user alone: another one's could hold anything.
     try:
         fallback.mkdir(mode=0o700, exist_ok=True)
-        found = fallback.lstat()  # a link could lead anywhere
+        status = fallback.lstat()  # a link could lead anywhere
     except OSError as error:
         raise unusable(error) from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise MissingDependencyError(
             f"{fallback}: belongs to another user; set ZIG_GLOBAL_CACHE_DIR to a folder of yours"
         )

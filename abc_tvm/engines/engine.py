@@ -99,11 +99,11 @@ class Engines:
             self.refused.append(Refusal(name, network, f"{name} is not timed: {error}"))
             return
         self.tell("compare outputs")
-        found = self.references.judge(name, network, self.inputs, outputs, int8=name == INT8)
-        if found is not None:
-            self.agreements.append(found)
-            if not found.agrees:
-                self.refused.append(Refusal(name, network, found.line()))
+        verdict = self.references.judge(name, network, self.inputs, outputs, int8=name == INT8)
+        if verdict is not None:
+            self.agreements.append(verdict)
+            if not verdict.agrees:
+                self.refused.append(Refusal(name, network, verdict.line()))
                 return
         self.calls[name] = call
 

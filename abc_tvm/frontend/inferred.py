@@ -28,11 +28,11 @@ def infer_dims(model: onnx.ModelProto) -> Dims:
         graph = shape_inference.infer_shapes(small, data_prop=True).graph
     except (shape_inference.InferenceError, RuntimeError, ValueError):
         graph = small.graph
-    found: dict[str, tuple[int | None, ...]] = {}
+    dims: dict[str, tuple[int | None, ...]] = {}
     for value in (*graph.value_info, *graph.output, *graph.input):
         if value.type.tensor_type.HasField("shape"):
-            found[value.name] = tuple(
+            dims[value.name] = tuple(
                 d.dim_value if d.HasField("dim_value") else None
                 for d in value.type.tensor_type.shape.dim
             )
-    return Dims({**found, **stored})
+    return Dims({**dims, **stored})

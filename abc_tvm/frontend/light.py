@@ -13,11 +13,11 @@ FEW = 1024
 
 def light(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of ``model`` in which stored tensors of more elements are inputs."""
-    found = onnx.ModelProto()
-    found.ir_version = model.ir_version
-    found.opset_import.extend(model.opset_import)
-    found.functions.extend(model.functions)
-    graph, source = found.graph, model.graph
+    copy = onnx.ModelProto()
+    copy.ir_version = model.ir_version
+    copy.opset_import.extend(model.opset_import)
+    copy.functions.extend(model.functions)
+    graph, source = copy.graph, model.graph
     graph.name = source.name or "graph"
     graph.node.extend(source.node)
     graph.input.extend(source.input)
@@ -31,4 +31,4 @@ def light(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.input.append(
                 helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             )
-    return found
+    return copy

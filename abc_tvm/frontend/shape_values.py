@@ -35,8 +35,8 @@ class ShapeValue:
 
     def numbers(self) -> list[int] | None:
         """The entries if all are numbers."""
-        found = [entry for entry in self.entries if isinstance(entry, int)]
-        return found if len(found) == len(self.entries) else None
+        known = [entry for entry in self.entries if isinstance(entry, int)]
+        return known if len(known) == len(self.entries) else None
 
 
 def resolve_shapes(model: onnx.ModelProto) -> bool:
@@ -121,22 +121,22 @@ class _Tracker:
         if rule is None or node.domain or len(node.output) != 1:
             return None
         if node.op_type == "Shape":
-            found = self._shape(node)
+            shape = self._shape(node)
         elif node.op_type == "Size":
-            found = self._size(node)
+            shape = self._size(node)
         else:
             inputs = [self.value(name) for name in node.input]
             known = [value for value in inputs if value is not None]
-            found = rule(node, known) if known and len(known) == len(inputs) else None
-        if found is None or len(found.entries) > _MAX_ENTRIES:
+            shape = rule(node, known) if known and len(known) == len(inputs) else None
+        if shape is None or len(shape.entries) > _MAX_ENTRIES:
             return None
-        self._values[node.output[0]] = found
+        self._values[node.output[0]] = shape
         cast = node.op_type == "Cast" and attributes(node)["to"] == TensorProto.INT32
         inherits = node.op_type not in _ALWAYS_INT64 and node.input[0] in self._int32
         array = self._edit.value(node.input[0]) if node.op_type not in _ALWAYS_INT64 else None
         if cast or inherits or (array is not None and array.dtype == np.int32):
             self._int32.add(node.output[0])
-        return found
+        return shape
 
     def _shape(self, node: onnx.NodeProto) -> ShapeValue | None:
         dims = self._dims.get(node.input[0])

@@ -100,7 +100,9 @@ def same_layers(ours: Sequence[Row], others: Sequence[Row]) -> dict[int, Row]:
     nothing is the same where one network has more of a shape.
     """
     left, right = _by_shape(ours), _by_shape(others)
-    if {s: len(found) for s, found in left.items()} != {s: len(f) for s, f in right.items()}:
+    if {s: len(at_places) for s, at_places in left.items()} != {
+        s: len(f) for s, f in right.items()
+    }:
         return {}
     return {
         place: others[other]
@@ -110,8 +112,8 @@ def same_layers(ours: Sequence[Row], others: Sequence[Row]) -> dict[int, Row]:
 
 
 def _by_shape(rows: Sequence[Row]) -> dict[tuple[int, ...], list[int]]:
-    found: dict[tuple[int, ...], list[int]] = {}
+    by_shape: dict[tuple[int, ...], list[int]] = {}
     for place, row in enumerate(rows):
         if row.kernel.shape:
-            found.setdefault(row.kernel.shape, []).append(place)
-    return found
+            by_shape.setdefault(row.kernel.shape, []).append(place)
+    return by_shape

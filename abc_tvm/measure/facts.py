@@ -36,8 +36,8 @@ def machine_name() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a measurement depends on, if installed."""
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            known[package] = metadata.version(package)
+    return known

@@ -107,9 +107,9 @@ class Peak:
 
     def _check(self, assembly: str) -> None:
         loop = assembly[assembly.find(BEGIN) : assembly.find(END)].splitlines()[1:]
-        found = [_plain(line) for line in loop if line.strip()]
-        if found != [_plain(line) for line in self._instructions()]:
-            raise RuntimeError(f"the loop for {self.name} is not register-only: {found}")
+        instructions = [_plain(line) for line in loop if line.strip()]
+        if instructions != [_plain(line) for line in self._instructions()]:
+            raise RuntimeError(f"the loop for {self.name} is not register-only: {instructions}")
 
 
 def _plain(instruction: str) -> list[str]:

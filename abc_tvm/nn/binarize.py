@@ -125,10 +125,10 @@ def summary(network: nn.Module) -> tuple[Conversion, ...]:
     Raises:
         InputError: the network does not come from :func:`binarize`.
     """
-    found = getattr(network, SUMMARY, None)
-    if found is None:
+    conversions = getattr(network, SUMMARY, None)
+    if conversions is None:
         raise InputError("summary: this network does not come from abc_tvm.nn.binarize")
-    return tuple(found)
+    return tuple(conversions)
 
 
 def _plan(

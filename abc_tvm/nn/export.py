@@ -60,13 +60,13 @@ def export_onnx(
         proto = _export(model, inputs, dynamic_batch, input_names, output_names)
     report = abc_tvm.inspect(proto, lowering="bitserial")
     wanted = sum(isinstance(module, ABCWeight) for module in model.modules())
-    found = [layer for layer in report.layers if layer.M is not None and layer.N is not None]
-    if len(found) < wanted:
-        lost = [layer for layer in report.layers if layer not in found]
+    recognised = [layer for layer in report.layers if layer.M is not None and layer.N is not None]
+    if len(recognised) < wanted:
+        lost = [layer for layer in report.layers if layer not in recognised]
         reasons = "; ".join(f"{layer.name}: {layer.reason}" for layer in lost)
         raise ModelError(
-            f"{os.fspath(path)}: {wanted - len(found)} of {wanted} ABC layers are not recognised "
-            f"in the exported graph ({reasons})"
+            f"{os.fspath(path)}: {wanted - len(recognised)} of {wanted} ABC layers are not "
+            f"recognised in the exported graph ({reasons})"
         )
     write_atomically(path, proto.SerializeToString(), kind=MODEL)
     return report

@@ -83,10 +83,10 @@ def chain(graph: fx.GraphModule, node: fx.Node) -> list[fx.Node]:
 
     Ends with the first that is a norm, linear or other: the last element.
     """
-    found = [node]
-    while kind(graph, found[-1]) in ("rectifier", "neutral", "pool", "reshape"):
-        before = source(found[-1])
+    nodes = [node]
+    while kind(graph, nodes[-1]) in ("rectifier", "neutral", "pool", "reshape"):
+        before = source(nodes[-1])
         if before is None:
             break
-        found.append(before)
-    return found
+        nodes.append(before)
+    return nodes

@@ -72,8 +72,8 @@ def figures(name: str) -> dict[str, Any]:
         UserError: there is no such network.
     """
     file = path(name).with_suffix(".json")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return stored
 
 
 def fashion_test_images() -> TestImages:

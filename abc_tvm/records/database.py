@@ -115,15 +115,15 @@ class LoweringTimes:
         """What :meth:`line` wrote. Raises ``ValueError``."""
         try:
             layer, kinds = json.loads(line)
-            found = {
+            lowerings = {
                 OLD_WORDS.get(kind, str(kind)): (float(seconds), tuple(str(key) for key in keys))
                 for kind, (seconds, keys) in kinds.items()
             }
-            if not all(0 <= seconds < math.inf for seconds, _ in found.values()):
+            if not all(0 <= seconds < math.inf for seconds, _ in lowerings.values()):
                 raise ValueError("not a lowering: no seconds")
         except (TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a lowering: {error}") from error
-        return LoweringTimes(str(layer), found)
+        return LoweringTimes(str(layer), lowerings)
 
 
 class Database:

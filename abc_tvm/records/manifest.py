@@ -61,10 +61,10 @@ class Manifest:
             value = json.loads(read_regular(path, RecordsError, MOST_BYTES))
             if not isinstance(value, dict) or not _NEEDED <= value.keys() <= _FIELDS:
                 raise TypeError(f"it must hold {', '.join(sorted(_NEEDED))}, and nothing unknown")
-            found = Manifest(**value)
-            if not (isinstance(found.target, dict) and isinstance(found.settings, dict)):
+            manifest = Manifest(**value)
+            if not (isinstance(manifest.target, dict) and isinstance(manifest.settings, dict)):
                 raise TypeError("target and settings are tables")
-            return found
+            return manifest
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise RecordsError(
                 f"{path}: not a manifest of tuning records: {error}: restore or remove the folder"

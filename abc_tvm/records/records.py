@@ -101,15 +101,15 @@ class RecordSet:
             return None
         module = module_of(workload)
         key = workload_key(module)
-        found = self._choices.get(key)
-        if found is None:
+        record = self._choices.get(key)
+        if record is None:
             return None
         import tvm_ffi
 
-        if not tvm_ffi.structural_equal(module, found[0].module(key)):
+        if not tvm_ffi.structural_equal(module, record[0].module(key)):
             return None  # two computations of one hash
         self.used += 1
-        return found[1]
+        return record[1]
 
 
 def shipped_folder(device: Device) -> Path:

@@ -83,13 +83,13 @@ def bench(
             file = Path(folder, f"{name}.so")
             artifact.save(file)
             network = device.load(file, threads)
-            found = references.judge(name, networks[name], arrays, network.run(arrays))
-            if found is not None:
-                agreements.append(found)
-            if found is None or found.agrees:
+            verdict = references.judge(name, networks[name], arrays, network.run(arrays))
+            if verdict is not None:
+                agreements.append(verdict)
+            if verdict is None or verdict.agrees:
                 measures[name] = network.time
             else:
-                refused.append(Refusal(name, networks[name], found.line()))
+                refused.append(Refusal(name, networks[name], verdict.line()))
         tell("measure")
         times = alternate(measures, repeat) if OURS in measures else {}
     return Comparison(

@@ -127,8 +127,8 @@ class RemoteNetwork:
         if self.info.binarized:
             for port, array in zip(self.info.inputs, arrays, strict=True):
                 refuse_not_finite(port, array)
-        found = self._device._ask("running", "run", self._number, arrays)
-        return {p.name: array for p, array in zip(self.info.outputs, found, strict=True)}
+        answer = self._device._ask("running", "run", self._number, arrays)
+        return {p.name: array for p, array in zip(self.info.outputs, answer, strict=True)}
 
     def time(self, number: int = 1) -> float:
         """Milliseconds of one run on the inputs of the last :meth:`run`, by the device's clock.

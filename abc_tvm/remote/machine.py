@@ -32,9 +32,9 @@ def check_device(session: Any, where: str, label: str, info: Info) -> None:
     triple = _ask(session, "target.llvm_get_system_triple")
     if not triple:
         return
-    wanted, found = _architecture(info.target["triple"]), _architecture(triple)
-    if wanted != found:
-        raise _other(label, info, f"the device at {where} is {found}")
+    wanted, there = _architecture(info.target["triple"]), _architecture(triple)
+    if wanted != there:
+        raise _other(label, info, f"the device at {where} is {there}")
     cpu = _ask(session, "target.llvm_get_system_cpu")
     # Of a name that it does not know LLVM says "generic": then nothing is known.
     if not cpu or cpu in ("generic", info.target["cpu"]):
@@ -70,8 +70,8 @@ def _features(triple: str, cpu: str, more: list[str]) -> frozenset[str]:
     from tvm.target import codegen
 
     options = {"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": list(more)}
-    found = codegen.llvm_get_cpu_features(tvm.target.Target(options))
-    return frozenset(str(feature) for feature in found)
+    features = codegen.llvm_get_cpu_features(tvm.target.Target(options))
+    return frozenset(str(feature) for feature in features)
 
 
 def _architecture(triple: str) -> str:

@@ -41,8 +41,8 @@ class Tracker:
         """The keys of all devices that the tracker has, lent ones included."""
         from tvm.rpc.base import TrackerCode
 
-        found = self._ask([TrackerCode.SUMMARY])
-        return [str(s["key"]).removeprefix("server:") for s in found["server_info"]]
+        answer = self._ask([TrackerCode.SUMMARY])
+        return [str(s["key"]).removeprefix("server:") for s in answer["server_info"]]
 
     def count(self) -> int:
         """How many devices of the address's key there are.

@@ -105,9 +105,9 @@ class Helper:
             HelperRefusal: It answered with an error.
         """
         self.begin(request, seconds)
-        while (found := self.answer(self.left)) is None:
+        while (answer := self.answer(self.left)) is None:
             pass
-        return found.value
+        return answer.value
 
     def begin(self, request: tuple[Any, ...], seconds: float) -> None:
         """Ask, and do not wait; :meth:`answer` brings what comes back. Raises ``Death``."""

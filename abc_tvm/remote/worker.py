@@ -71,8 +71,8 @@ class Worker:
         # A call through RPC returns no tuples; the state-keeping interface serves all networks.
         machine.set_input("main", *tensors)
         machine.invoke_stateful("main")
-        found = machine.get_outputs("main")
-        return [t.numpy() for t in (found if isinstance(found, tuple) else (found,))]
+        outputs = machine.get_outputs("main")
+        return [t.numpy() for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
     def time(self, number: int, runs: int) -> float:
         """Seconds of one run, by the device's clock: one untimed, then the mean of ``runs``."""

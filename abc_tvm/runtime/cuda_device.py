@@ -24,8 +24,8 @@ def is_loaded() -> bool:
 
 def pip_libraries(name: str) -> list[str]:
     """Paths of a library of NVIDIA's pip packages, where they are installed."""
-    found = importlib.util.find_spec("nvidia")
-    places = found.submodule_search_locations if found is not None else None
+    package = importlib.util.find_spec("nvidia")
+    places = package.submodule_search_locations if package is not None else None
     return [str(path) for place in places or () for path in Path(place).glob(f"*/lib/{name}")]
 
 
@@ -67,8 +67,8 @@ def open_device(path: str, arch: str) -> Any:
     import tvm
 
     if not is_loaded():
-        found = any(loads(place) for place in (RUNTIME, *pip_libraries(RUNTIME)))
-        if not found or not loads(runtime_of_tvm()):
+        loaded = any(loads(place) for place in (RUNTIME, *pip_libraries(RUNTIME)))
+        if not loaded or not loads(runtime_of_tvm()):
             raise TargetError(
                 f"{path}: needs the CUDA runtime {RUNTIME}: pip install nvidia-cuda-runtime, or a "
                 "CUDA 13 toolkit on the loader's path"

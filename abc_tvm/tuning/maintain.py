@@ -66,34 +66,36 @@ class LoweringRow:
 
 def target_folders(root: Path) -> list[Path]:
     """The folders of targets under ``root``. Raises ``RecordsError`` where there is none."""
-    found = sorted(path.parent for path in root.glob("*/manifest.json"))
-    if not found:
+    folders = sorted(path.parent for path in root.glob("*/manifest.json"))
+    if not folders:
         raise RecordsError(f"{root}: no folder of tuning records; abc-tvm tune makes one")
-    return found
+    return folders
 
 
 def rows(root: Path, tell: Tell) -> list[WorkloadRow]:
     """What is recorded under ``root``."""
-    found = []
+    workload_rows = []
     for folder in target_folders(root):
         database = Database(folder, tell).read()
         for key in database.workloads:
             mine = [r for r in database.records if r.workload == key]
             failed = sum(r.failed for r in mine)
             names = _names(folder, key)
-            found.append(WorkloadRow(folder.name, key, names, len(mine), failed, best(mine)))
-    return found
+            workload_rows.append(
+                WorkloadRow(folder.name, key, names, len(mine), failed, best(mine))
+            )
+    return workload_rows
 
 
 def lowering_rows(root: Path, tell: Tell) -> list[LoweringRow]:
     """What layers under ``root`` took as bits, bytes and float."""
-    found = []
+    layer_rows = []
     for folder in target_folders(root):
         for lowering in Database(folder, tell).read().lowerings.values():
             keys = [key for _, kernels in lowering.kinds.values() for key in kernels]
             names = dict.fromkeys(name for key in keys for name in _names(folder, key))
-            found.append(LoweringRow(folder.name, list(names), lowering))
-    return found
+            layer_rows.append(LoweringRow(folder.name, list(names), lowering))
+    return layer_rows
 
 
 def _names(folder: Path, key: str) -> list[str]:

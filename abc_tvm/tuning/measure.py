@@ -49,8 +49,8 @@ class Built:
     def outputs(self) -> list[np.ndarray]:
         """The results of one call."""
         self.run["main"](*self.tensors)
-        found = [tensor.numpy() for tensor in self.tensors[-len(self.shapes) :]]
-        return [a.reshape(shape) for a, shape in zip(found, self.shapes, strict=True)]
+        arrays = [tensor.numpy() for tensor in self.tensors[-len(self.shapes) :]]
+        return [a.reshape(shape) for a, shape in zip(arrays, self.shapes, strict=True)]
 
     def seconds(self, rounds: int = 1) -> tuple[float, ...]:
         """Seconds of one call in each round: the mean of as many as take :data:`ROUND_MS`."""
@@ -63,9 +63,9 @@ class Built:
         return tuple(float(s) for s in timer(*self.tensors).results)
 
 
-def compare(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+def compare(computed: list[np.ndarray], expected: list[np.ndarray]) -> None:
     """Raises ``WrongResult`` where any bit differs."""
-    for number, (a, b) in enumerate(zip(found, expected, strict=True)):
+    for number, (a, b) in enumerate(zip(computed, expected, strict=True)):
         if a.shape != b.shape or a.tobytes() != b.tobytes():
             wrong = int(np.sum(a != b)) if a.shape == b.shape else a.size
             raise WrongResult(f"{wrong} of {b.size} elements of result {number} differ")

@@ -79,9 +79,9 @@ def next_choice(space: Space, seen: Mapping[Choice, float], seed: int) -> Choice
 
 
 def _neighbours(space: Space, centre: Choice, seed: int) -> Iterator[Choice]:
-    found = list(space.neighbours(centre))
-    random.Random(f"{seed} {centre}").shuffle(found)
-    yield from found
+    near = list(space.neighbours(centre))
+    random.Random(f"{seed} {centre}").shuffle(near)
+    yield from near
 
 
 def settled(times: list[float], patience: int) -> bool:

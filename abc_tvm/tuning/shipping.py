@@ -28,22 +28,22 @@ def ship(folder: Path, output: Path) -> int:
     manifest = Manifest.read(folder)
     if manifest is None:
         return 0
-    found = {}
+    shipped = {}
     for key in database.workloads:
         record = best(r for r in database.records if r.workload == key)
         if record is not None:
-            found[key] = record
+            shipped[key] = record
     output.mkdir(parents=True, exist_ok=True)
     manifest.settings = {}
     manifest.write(output)
-    records = [record.line(number) + "\n" for number, record in enumerate(found.values())]
+    records = [record.line(number) + "\n" for number, record in enumerate(shipped.values())]
     lowerings = [lowering.line() + "\n" for lowering in database.lowerings.values()]
     write_atomically(
-        output / (WORKLOADS + SUFFIX), pack({key: database.workloads[key] for key in found})
+        output / (WORKLOADS + SUFFIX), pack({key: database.workloads[key] for key in shipped})
     )
     write_atomically(output / RECORDS, "".join(records).encode())
     write_atomically(output / LOWERINGS, "".join(lowerings).encode())
-    return len(found)
+    return len(shipped)
 
 
 def main(roots: list[str]) -> None:

@@ -179,9 +179,9 @@ class NetworkTuner(Tuner):
 
     def lowerings(self) -> dict[str, dict[str, float]]:
         """Seconds of each layer in doubt by kind of kernel, as far as they are known."""
-        found = self.database.lowerings
+        recorded = self.database.lowerings
         return {
-            layer: {kind: seconds for kind, (seconds, _) in found[layer].kinds.items()}
+            layer: {kind: seconds for kind, (seconds, _) in recorded[layer].kinds.items()}
             for layer in self.rivals.kernels
-            if layer in found
+            if layer in recorded
         }

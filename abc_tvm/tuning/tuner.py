@@ -218,9 +218,9 @@ class Tuner:
         twice does so most easily while it runs the first candidate.
         """
         mine = [s.choices for s in self._earlier if s.workload == row.task.key]
-        found = [choices[0] for choices in mine if len(choices) == 1]
+        suspects = [choices[0] for choices in mine if len(choices) == 1]
         known = {*row.seen, *row.pending, row.task.default}
-        return [choice for choice in dict.fromkeys(found) if choice not in known]
+        return [choice for choice in dict.fromkeys(suspects) if choice not in known]
 
     def _with_deaths(self, job: Job) -> Job:
         return replace(job, deaths=deaths(self._earlier, job.workload, job.choices))

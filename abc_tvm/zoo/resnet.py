@@ -60,7 +60,7 @@ class ResidualBlock:
 
 def blocks(plan: ResidualPlan, width: float) -> list[ResidualBlock]:
     """Return the blocks of a plan, in order."""
-    found = []
+    residual_blocks = []
     for stage, count in enumerate(plan.blocks):
         inner = layers.scaled(plan.channels << stage, width)
         for index in range(count):
@@ -70,8 +70,8 @@ def blocks(plan: ResidualPlan, width: float) -> list[ResidualBlock]:
                 convs = ((inner, 1, 1), (inner, 3, stride), (4 * inner, 1, 1))
             else:
                 convs = ((inner, 3, stride), (inner, 3, 1))
-            found.append(ResidualBlock(f"layer{stage + 1}.{index}", convs, stride))
-    return found
+            residual_blocks.append(ResidualBlock(f"layer{stage + 1}.{index}", convs, stride))
+    return residual_blocks
 
 
 def stem(g: GraphBuilder, plan: ResidualPlan, width: float) -> Tensor:

@@ -51,7 +51,7 @@ def make_anchors(
     sums: dict[str, Joined],
 ) -> list[CommonTensor]:
     """The anchors of two graphs; ``sums`` are the graph's layers that became one layer."""
-    found = [
+    common = [
         CommonTensor((param,), name, lambda x: x)
         for param, name in zip(module.params, graph.inputs, strict=False)
     ]
@@ -60,12 +60,12 @@ def make_anchors(
             whole = members(module, layer.name, layers)
             convert = sums[layer.name].from_relax
             variables = tuple(m.var for m in whole)
-            found.append(
+            common.append(
                 CommonTensor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v))
             )
         elif layer.name in layers and _plain(layer):
             one = layers[layer.name]
-            found.append(CommonTensor((layer.var,), one.output, one.from_relax))
+            common.append(CommonTensor((layer.var,), one.output, one.from_relax))
     for op_type, name in OPAQUE.items():
         theirs = [n for n in graph.nodes if n.op_type == op_type]
         ours = [var for var, value in module.order if _kind(value) == name]
@@ -73,8 +73,8 @@ def make_anchors(
             for node, var in zip(theirs, ours, strict=True):
                 biased = _with_bias(graph, node)
                 if biased is not None:
-                    found.append(CommonTensor((var,), node.output[0], biased))
-    return found
+                    common.append(CommonTensor((var,), node.output[0], biased))
+    return common
 
 
 def _with_bias(graph: OnnxGraph, node: onnx.NodeProto) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -104,10 +104,10 @@ def _plain(layer: RelaxLayer) -> bool:
 
 def members(module: RelaxGraph, name: str, layers: dict[str, OnnxLayer]) -> list[RelaxLayer]:
     """The layers of the compiled module that a sum of the graph's became."""
-    found = []
+    layers_of_sum = []
     for layer in module.layers:
         base, _, number = layer.name.rpartition("+")
         further = base == name and number.isdigit() and layer.name not in layers
         if layer.name == name or further:
-            found.append(layer)
-    return found
+            layers_of_sum.append(layer)
+    return layers_of_sum

@@ -80,8 +80,8 @@ def tapped(encoded: Any, outputs: list[Any]) -> Any:
 
 
 def _convolutions(canonical: Any) -> dict[str, Any]:
-    found = bindings(canonical["main"])
-    return {hint(var): call for var, call in found if op_name(call) == "nn.conv2d"}
+    members = bindings(canonical["main"])
+    return {hint(var): call for var, call in members if op_name(call) == "nn.conv2d"}
 
 
 def _rewired(module: Any, outputs: list[Any]) -> Any:

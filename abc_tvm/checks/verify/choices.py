@@ -73,15 +73,15 @@ class ChosenIndices:
 def choices(model: onnx.ModelProto, names: list[str]) -> dict[str, ChosenIndices]:
     """Those of the tensors ``names`` that hold chosen indices."""
     made = {name: node for node in model.graph.node for name in node.output}
-    found = {}
+    chosen = {}
     for name in names:
         source = name
         while source in made and made[source].op_type in _SAME and not made[source].domain:
             source = made[source].input[0]
         choice = _choice(made.get(source), source)
         if choice is not None:
-            found[name] = choice
-    return found
+            chosen[name] = choice
+    return chosen
 
 
 def _choice(node: onnx.NodeProto | None, name: str) -> ChosenIndices | None:

@@ -101,32 +101,32 @@ def compare_round(
     limits = {name: _limit(one.wanted[name]) for name in outputs}
     for read in reads:
         limits.update({n: tolerance(v) for n, v in read.meaning.values.items()})
-    found = one.wanted
-    off = _off(compared, found, limits)
+    expected = one.wanted
+    off = _off(compared, expected, limits)
     if off:
         chosen = choices(standard, list(outputs))
         model = with_outputs(continued(standard, given), (c.tensor for c in chosen.values()))
         fed = inputs_of(one.arrays, given)
-        found = OnnxEngine(model, optimise=False).run(fed)
-        off = _off(compared, found, limits)
-        forced = max(scaled_error(array, found[name]) for name, array in outputs.items())
+        expected = OnnxEngine(model, optimise=False).run(fed)
+        off = _off(compared, expected, limits)
+        forced = max(scaled_error(array, expected[name]) for name, array in outputs.items())
         tally.forced_error = max(tally.forced_error, forced)
     left = dict(off)
     if off and not report.rounded:
         weights = {name: one.wanted[name] for name in points.weights}
         judge = Rounding(model, fed, weights)
-        left = _unexplained(off, compared, found, limits, judge, chosen)
+        left = _unexplained(off, compared, expected, limits, judge, chosen)
     for read in reads:
-        _count(tally, read, given, found, off, left, limits)
+        _count(tally, read, given, expected, off, left, limits)
     for name, array in outputs.items():
         if tally.report.rounded:
-            if scaled_error(array, found[name]) > ROUNDED:
+            if scaled_error(array, expected[name]) > ROUNDED:
                 tally.faults.append(
-                    f"output {name!r} is {scaled_error(array, found[name]):.2g} of its largest "
+                    f"output {name!r} is {scaled_error(array, expected[name]):.2g} of its largest "
                     f"value from onnxruntime's on the same levels"
                 )
         elif name in left:
-            worst = float(difference(array, found[name])[left[name]].max())
+            worst = float(difference(array, expected[name])[left[name]].max())
             tally.faults.append(
                 f"output {name!r}: {int(left[name].sum())} of {array.size} values are up to "
                 f"{worst:.3g} from onnxruntime's on the same levels"
@@ -137,7 +137,7 @@ def compare_round(
 def _unexplained(
     off: Arrays,
     compared: Arrays,
-    found: Arrays,
+    expected: Arrays,
     limits: Mapping[str, float],
     judge: Rounding,
     chosen: Mapping[str, ChosenIndices],
@@ -148,8 +148,8 @@ def _unexplained(
     """
     left = dict(off)
     names = {*off, *(choice.tensor for name, choice in chosen.items() if name in off)}
-    low = {name: found[name].copy() for name in names}
-    high = {name: found[name].copy() for name in names}
+    low = {name: expected[name].copy() for name in names}
+    high = {name: expected[name].copy() for name in names}
     for run in judge.runs():
         for name in names:
             low[name] = np.fmin(low[name], run[name])
@@ -208,19 +208,19 @@ def _reads(tally: Tally, one: Round, points: Points) -> list[Read]:
     for name, array in zip(one.names, one.levels[:count], strict=True):
         if scaled_error(array, one.outputs[name]) > ROUNDING:
             tally.faults.append(f"output {name!r} is not the same in two builds of the network")
-    found = []
+    all_reads = []
     for point, array in zip(points.points, one.levels[count:], strict=True):
         if point.item is not None:
             bits = point.item.bits
-            found.append((point, bits.index(array), bits.levels(bits.patterns)))
+            all_reads.append((point, bits.index(array), bits.levels(bits.patterns)))
         else:
             pair = indices(array)
             if pair is not None:
-                found.append((point, *pair))
+                all_reads.append((point, *pair))
     if points.loose:  # the first input
-        points.assign(found, one.wanted)
+        points.assign(all_reads, one.wanted)
     reads = []
-    for point, index, levels in found:
+    for point, index, levels in all_reads:
         means = meaning(index, levels, point.tensors, one.wanted) if point.tensors else None
         if means is not None:
             arrays = {n: means.array(n, one.wanted[n]) for n in point.tensors}
@@ -234,7 +234,7 @@ def _count(
     tally: Tally,
     read: Read,
     given: Arrays,
-    found: Arrays,
+    expected: Arrays,
     off: Arrays,
     left: Arrays,
     limits: Mapping[str, float],
@@ -246,7 +246,7 @@ def _count(
         if name in off:
             planes = np.ones(read.index.shape, np.int64)
             if len(read.given) == 1:
-                planes = _planes(read, read.meaning.turned(name, found[name]))
+                planes = _planes(read, read.meaning.turned(name, expected[name]))
             flips += planes * read.meaning.turned(name, off[name])
         if name in left:
             wrong |= read.meaning.turned(name, left[name])
@@ -284,20 +284,20 @@ def _count(
         )
 
 
-def _planes(read: Read, found: np.ndarray) -> np.ndarray:
+def _planes(read: Read, levels_index: np.ndarray) -> np.ndarray:
     """Planes in which the levels of onnxruntime differ from those read."""
     item = read.point.item
     if item is None:
         return np.ones(read.index.shape, np.int64)
     (values,) = read.meaning.values.values()
-    nearest = np.zeros(found.shape, np.int64)
-    closest = np.full(found.shape, np.inf)
+    nearest = np.zeros(levels_index.shape, np.int64)
+    closest = np.full(levels_index.shape, np.inf)
     for number, value in enumerate(values):
-        away = np.abs(found - value)
+        away = np.abs(levels_index - value)
         nearest = np.where(away < closest, number, nearest)
         closest = np.minimum(away, closest)
     patterns = item.bits.patterns.astype(np.int64)
-    planes = np.zeros(found.shape, np.int64)
+    planes = np.zeros(levels_index.shape, np.int64)
     for plane in range(patterns.shape[1]):
         planes += patterns[nearest, plane] != patterns[read.index, plane]
     return np.where(closest > tolerance(values), patterns.shape[1], np.maximum(planes, 1))
@@ -310,10 +310,10 @@ def _limit(array: np.ndarray) -> float:
     return ROUNDING * float(finite.max(initial=0))
 
 
-def _off(compared: Arrays, found: Arrays, limits: Mapping[str, float]) -> dict[str, np.ndarray]:
+def _off(compared: Arrays, expected: Arrays, limits: Mapping[str, float]) -> dict[str, np.ndarray]:
     """Where tensors differ, of those that do."""
     masks = {
-        name: difference(array, found[name]) > limits[name] for name, array in compared.items()
+        name: difference(array, expected[name]) > limits[name] for name, array in compared.items()
     }
     return {name: mask for name, mask in masks.items() if mask.any()}
 

@@ -60,12 +60,12 @@ class Exact:
         if node.op_type in ("Shape", "Size") or not self._varies.intersection(node.input):
             return False
         self._varies.update(node.output)
-        found = self._result(node)
-        if found is not None and found[1] * 2.0 ** found[0] > 2**24:
-            found = None
-        self._grids.update(dict.fromkeys(node.output, found))
+        result = self._result(node)
+        if result is not None and result[1] * 2.0 ** result[0] > 2**24:
+            result = None
+        self._grids.update(dict.fromkeys(node.output, result))
         keeps = node.op_type in _KEEPS or _is_nearest(node)
-        quiet = keeps or node.op_type in _WHOLE or found is not None
+        quiet = keeps or node.op_type in _WHOLE or result is not None
         return not quiet and self._kinds.get(node.output[0]) == onnx.TensorProto.FLOAT
 
     def _grid(self, name: str) -> tuple[int, float] | None:

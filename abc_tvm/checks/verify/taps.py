@@ -76,25 +76,25 @@ def data_inputs(simple: onnx.ModelProto, standard: onnx.ModelProto) -> dict[str,
     """
     stored = {tensor.name for tensor in simple.graph.initializer}
     made = {name: node for node in standard.graph.node for name in node.output}
-    found: dict[str, str] = {}
+    tensors: dict[str, str] = {}
     for name, node in layer_nodes(simple):
         if node.input[1] not in stored:
             continue
         data = node.input[0]
         if data not in made and node.output[0] in made:
             data = made[node.output[0]].input[0]
-        found[name] = data if data in made else ""
-    return found
+        tensors[name] = data if data in made else ""
+    return tensors
 
 
 def layouts(array: Array, shape: tuple[int, ...]) -> dict[str, Array]:
     """The ways in which ``[B, H, W, C]`` can lie in a tensor of ``shape``."""
-    found = {}
+    arrays = {}
     for order, turned in (("chw", np.moveaxis(array, 3, 1)), ("hwc", array)):
         fits = turned.size == np.prod(shape, dtype=np.int64)
         if fits and (turned.shape == shape or len(shape) != 4):
-            found[order] = turned.reshape(shape)
-    return found
+            arrays[order] = turned.reshape(shape)
+    return arrays
 
 
 def indices(array: Array) -> tuple[Array, Array] | None:
@@ -121,10 +121,10 @@ def meaning(
     """What indices stand for in ``tensors``; ``None`` where a tensor has another size."""
     values, order = {}, {}
     for name in tensors:
-        found = look_up(index, levels, wanted[name], single=len(tensors) == 1)
-        if found is None:
+        entry = look_up(index, levels, wanted[name], single=len(tensors) == 1)
+        if entry is None:
             return None
-        order[name], values[name], _ = found
+        order[name], values[name], _ = entry
     return Meaning(index, values, order)
 
 
@@ -145,9 +145,9 @@ def look_up(
     return best
 
 
-def follows(index: Array, found: tuple[str, Array, float], wanted: Array) -> bool:
+def follows(index: Array, entry: tuple[str, Array, float], wanted: Array) -> bool:
     """Whether a tensor is a function of the index, but for flips."""
-    order, values, _ = found
+    order, values, _ = entry
     here, there = _sample(layouts(index, wanted.shape)[order], wanted)
     right = np.abs(values[here] - there) <= tolerance(values)
     seen = np.bincount(here, minlength=len(values))
@@ -206,11 +206,11 @@ def assign_bases(
     for name in names:
         best, share = None, 0.0
         for point, index, levels in points:
-            found = look_up(index, levels, wanted[name], single=False)
-            if found is None or found[2] <= share or len(set(found[1])) == 1:
+            entry = look_up(index, levels, wanted[name], single=False)
+            if entry is None or entry[2] <= share or len(set(entry[1])) == 1:
                 continue
-            if follows(index, found, wanted[name]):
-                best, share = point, found[2]
+            if follows(index, entry, wanted[name]):
+                best, share = point, entry[2]
         if best is not None and name not in best.tensors:
             best.tensors.append(name)
 
@@ -235,7 +235,7 @@ class Points:
             p for p in self.points if p.item or all(is_discrete(wanted[n]) for n in p.tensors)
         ]
 
-    def assign(self, found: list[tuple[Point, Array, Array]], wanted: dict[str, Array]) -> None:
+    def assign(self, pairs: list[tuple[Point, Array, Array]], wanted: dict[str, Array]) -> None:
         """Find the layers of the loose tensors; ``found`` as in :func:`assign_bases`.
 
         Where there are any, layers have been joined: one that reads a sum of several activations
@@ -243,13 +243,13 @@ class Points:
         """
         loose = [n for n in self.loose if wanted[n].dtype.kind == "f"]
         if self.loose:
-            for point, index, levels in found:
+            for point, index, levels in pairs:
                 for name in list(point.tensors):
                     place = look_up(index, levels, wanted[name], single=False)
                     if place is not None and not follows(index, place, wanted[name]):
                         point.tensors.remove(name)
                         loose.append(name)
-        assign_bases(found, loose, wanted)
+        assign_bases(pairs, loose, wanted)
         self.loose = []
 
 
@@ -284,5 +284,5 @@ def find_points(
 
 def _computed_weights(model: onnx.ModelProto) -> list[str]:
     made = {name for node in model.graph.node for name in node.output}
-    found = (n.input[1] for n in model.graph.node if n.op_type in ("Conv", *DENSE))
-    return [name for name in dict.fromkeys(found) if name in made]
+    weights = (n.input[1] for n in model.graph.node if n.op_type in ("Conv", *DENSE))
+    return [name for name in dict.fromkeys(weights) if name in made]

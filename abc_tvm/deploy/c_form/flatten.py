@@ -148,9 +148,9 @@ class _Walker:
             # or constant of the library.
             taken = {*self.names.values(), *RESERVED}
             number = 0
-            while (found := f"{plain}_{number}" if number else plain) in taken:
+            while (free := f"{plain}_{number}" if number else plain) in taken:
                 number += 1
-            self.names[kernel] = found
+            self.names[kernel] = free
         return self.names[kernel]
 
     def one(self, value: Operand | tuple[Any, ...]) -> Operand:

@@ -239,10 +239,10 @@ def _symbol(network: CNetwork, call: Call) -> str:
 def _prototypes(network: CNetwork) -> list[str]:
     constant: dict[str, list[bool]] = {}
     for number, call in enumerate(network.calls):
-        found = [network.places[o].where in ("weights", "in") for o in call.operands]
-        found += [False] * len(network.workspaces[number])
-        earlier = constant.setdefault(_symbol(network, call), found)
-        constant[_symbol(network, call)] = [a or b for a, b in zip(earlier, found, strict=True)]
+        read_only = [network.places[o].where in ("weights", "in") for o in call.operands]
+        read_only += [False] * len(network.workspaces[number])
+        earlier = constant.setdefault(_symbol(network, call), read_only)
+        constant[_symbol(network, call)] = [a or b for a, b in zip(earlier, read_only, strict=True)]
     return [
         f"void {symbol}({', '.join('const void *' if c else 'void *' for c in flags)});"
         for symbol, flags in constant.items()

@@ -50,9 +50,9 @@ def main() -> int:
     result = network(*tensors)
     if arguments.output:
         single = hasattr(result, "numpy")
-        found = [result.numpy()] if single else [item.numpy() for item in result]
+        results = [result.numpy()] if single else [item.numpy() for item in result]
         names = [name for name, _, _ in outputs]
-        np.savez(arguments.output, **dict(zip(names, found, strict=True)))
+        np.savez(arguments.output, **dict(zip(names, results, strict=True)))
     times = [measure(network, tensors, arguments.number) for _ in range(arguments.repeat)]
     print(
         f"{arguments.network}: median {statistics.median(times):.3f} ms, least {min(times):.3f} ms "

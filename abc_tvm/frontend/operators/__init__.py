@@ -40,13 +40,13 @@ def one_table(tables: Sequence[Mapping[str, Rewrite]]) -> dict[str, Rewrite]:
     Raises:
         ValueError: Two families have an operator, and which rewrite counts would be their order's.
     """
-    found: dict[str, Rewrite] = {}
+    rewrites: dict[str, Rewrite] = {}
     for table in tables:
-        twice = sorted(found.keys() & table.keys())
+        twice = sorted(rewrites.keys() & table.keys())
         if twice:
             raise ValueError(f"two families of operators rewrite {', '.join(twice)}")
-        found.update(table)
-    return found
+        rewrites.update(table)
+    return rewrites
 
 
 _FAMILIES = (

@@ -26,17 +26,17 @@ def inline_branches(model: onnx.ModelProto, label: str) -> bool:
     if not any(_is_if(node) for node in graph.node):
         return False
     edit = Rewriter(model, label)
-    found = False
+    changed = False
     for node in graph.node:
         if _is_if(node) and edit.value(node.input[0]) is not None:
             _inline(edit, node)
-            found = True
+            changed = True
         else:
             edit.nodes.append(node)
     nodes = list(edit.nodes)
     del graph.node[:]
     graph.node.extend(nodes)
-    return found
+    return changed
 
 
 def _is_if(node: onnx.NodeProto) -> bool:

@@ -114,13 +114,13 @@ def _type(edit: Rewriter, name: str) -> onnx.TypeProto:
 
 def _defaults(body: onnx.FunctionProto, op_type: str, opset: int) -> dict[str, AttributeProto]:
     schema = defs.get_schema(op_type, opset, "")
-    found = {
+    defaults = {
         name: attribute.default_value
         for name, attribute in schema.attributes.items()
         if attribute.default_value.name
     }
-    found.update((attribute.name, attribute) for attribute in body.attribute_proto)
-    return found
+    defaults.update((attribute.name, attribute) for attribute in body.attribute_proto)
+    return defaults
 
 
 def _settle(

@@ -180,9 +180,9 @@ def _arg_extreme(edit: Rewriter, node: onnx.NodeProto) -> bool:
     ends = [edit.integers([n], f"{out}/slice") for n in (-1, -extent - 1, axis, -1)]
     back = edit.op(node, "Slice", x, *ends)
     keep = attrs.get("keepdims", 1)
-    found = edit.last(node, node.op_type, back, axis=axis, keepdims=keep, select_last_index=0)
+    extreme = edit.last(node, node.op_type, back, axis=axis, keepdims=keep, select_last_index=0)
     last = edit.constant(np.asarray(extent - 1, np.int64), f"{out}/last")
-    edit.op(node, "Sub", last, found, out=out)
+    edit.op(node, "Sub", last, extreme, out=out)
     return True
 
 

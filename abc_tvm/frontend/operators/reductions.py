@@ -58,8 +58,8 @@ def _reduce(edit: Rewriter, node: onnx.NodeProto) -> bool:
     if edit.dtypes.get(x) == TensorProto.BOOL:  # of bools, any and all
         whole = edit.op(node, "Cast", x, to=TensorProto.INT32)
         rest = [axes] if axes else []
-        found = edit.op(node, node.op_type, whole, *rest, **attributes(node))
-        edit.op(node, "Cast", found, out=node.output[0], to=TensorProto.BOOL)
+        reduced = edit.op(node, node.op_type, whole, *rest, **attributes(node))
+        edit.op(node, "Cast", reduced, out=node.output[0], to=TensorProto.BOOL)
         return True
     for index, attribute in enumerate(node.attribute):
         if attribute.name == "axes" and not attribute.ints:  # the importer reads no empty list

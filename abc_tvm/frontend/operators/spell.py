@@ -34,9 +34,9 @@ def rank_of(edit: Rewriter, node: onnx.NodeProto, name: str) -> int:
 def extents(edit: Rewriter, node: onnx.NodeProto, name: str, axes: Sequence[int]) -> list[int]:
     """The extents of ``name`` along ``axes``, which must be numbers."""
     shape = edit.shapes.get(name, ())
-    found = [shape[axis] if axis < len(shape) else None for axis in axes]
-    numbers = [extent for extent in found if isinstance(extent, int)]
-    if len(numbers) != len(found):
+    known = [shape[axis] if axis < len(shape) else None for axis in axes]
+    numbers = [extent for extent in known if isinstance(extent, int)]
+    if len(numbers) != len(known):
         raise edit.refuse(node, f"needs the extents of {name!r} fixed; export static shapes")
     return numbers
 

@@ -104,7 +104,7 @@ def _normalization(node: onnx.NodeProto, dims: Dims) -> str | None:
     if data is None or len(data) < 2 or data[1] is None:
         return None
     for name in node.input[1:]:
-        found = dims[name]
-        if found is not None and None not in found and found != (data[1],):
-            return f"{name!r} is {list(found)} for {data[1]} channels"
+        shape = dims[name]
+        if shape is not None and None not in shape and shape != (data[1],):
+            return f"{name!r} is {list(shape)} for {data[1]} channels"
     return None

@@ -25,14 +25,14 @@ _SHOWN = 4
 def failed_node(error: BaseException, model: onnx.ModelProto) -> onnx.NodeProto | None:
     """The node that the importer was at when it failed."""
     nodes = {node.SerializeToString() for node in model.graph.node}
-    found = None
+    failed = None
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         node = trace.tb_frame.f_locals.get("node")
         if isinstance(node, onnx.NodeProto) and node.SerializeToString() in nodes:
-            found = node
+            failed = node
         trace = trace.tb_next
-    return found
+    return failed
 
 
 def why_not(error: BaseException, model: onnx.ModelProto) -> str:

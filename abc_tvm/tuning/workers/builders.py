@@ -76,18 +76,18 @@ class Builders:
                 answer = builder.helper.answer()
             except HelperRefusal as refusal:
                 raise_user_error(refusal)
-                found: list[Package] | str = str(refusal)
+                built: list[Package] | str = str(refusal)
             except (Death, Silence) as error:
                 self._end(builder, error)
-                found = f"ended the process that builds it ({str(error) or 'it took too long'})"
+                built = f"ended the process that builds it ({str(error) or 'it took too long'})"
             else:
                 if answer is None:
                     continue
-                found = answer.value
+                built = answer.value
             if not builder.ready:
                 builder.ready = True
             elif builder.order is not None:
-                done.append((builder.order, found))
+                done.append((builder.order, built))
                 builder.order = None
         self._begin()
         return done

@@ -148,21 +148,21 @@ class FleetRunner:
             pause = self._pause()
             pipes = [m.helper.pipe for m in self._members if not m.idle]
             wait([*pipes, *self._builders.pipes], pause)
-            for order, found in self._builders.collect():
-                done += self._take_built(order, found)
+            for order, built in self._builders.collect():
+                done += self._take_built(order, built)
             for member in list(self._members):
                 done += self._take(member)
         return done
 
     # ---- building -----------------------------------------------------------------------
 
-    def _take_built(self, order: Order, found: list[Package] | str) -> list[JobOutcome]:
+    def _take_built(self, order: Order, built: list[Package] | str) -> list[JobOutcome]:
         run = self._unbuilt.pop(order)
-        if isinstance(found, str):
-            return [JobOutcome(run.job, "this machine", failure=found)]
+        if isinstance(built, str):
+            return [JobOutcome(run.job, "this machine", failure=built)]
         if order.choices[0] is None:
-            self._references[order.workload] = found.pop(0)
-        run.packages = found
+            self._references[order.workload] = built.pop(0)
+        run.packages = built
         self._built.append(run)
         return []
 

@@ -160,12 +160,12 @@ def _scaled(
     if scales is None or scales.size != len(which) or not (scales > 0).all():
         raise edit.invalid(node, f"needs {len(which)} positive scales")
     values = scales.reshape(-1).astype(F32)
-    found = []
+    axes_scaled = []
     for axis, scale in zip(which, values, strict=True):
         if scale != 1 or _fixed(edit, node, axis):
             (size,) = spell.extents(edit, node, node.input[0], [axis])
-            found.append(Axis(axis, size, int(scale * F32(size)), scale))
-    return found
+            axes_scaled.append(Axis(axis, size, int(scale * F32(size)), scale))
+    return axes_scaled
 
 
 def _sized(
@@ -328,16 +328,16 @@ def _rounded(places: NDArray[Any], rounding: str, scale: np.float32) -> NDArray[
     """``nearest_mode``; "simple" is what opsets before 11 do."""
     match rounding:
         case "simple":
-            found = np.ceil(places) if scale < 1 else np.trunc(places)
+            rounded = np.ceil(places) if scale < 1 else np.trunc(places)
         case "floor":
-            found = np.floor(places)
+            rounded = np.floor(places)
         case "ceil":
-            found = np.ceil(places)
+            rounded = np.ceil(places)
         case "round_prefer_ceil":
-            found = np.floor(places + F32(0.5))
+            rounded = np.floor(places + F32(0.5))
         case _:
-            found = np.ceil(places - F32(0.5))
-    return np.asarray(found, np.int64)
+            rounded = np.ceil(places - F32(0.5))
+    return np.asarray(rounded, np.int64)
 
 
 def _cubic(part: NDArray[np.float64], attrs: dict[str, Any]) -> NDArray[np.float64]:
