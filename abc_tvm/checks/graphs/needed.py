@@ -24,11 +24,11 @@ def needed(
     """
     known = set(stop)
     todo = [one for one in wanted if one not in known]
-    found: set[int] = set()
+    positions: set[int] = set()
     while todo:
         at = made_at.get(todo.pop())
-        if at is None or at in found:
+        if at is None or at in positions:
             continue
-        found.add(at)
+        positions.add(at)
         todo.extend(one for one in reads(at) if one not in known)
-    return sorted(found)
+    return sorted(positions)

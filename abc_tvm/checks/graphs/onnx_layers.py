@@ -145,16 +145,16 @@ def joined(
     behind = _behind(graph, layers)
     first: dict[str, list[str]] = {}
     for name in missing:
-        for found in behind.values():
-            kept = found & present
-            if name in found and kept:
+        for names in behind.values():
+            kept = names & present
+            if name in names and kept:
                 if len(kept) == 1:
                     first.setdefault(next(iter(kept)), []).append(name)
                 break
     result: dict[str, Joined] = {}
     for name, others in first.items():
         wanted = {name, *others}
-        tensor = next((t for t, found in behind.items() if found >= wanted), None)
+        tensor = next((t for t, names in behind.items() if names >= wanted), None)
         if tensor is not None and behind[tensor] & present == {name}:
             members = tuple(layers[n] for n in layers if n in behind[tensor])
             try:
@@ -204,18 +204,18 @@ def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...], batc
         if not layer.dense:
             value = np.tile(value[:, :, None, None], (1, 1, height, breadth))
         given[layer.output] = value
-    found = graph.evaluate([tensor], given, images=total // batch)[tensor]
+    sums = graph.evaluate([tensor], given, images=total // batch)[tensor]
     if layers[0].dense:
         axes: tuple[int, ...] = (0, 3)
     else:
         lies = {height: 1, breadth: 2, width: 3}
-        axes = (0, *(lies.get(extent, -1) for extent in found.shape[1:]))
+        axes = (0, *(lies.get(extent, -1) for extent in sums.shape[1:]))
     shape = tuple((total, height, breadth, width)[axis] for axis in axes)
-    if found.dtype != np.float64 or found.shape != shape or len(set(axes)) < len(shape):
+    if sums.dtype != np.float64 or sums.shape != shape or len(set(axes)) < len(shape):
         raise NotChecked("a sum of layers that is no linear form")
     if not layers[0].dense:
-        found = found.transpose(np.argsort(axes))[:, 0, 0]
-    return Joined(tensor, layers, found[:count] - found[count], found[count], axes)
+        sums = sums.transpose(np.argsort(axes))[:, 0, 0]
+    return Joined(tensor, layers, sums[:count] - sums[count], sums[count], axes)
 
 
 def moved_from(graph: OnnxGraph, tensor: str) -> tuple[str, tuple[int, ...] | None]:

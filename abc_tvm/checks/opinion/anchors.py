@@ -51,7 +51,7 @@ def make_anchors(
     sums: dict[str, Joined],
 ) -> list[Anchor]:
     """The anchors of two graphs; ``sums`` are the graph's layers that became one layer."""
-    found = [
+    anchors = [
         Anchor((param,), name, lambda x: x)
         for param, name in zip(module.params, graph.inputs, strict=False)
     ]
@@ -60,10 +60,10 @@ def make_anchors(
             whole = members(module, layer.name, layers)
             convert = sums[layer.name].from_relax
             variables = tuple(m.var for m in whole)
-            found.append(Anchor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v)))
+            anchors.append(Anchor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v)))
         elif layer.name in layers and _plain(layer):
             one = layers[layer.name]
-            found.append(Anchor((layer.var,), one.output, one.from_relax))
+            anchors.append(Anchor((layer.var,), one.output, one.from_relax))
     for op_type, name in OPAQUE.items():
         theirs = [n for n in graph.nodes if n.op_type == op_type]
         ours = [var for var, value in module.order if _kind(value) == name]
@@ -71,8 +71,8 @@ def make_anchors(
             for node, var in zip(theirs, ours, strict=True):
                 biased = _with_bias(graph, node)
                 if biased is not None:
-                    found.append(Anchor((var,), node.output[0], biased))
-    return found
+                    anchors.append(Anchor((var,), node.output[0], biased))
+    return anchors
 
 
 def _with_bias(graph: OnnxGraph, node: onnx.NodeProto) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -102,10 +102,10 @@ def _plain(layer: RelaxLayer) -> bool:
 
 def members(module: RelaxGraph, name: str, layers: dict[str, OnnxLayer]) -> list[RelaxLayer]:
     """The layers of the compiled module that a sum of the graph's became."""
-    found = []
+    parts = []
     for layer in module.layers:
         base, _, number = layer.name.rpartition("+")
         further = base == name and number.isdigit() and layer.name not in layers
         if layer.name == name or further:
-            found.append(layer)
-    return found
+            parts.append(layer)
+    return parts

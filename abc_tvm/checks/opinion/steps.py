@@ -35,7 +35,7 @@ BESIDE_ONE = frozenset({"Celu", "Elu", "Selu"})
 
 NEAR_ONE = 2.0**-3
 
-MOST_ELEMENTS = 2**18
+MOST_COMPARED = 2**18
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def _images(
             height = _reduced(height, spans[0], strides[0])
             width = _reduced(width, spans[1], strides[1])
     pixels = height * width
-    dense = 0 if pixels == 1 else max(1, min(4, MOST_ELEMENTS // (pixels * channels)))
-    if height * width * channels * 4 > MOST_ELEMENTS:
+    dense = 0 if pixels == 1 else max(1, min(4, MOST_COMPARED // (pixels * channels)))
+    if height * width * channels * 4 > MOST_COMPARED:
         probes = _fewer(probes, height, width, spacing, channels, rng)
     x, sums = images(probes, height, width, spacing, rng, dense)
     missing = -len(x) % case.batch
@@ -187,7 +187,7 @@ def _fewer(
     probes: Probes, height: int, width: int, spacing: int, channels: int, rng: np.random.Generator
 ) -> Probes:
     places = -(-height // spacing) * -(-width // spacing)
-    most = max(places, MOST_ELEMENTS // (height * width * channels) * places)
+    most = max(places, MOST_COMPARED // (height * width * channels) * places)
     if len(probes.values) <= most:
         return probes
     keep = np.sort(rng.permutation(len(probes.values))[:most])

@@ -45,17 +45,17 @@ def clusters(graph: OnnxGraph, form: Joined, channels: int) -> list[Term]:
             stored[name] = weight[:, i * channels : (i + 1) * channels] if pieces > 1 else weight
             scales = read.setdefault((data, i if pieces > 1 else -1), {})
             scales[name] = scales.get(name, 0) + coefficient
-    found: list[tuple[dict[str, np.ndarray], list[Factor]]] = []
+    clustered: list[tuple[dict[str, np.ndarray], list[Factor]]] = []
     for (tensor, i), scales in read.items():
         at = None if i < 0 else slice(i * channels, (i + 1) * channels)
-        for reference, parts in found:
+        for reference, parts in clustered:
             factor = _multiple(scales, reference, stored)
             if factor is not None:
                 parts.append(Factor(factor, tensor, at))
                 break
         else:
-            found.append((scales, [Factor(1.0, tensor, at)]))
-    return [(_total(scales, stored), parts) for scales, parts in found]
+            clustered.append((scales, [Factor(1.0, tensor, at)]))
+    return [(_total(scales, stored), parts) for scales, parts in clustered]
 
 
 def _multiple(

@@ -10,7 +10,7 @@ from abc_tvm.checks.graphs.integers import unit_of
 from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxLayer, array
 from abc_tvm.checks.opinion.codes import Disagrees
 
-ROUNDING = 2.0**-20
+WEIGHT_ROUNDING = 2.0**-20
 """Of the largest weight of the output channel: a few roundings of float32."""
 
 SAMPLE = 256
@@ -59,11 +59,11 @@ def whole_weights(layer: RelaxLayer) -> tuple[np.ndarray, np.ndarray] | None:
         sizes = np.unique(np.abs(row))
         if not sizes.any():
             continue
-        found = unit_of(sizes) if len(sizes) <= MOST_SIZES else None
-        if found is None:
+        unit = unit_of(sizes) if len(sizes) <= MOST_SIZES else None
+        if unit is None:
             return None
-        scales[0, channel] = found[0]
-        whole[channel] = np.rint(row / found[0])
+        scales[0, channel] = unit[0]
+        whole[channel] = np.rint(row / unit[0])
     return whole[None], scales
 
 
@@ -83,37 +83,37 @@ def proportion(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.copysign(power, ratio)) if abs(abs(ratio) / power - 1) < 1e-6 else ratio
 
 
-def same_weights(found: np.ndarray, wanted: np.ndarray, ratio: float, apart: bool) -> str:
-    """Why ``found`` is not ``ratio * wanted`` ``[OC, ...]``; empty where it is.
+def same_weights(coded: np.ndarray, wanted: np.ndarray, ratio: float, apart: bool) -> str:
+    """Why ``coded`` is not ``ratio * wanted`` ``[OC, ...]``; empty where it is.
 
     ``apart``: stored values that differ must stay apart.
     """
     factor = np.float32(ratio)
-    found, wanted = found.reshape(len(found), -1), wanted.reshape(len(wanted), -1) * factor
-    error = np.abs(found - wanted)
+    coded, wanted = coded.reshape(len(coded), -1), wanted.reshape(len(wanted), -1) * factor
+    error = np.abs(coded - wanted)
     if not error.any():
         return ""
     largest = np.abs(wanted).max(1, initial=0)
-    bad = error > ROUNDING * largest[:, None]
+    bad = error > WEIGHT_ROUNDING * largest[:, None]
     if bad.any():
         o, k = np.unravel_index(int(np.argmax(bad)), bad.shape)
         return (
-            f"weight {k} of output channel {o} is {found[o, k] / ratio:.9g} as compiled and "
+            f"weight {k} of output channel {o} is {coded[o, k] / ratio:.9g} as compiled and "
             f"{wanted[o, k] / ratio:.9g} in the graph"
         )
-    return _joined_values(found, wanted) if apart else ""
+    return _joined_values(coded, wanted) if apart else ""
 
 
-def _joined_values(found: np.ndarray, wanted: np.ndarray) -> str:
+def _joined_values(coded: np.ndarray, wanted: np.ndarray) -> str:
     """Whether two values of a channel that differ became one."""
     # Only where weights were moved at all can two of them have met.
-    moved = np.nonzero(np.any(np.abs(found - wanted) > OWN * np.abs(wanted), axis=1))[0]
+    moved = np.nonzero(np.any(np.abs(coded - wanted) > OWN * np.abs(wanted), axis=1))[0]
     for o in moved:
         order = np.argsort(wanted[o], kind="stable")
         before, after = wanted[o][order[:-1]], wanted[o][order[1:]]
         apart = after - before > 2 * OWN * np.maximum(np.abs(before), np.abs(after))
-        small = 2.0**-23 * np.abs(found[o]).max()
-        met = apart & (found[o][order[:-1]] == found[o][order[1:]]) & (after - before > small)
+        small = 2.0**-23 * np.abs(coded[o]).max()
+        met = apart & (coded[o][order[:-1]] == coded[o][order[1:]]) & (after - before > small)
         if met.any():
             k = int(np.argmax(met))
             return (
