@@ -152,8 +152,10 @@ class Roots:
     def atoms(self, tensor: str) -> KnownAtoms:
         """What is known of the atoms of a tensor."""
         if self._atoms is None:
-            known = TensorAtoms(self.graph, self.anchors, self.sums, self._onnx, frozenset(OPAQUE))
-            self._atoms = known.all()
+            account = TensorAtoms(
+                self.graph, self.anchors, self.sums, self._onnx, frozenset(OPAQUE)
+            )
+            self._atoms = account.all()
         known = self._atoms.get(tensor, KnownAtoms())
         if known.everywhere or self._onnx is None or tensor not in self._onnx:
             return known
