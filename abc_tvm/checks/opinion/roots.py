@@ -19,7 +19,7 @@ from abc_tvm.checks.graphs.onnx_ops import run
 from abc_tvm.checks.graphs.relax_graph import RelaxGraph
 from abc_tvm.checks.opinion.anchors import OPAQUE, Anchor
 from abc_tvm.checks.opinion.draws import Draws, common_factor
-from abc_tvm.checks.opinion.steps import KnownAtoms
+from abc_tvm.checks.opinion.known_atoms import KnownAtoms
 from abc_tvm.checks.opinion.tensor_atoms import TensorAtoms
 
 MOST_DRAWN = 2**25
