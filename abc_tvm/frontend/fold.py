@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from typing import Any
 
 import numpy as np
 import onnx
@@ -209,7 +208,7 @@ def _broadcast(node: onnx.NodeProto, operands: list[Array | None]) -> tuple[int,
 
 def _elements(node: onnx.NodeProto, operands: list[Array | None]) -> int:
     """An upper bound of the result's number of elements, found without computing it."""
-    arrays: list[Any] = [np.asarray(a) for a in operands if a is not None]
+    arrays: list[Array] = [np.asarray(a) for a in operands if a is not None]
     stored = sum(int(a.size) for a in arrays)
     match node.op_type:
         case "ConstantOfShape":

@@ -15,6 +15,9 @@ from abc_tvm.frontend.onnx_file import all_nodes, subgraphs
 
 Array = NDArray[Any]
 
+Attributes = dict[str, Any]
+"""Attributes of a node by name: numbers, text, lists of them, tensors, graphs."""
+
 
 def describe(node: onnx.NodeProto) -> str:
     """How messages name a node: operator, domain, and its name or first output."""
@@ -39,9 +42,9 @@ def constant_of(node: onnx.NodeProto) -> Array | None:
     return None
 
 
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+def attributes(node: onnx.NodeProto) -> Attributes:
     """The attributes of ``node`` as Python values; strings are decoded."""
-    out: dict[str, Any] = {}
+    out: Attributes = {}
     for attribute in node.attribute:
         value = helper.get_attribute_value(attribute)
         out[attribute.name] = value.decode("utf-8", "replace") if type(value) is bytes else value

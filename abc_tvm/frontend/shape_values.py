@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -197,7 +196,7 @@ def _gather(node: onnx.NodeProto, inputs: list[ShapeValue]) -> ShapeValue | None
 def _axes(node: onnx.NodeProto, inputs: list[ShapeValue]) -> list[int] | None:
     if len(inputs) > 1:
         return inputs[1].numbers()
-    axes: Any = attributes(node).get("axes")
+    axes: list[int] | None = attributes(node).get("axes")
     return list(axes) if axes is not None else None
 
 

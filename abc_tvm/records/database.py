@@ -24,7 +24,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from abc_tvm.errors import RecordsError
 from abc_tvm.files import read_regular, refuse_other
@@ -32,6 +32,9 @@ from abc_tvm.records.packed import SUFFIX, unpack
 from abc_tvm.records.suspects import Suspect
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.families import choice_of
+
+if TYPE_CHECKING:
+    import tvm
 
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
@@ -53,7 +56,7 @@ class Record:
     choice: Choice
     seconds: tuple[float, ...]
     target: dict[str, Any]
-    arguments: Any
+    arguments: list[list[Any]]
 
     @property
     def failed(self) -> bool:
@@ -196,7 +199,7 @@ class Database:
         except (ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise _damaged(str(packed), error) from error
 
-    def module(self, key: str) -> Any:
+    def module(self, key: str) -> tvm.IRModule:
         """The module of a workload. Raises ``RecordsError`` where it is none."""
         from abc_tvm.records.task import load_module
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from abc_tvm.errors import RecordsError
 from abc_tvm.records.database import Database, Record
@@ -14,6 +14,9 @@ from abc_tvm.records.manifest import Manifest, folder_name
 from abc_tvm.relay_passes.context import Measured
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.targets import Device
+
+if TYPE_CHECKING:
+    from tvm import tirx
 
 FINAL_ROUNDS = 12
 """Rounds of a measurement in turns with the default; a search measures fewer."""
@@ -90,7 +93,7 @@ class RecordSet:
         """What a layer took in each lowering; ``None`` where it was not measured."""
         return self._lowerings.get(layer)
 
-    def choice(self, workload: Any) -> Choice | None:
+    def choice(self, workload: tirx.PrimFunc) -> Choice | None:
         """The best choice for a plain PrimFunc; ``None`` where nothing is recorded for it.
 
         Raises ``RecordsError`` where what is recorded is damaged.

@@ -7,7 +7,7 @@ import json
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from abc_tvm.errors import RecordsError, one_line
 from abc_tvm.files import read_regular, write_atomically
@@ -18,7 +18,14 @@ from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
+<<<<<<< HEAD
     from abc_tvm.relay_passes.workload import Workload
+=======
+    import tvm
+    from tvm import relax, tirx
+
+    from abc_tvm.relay_passes.emit.workload import Workload
+>>>>>>> t
 
 MOST_BYTES = 1 << 30
 """Of a fused function's JSON form, its constants included."""
@@ -35,7 +42,7 @@ class Task:
     """One distinct kernel. ``count`` is how often the network runs it."""
 
     key: str
-    module: Any
+    module: tvm.IRModule
     workload: Workload
     space: Space
     names: list[str] = field(default_factory=list)
@@ -63,14 +70,14 @@ class Task:
         return window.macs * problem.pairs * batch
 
 
-def module_of(func: Any) -> Any:
+def module_of(func: tirx.PrimFunc) -> tvm.IRModule:
     """A plain PrimFunc as the module that a record is about."""
     import tvm
 
     return tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
 
 
-def workload_key(module: Any) -> str:
+def workload_key(module: tvm.IRModule) -> str:
     """Structural hash, as meta_schedule takes it."""
     import tvm_ffi
 
@@ -78,14 +85,14 @@ def workload_key(module: Any) -> str:
     return str(tvm_ffi.structural_hash(module) % 2**64)
 
 
-def dump_module(module: Any) -> str:
+def dump_module(module: tvm.IRModule) -> str:
     """The module as meta_schedule keeps it."""
     from tvm.s_tir.meta_schedule.database import Workload as Stored
 
     return str(Stored(module).as_json()[1])
 
 
-def load_module(text: str, where: object) -> Any:
+def load_module(text: str, where: object) -> tvm.IRModule:
     """The module of :func:`dump_module`.
 
     Raises ``RecordsError`` for anything else; ``where`` names the file and the workload.
@@ -106,7 +113,7 @@ def load_module(text: str, where: object) -> Any:
     return module
 
 
-def make_task(function: Any, device: Device, threads: int) -> Task | None:
+def make_task(function: relax.Function, device: Device, threads: int) -> Task | None:
     """The task of a fused function; ``None`` where there is nothing to choose."""
     from abc_tvm.relay_passes.workload import workload_of
 

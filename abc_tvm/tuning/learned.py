@@ -36,7 +36,7 @@ TREES = {
     "nthread": 1,
     "verbosity": 0,
 }
-ROUNDS = 48
+TREE_ROUNDS = 48
 
 
 class Learned:
@@ -92,7 +92,7 @@ class Learned:
 
         rows, labels = zip(*self._known.values(), strict=True)
         data = _matrix(np.concatenate(rows), np.concatenate(labels))
-        return xgboost.train({**TREES, "seed": self.seed}, data, ROUNDS)
+        return xgboost.train({**TREES, "seed": self.seed}, data, TREE_ROUNDS)
 
 
 def _matrix(rows: np.ndarray, labels: np.ndarray | None = None) -> Any:

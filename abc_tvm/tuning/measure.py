@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 ROUND_MS = 2
 """Least time of one round: short calls are repeated."""
 
-STEPS = 8
-"""Float operands are whole multiples of 1/STEPS of a power of two."""
+MULTIPLES = 8
+"""Float operands are whole multiples of 1/MULTIPLES of a power of two."""
 
 
 class WrongResult(Exception):
@@ -172,7 +172,7 @@ def coarse(array: np.ndarray) -> np.ndarray:
     largest = float(np.abs(array[finite]).max(initial=0.0))
     if largest == 0:
         return array
-    unit = 2.0 ** np.ceil(np.log2(largest)) / STEPS
+    unit = 2.0 ** np.ceil(np.log2(largest)) / MULTIPLES
     out = array.copy()
     out[finite] = np.rint(array[finite] / unit) * unit
     return out

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST = 256
+MOST_UNITS = 256
 """More units than this in a number, and the multiples are an accident."""
 
-ROUNDING = 2.0**-21
+UNIT_ROUNDING = 2.0**-21
 """Relative to the largest of the numbers."""
 
 
@@ -20,9 +20,9 @@ def unit_of(values: np.ndarray) -> tuple[float, np.ndarray] | None:
     if most == 0:
         return None
     # The largest is k units, for the smallest k that fits.
-    units = most / np.arange(1, MOST + 1)[:, None]
+    units = most / np.arange(1, MOST_UNITS + 1)[:, None]
     whole = np.rint(values[None] / units)
-    fits = np.abs(whole * units - values[None]).max(1) <= ROUNDING * most
+    fits = np.abs(whole * units - values[None]).max(1) <= UNIT_ROUNDING * most
     if not fits.any():
         return None
     k = int(fits.argmax())
@@ -68,11 +68,19 @@ def sums_of(
     scales, columns = np.empty(alpha.shape[1]), np.zeros(alpha.shape, np.int64)
     distinct, index = np.unique(alpha, axis=1, return_inverse=True)
     for i, column in enumerate(distinct.T.astype(np.float64)):
+<<<<<<< HEAD
         units = unit_of(column)
         at = index.reshape(-1) == i
         scales[at] = 0 if units is None else units[0]
         columns[:, at] = 0 if units is None else units[1][:, None]
         if units is None and np.any(column):
+=======
+        multiples = unit_of(column)
+        at = index.reshape(-1) == i
+        scales[at] = 0 if multiples is None else multiples[0]
+        columns[:, at] = 0 if multiples is None else multiples[1][:, None]
+        if multiples is None and np.any(column):
+>>>>>>> t
             return None
     largest = np.abs(planes[:, :, :1]) if np.all(np.abs(planes) == 1) else np.abs(planes)
     taps = planes.shape[2] // largest.shape[2]

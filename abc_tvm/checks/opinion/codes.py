@@ -13,7 +13,7 @@ from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, 
 from abc_tvm.checks.graphs.relax_ops import four_pads, ints
 from abc_tvm.checks.graphs.windows import max_pool
 
-FEW = 16
+FEW_THRESHOLDS = 16
 """Thresholds up to which comparing with each is quicker than searching."""
 
 
@@ -52,7 +52,7 @@ class Reading:
             if sums is None:
                 raise NotChecked("integer thresholds on a tensor that is no integer sum")
             compared, limits = sums, self.counts
-        if self.steps <= FEW:
+        if self.steps <= FEW_THRESHOLDS:
             q = np.zeros(x.shape, np.int16)
             for limit in limits:
                 q += compared >= limit

@@ -14,8 +14,9 @@ from abc_tvm.checks.graphs.onnx_layers import Joined, OnnxLayer
 from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, dimensions
 from abc_tvm.checks.opinion.anchors import members
 from abc_tvm.checks.opinion.codes import Disagrees, Reading, reading_of
+from abc_tvm.checks.opinion.known_atoms import KnownAtoms
 from abc_tvm.checks.opinion.roots import Roots
-from abc_tvm.checks.opinion.steps import Case, KnownAtoms, check_steps
+from abc_tvm.checks.opinion.steps import Case, check_steps
 from abc_tvm.checks.opinion.terms import Factor, Term, clusters
 from abc_tvm.checks.opinion.weights import CodedWeight, coded_weight, proportion, same_weights
 

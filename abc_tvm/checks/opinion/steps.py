@@ -12,7 +12,7 @@ unless the contract allows it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -24,6 +24,7 @@ from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_ops import ELEMENTWISE, ROUNDED
 from abc_tvm.checks.graphs.relax_ops import ints
 from abc_tvm.checks.opinion.codes import Disagrees, Reading
+from abc_tvm.checks.opinion.known_atoms import KnownAtoms
 from abc_tvm.checks.opinion.probes import Probes, float_probes, images, integer_probes
 from abc_tvm.checks.opinion.whole import range_of, rounded
 
@@ -35,47 +36,7 @@ BESIDE_ONE = frozenset({"Celu", "Elu", "Selu"})
 
 NEAR_ONE = 2.0**-3
 
-MOST_ELEMENTS = 2**18
-
-
-@dataclass(frozen=True)
-class KnownAtoms:
-    """Values of a root that many of its elements share, so that a tie there is no accident.
-
-    ``everywhere``: any value may be one. ``scales``: multiples of these. ``values``: these.
-    ``parts``: atoms of the channels ``start`` to ``stop`` alone, where several tensors were put
-    together; the last ``stop`` is the number of channels.
-    """
-
-    everywhere: bool = False
-    scales: tuple[float, ...] = ()
-    values: frozenset[float] = frozenset()
-    parts: tuple[tuple[int, int, KnownAtoms], ...] = ()
-
-    def __bool__(self) -> bool:
-        """Whether there are any in every channel."""
-        return bool(self.everywhere or self.scales or self.values)
-
-    def whole(self) -> KnownAtoms:
-        """Those of every channel, whatever order the channels get."""
-        return replace(self, parts=())
-
-    def at(self, x: np.ndarray) -> np.ndarray:
-        """Which elements ``[..., C]`` are atoms."""
-        atoms = self._everywhere_at(x)
-        if self.parts and x.shape[-1] == self.parts[-1][1]:
-            for start, stop, inner in self.parts:
-                atoms[..., start:stop] |= inner.at(x[..., start:stop])
-        return atoms
-
-    def _everywhere_at(self, x: np.ndarray) -> np.ndarray:
-        if self.everywhere:
-            return np.ones(x.shape, bool)
-        atoms = np.isin(x, np.array(sorted(self.values), np.float32))
-        for scale in self.scales:
-            whole = np.rint(x.astype(np.float64) / scale)
-            atoms |= whole.astype(np.float32) * np.float32(scale) == x
-        return atoms
+MOST_COMPARED = 2**18
 
 
 @dataclass(frozen=True)
@@ -164,8 +125,8 @@ def _images(
             height = _reduced(height, spans[0], strides[0])
             width = _reduced(width, spans[1], strides[1])
     pixels = height * width
-    dense = 0 if pixels == 1 else max(1, min(4, MOST_ELEMENTS // (pixels * channels)))
-    if height * width * channels * 4 > MOST_ELEMENTS:
+    dense = 0 if pixels == 1 else max(1, min(4, MOST_COMPARED // (pixels * channels)))
+    if height * width * channels * 4 > MOST_COMPARED:
         probes = _fewer(probes, height, width, spacing, channels, rng)
     x, sums = images(probes, height, width, spacing, rng, dense)
     missing = -len(x) % case.batch
@@ -187,7 +148,7 @@ def _fewer(
     probes: Probes, height: int, width: int, spacing: int, channels: int, rng: np.random.Generator
 ) -> Probes:
     places = -(-height // spacing) * -(-width // spacing)
-    most = max(places, MOST_ELEMENTS // (height * width * channels) * places)
+    most = max(places, MOST_COMPARED // (height * width * channels) * places)
     if len(probes.values) <= most:
         return probes
     keep = np.sort(rng.permutation(len(probes.values))[:most])

@@ -10,7 +10,7 @@ from abc_tvm.checks.graphs.integers import unit_of
 from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxLayer, array
 from abc_tvm.checks.opinion.codes import Disagrees
 
-ROUNDING = 2.0**-20
+WEIGHT_ROUNDING = 2.0**-20
 """Of the largest weight of the output channel: a few roundings of float32."""
 
 SAMPLE = 256
@@ -84,7 +84,11 @@ def proportion(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def same_weights(coded: np.ndarray, wanted: np.ndarray, ratio: float, apart: bool) -> str:
+<<<<<<< HEAD
     """Why ``found`` is not ``ratio * wanted`` ``[OC, ...]``; empty where it is.
+=======
+    """Why ``coded`` is not ``ratio * wanted`` ``[OC, ...]``; empty where it is.
+>>>>>>> t
 
     ``apart``: stored values that differ must stay apart.
     """
@@ -94,7 +98,7 @@ def same_weights(coded: np.ndarray, wanted: np.ndarray, ratio: float, apart: boo
     if not error.any():
         return ""
     largest = np.abs(wanted).max(1, initial=0)
-    bad = error > ROUNDING * largest[:, None]
+    bad = error > WEIGHT_ROUNDING * largest[:, None]
     if bad.any():
         o, k = np.unravel_index(int(np.argmax(bad)), bad.shape)
         return (

@@ -22,7 +22,7 @@ MOVING = frozenset({
 })  # fmt: skip
 """Operators whose results are values of their first input."""
 
-FAR = 2.0**31
+FARTHEST = 2.0**31
 
 
 def range_of(graph: OnnxGraph, tensor: str) -> tuple[float, float] | None:
@@ -36,7 +36,7 @@ def range_of(graph: OnnxGraph, tensor: str) -> tuple[float, float] | None:
             if dtype.kind not in "iu":
                 return None
             limits = np.iinfo(dtype)
-            return max(-FAR, float(limits.min)), min(FAR, float(limits.max))
+            return max(-FARTHEST, float(limits.min)), min(FARTHEST, float(limits.max))
         at = graph.maker.get(tensor)
         if at is None:
             return None

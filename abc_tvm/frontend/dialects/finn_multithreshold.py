@@ -9,12 +9,11 @@ that does not change values, here as in FINN.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from abc_tvm.frontend.graph_edit import GraphEditor, attributes
+from abc_tvm.frontend.graph_edit import Array, GraphEditor, attributes
 
 _DEFAULT_LAYOUT = {2: "NC", 3: "NWC", 4: "NCHW"}
 
@@ -66,7 +65,7 @@ def _channel_shape(
     return tuple(channels if i == axis else 1 for i in range(rank))
 
 
-def _as_float32(value: Any) -> Any:
+def _as_float32(value: Array) -> NDArray[np.float32]:
     """Thresholds as float32, rounded up, so that ``x >= T`` is unchanged for float32 ``x``."""
     with np.errstate(over="ignore"):
         rounded = value.astype(np.float32)

@@ -15,12 +15,11 @@ reference execution bit for bit. Source: the QONNX operator definitions.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from abc_tvm.frontend.graph_edit import GraphEditor, attributes
+from abc_tvm.frontend.graph_edit import Array, Attributes, GraphEditor, attributes
 
 MAX_BITS = 64
 
@@ -149,7 +148,7 @@ _MODES = frozenset(
 )
 
 
-def _rounding(edit: GraphEditor, node: onnx.NodeProto, attrs: dict[str, Any], default: str) -> str:
+def _rounding(edit: GraphEditor, node: onnx.NodeProto, attrs: Attributes, default: str) -> str:
     mode = str(attrs.get("rounding_mode", default)).upper()
     if mode not in _MODES:
         raise edit.refuse(
@@ -158,7 +157,7 @@ def _rounding(edit: GraphEditor, node: onnx.NodeProto, attrs: dict[str, Any], de
     return mode
 
 
-def _flag(edit: GraphEditor, node: onnx.NodeProto, attrs: dict[str, Any], name: str) -> bool:
+def _flag(edit: GraphEditor, node: onnx.NodeProto, attrs: Attributes, name: str) -> bool:
     if attrs.get(name) not in (0, 1):
         raise edit.invalid(node, f"needs the attribute {name!r} as 0 or 1; export it again")
     return bool(attrs[name])
@@ -183,5 +182,5 @@ def _neutral_zero(edit: GraphEditor, zero: str, scale: str) -> bool:
     return value is not None and value.size == 1 and value.ndim <= rank and not value.any()
 
 
-def _float(value: Any) -> Any:
+def _float(value: Array) -> NDArray[np.float32]:
     return np.asarray(value, dtype=np.float32)

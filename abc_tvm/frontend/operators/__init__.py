@@ -29,9 +29,7 @@ from abc_tvm.frontend.operators import (
     shapes,
 )
 from abc_tvm.frontend.operators.images import convolution, padding, pooling, resize
-from abc_tvm.frontend.operators.rewriter import Rewriter
-
-Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 
 
 def one_table(tables: Sequence[Mapping[str, Rewrite]]) -> dict[str, Rewrite]:

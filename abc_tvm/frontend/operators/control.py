@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from abc_tvm.frontend.graph_edit import constant_of
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 from abc_tvm.frontend.refusals.finite import check_finite
 
 
@@ -123,4 +121,4 @@ def _refuse(edit: Rewriter, node: onnx.NodeProto) -> bool:
     raise edit.refuse(node, "is control flow, which is not supported; export the model without it")
 
 
-REWRITES: dict[str, Any] = {"If": _if, "Loop": _refuse, "Scan": _refuse}
+REWRITES: dict[str, Rewrite] = {"If": _if, "Loop": _refuse, "Scan": _refuse}

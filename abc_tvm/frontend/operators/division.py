@@ -14,7 +14,7 @@ import onnx
 
 from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.operators.elementwise import non_zero, scalar
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 
 _EQUAL_OF_ALL = 11
 
@@ -100,4 +100,4 @@ def _float_mod(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-REWRITES: dict[str, Any] = {"Div": _div, "Mod": _mod, "QuantizeLinear": _quantize}
+REWRITES: dict[str, Rewrite] = {"Div": _div, "Mod": _mod, "QuantizeLinear": _quantize}

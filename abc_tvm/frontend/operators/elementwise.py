@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from abc_tvm.frontend.graph_edit import attributes
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 from abc_tvm.frontend.operators.spell import rounded_once
 
 _EQUAL_OF_ALL = 11
@@ -234,7 +232,7 @@ def _variadic(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-REWRITES: dict[str, Any] = {
+REWRITES: dict[str, Rewrite] = {
     "BitShift": _bit_shift,
     "Cast": _cast,
     "Cosh": rounded_once(_cosh),

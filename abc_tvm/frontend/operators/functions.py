@@ -9,6 +9,7 @@ as any other is (``control``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from onnx import AttributeProto, defs, helper
 
 from abc_tvm.frontend.graph_edit import constant_of
 from abc_tvm.frontend.operators.control import rename_inside
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 from abc_tvm.frontend.operators.spell import rounded_once
 
 EXPANDED = (
@@ -124,7 +125,9 @@ def _defaults(body: onnx.FunctionProto, op_type: str, opset: int) -> dict[str, A
 
 
 def _settle(
-    attribute: AttributeProto, given: dict[str, Any], defaults: dict[str, Any]
+    attribute: AttributeProto,
+    given: Mapping[str, AttributeProto],
+    defaults: Mapping[str, AttributeProto],
 ) -> AttributeProto | None:
     """The attribute itself, or the one of the outer node that it stands for."""
     if not attribute.ref_attr_name:
@@ -153,7 +156,7 @@ def _settle_axes(edit: Rewriter, node: onnx.NodeProto) -> None:
 
 _OF_ONE_TENSOR = ("HardSwish", "Swish")
 
-REWRITES: dict[str, Any] = {
+REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(EXPANDED, expand),
     **dict.fromkeys(_OF_ONE_TENSOR, rounded_once(expand)),
 }

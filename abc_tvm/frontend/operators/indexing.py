@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from abc_tvm.frontend.graph_edit import attributes
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.graph_edit import Array, attributes
+from abc_tvm.frontend.operators.rewriter import Dim, Rewrite, Rewriter
 
 
 def _gather(edit: Rewriter, node: onnx.NodeProto) -> bool:
@@ -94,7 +94,7 @@ def _inside(edit: Rewriter, node: onnx.NodeProto, index: str, extents: Sequence[
     return edit.op(node, "Where", edit.op(node, "Greater", index, last), last, index)
 
 
-def _checked(edit: Rewriter, node: onnx.NodeProto, index: Any, extents: Any) -> Any:
+def _checked(edit: Rewriter, node: onnx.NodeProto, index: Array, extents: Array) -> Array:
     """A stored index with negative ones counted from the end."""
     bad = (index < -extents) | (index >= extents)
     if bad.any():
@@ -126,7 +126,7 @@ def _extents(edit: Rewriter, node: onnx.NodeProto, skipped: int) -> list[int]:
     return [_fixed(edit, node, shape[axis], axis) for axis in axes]
 
 
-def _fixed(edit: Rewriter, node: onnx.NodeProto, extent: Any, axis: int) -> int:
+def _fixed(edit: Rewriter, node: onnx.NodeProto, extent: Dim, axis: int) -> int:
     if not isinstance(extent, int):
         raise edit.refuse(
             node, f"indexes axis {axis}, which has no fixed size; compile with a fixed batch"
@@ -259,7 +259,7 @@ def _reverse_sequence(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-REWRITES: dict[str, Any] = {
+REWRITES: dict[str, Rewrite] = {
     "ArgMax": _arg_extreme,
     "ArgMin": _arg_extreme,
     "Compress": _compress,

@@ -8,7 +8,6 @@ them exactly; longer sums run in float64. The rounding is onnxruntime's: the sum
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ from onnx import TensorProto
 
 from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.operators.elementwise import clipped
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 
 _ROUND = 11
 _EXACT_IN_FLOAT32 = (1 << 24) // (255 * 255)
@@ -149,7 +148,7 @@ def _count(edit: Rewriter, x: str) -> int | None:
     return None if shape is None else math.prod(shape)
 
 
-REWRITES: dict[str, Any] = {
+REWRITES: dict[str, Rewrite] = {
     "ConvInteger": _conv_integer,
     "DynamicQuantizeLinear": _dynamic_quantize_linear,
     "QLinearConv": _q_linear_conv,

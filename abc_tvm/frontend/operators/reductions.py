@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from abc_tvm.frontend.fold import evaluate
 from abc_tvm.frontend.graph_edit import attributes
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 
 _MOST_STEPS = 512
 
@@ -158,7 +156,7 @@ def _cum_sum(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return False
 
 
-REWRITES: dict[str, Any] = {
+REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(_KINDS, _reduce),
     "CumProd": _cum_prod,
     "CumSum": _cum_sum,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,10 @@ class Rewriter(GraphEditor):
             return self.op(source, op_type, x, out=out, axes=list(axes), **attrs)
         held = self.integers(axes, f"{source.output[0]}/axes")
         return self.op(source, op_type, x, held, out=out, **attrs)
+
+
+Rewrite = Callable[[Rewriter, onnx.NodeProto], bool]
+"""Looks at one node; whether nodes that it added take its place."""
 
 
 def inferred(model: onnx.ModelProto) -> onnx.ModelProto:

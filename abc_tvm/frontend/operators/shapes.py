@@ -10,14 +10,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 
 from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.operators import spell
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 
 _SLICE_WITH_INPUTS = 10
 _FARTHEST = 2**31 - 1
@@ -125,7 +123,7 @@ def _split(edit: Rewriter, node: onnx.NodeProto) -> bool:
 _LARGEST = 2**31 - 1
 """What stands for "to the end"."""
 
-REWRITES: dict[str, Any] = {
+REWRITES: dict[str, Rewrite] = {
     "Expand": _expand,
     "Slice": _slice,
     "Split": _split,

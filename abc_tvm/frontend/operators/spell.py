@@ -6,7 +6,7 @@ tensor, and returns the name of the result; ``out`` names it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import onnx
 from onnx import helper
 
 from abc_tvm.frontend.graph_edit import Array
-from abc_tvm.frontend.operators.rewriter import Rewriter
+from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 
 FLOAT, FLOAT16, DOUBLE = (
     onnx.TensorProto.FLOAT,
@@ -107,7 +107,7 @@ def through_float(edit: Rewriter, node: onnx.NodeProto) -> None:
     cast(edit, node, inner.output[0], kind, out=node.output[0])
 
 
-def rounded_once(rewrite: Callable[[Rewriter, onnx.NodeProto], bool]) -> Any:
+def rounded_once(rewrite: Rewrite) -> Rewrite:
     """A rewrite of an operator of one tensor that takes float16 through float32.
 
     Written out in float16, every operator that it is made of would round.

@@ -6,12 +6,10 @@ beyond its end, and a group too many leaves channels out.
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
 
 from abc_tvm.errors import ModelError
-from abc_tvm.frontend.graph_edit import attributes, describe
+from abc_tvm.frontend.graph_edit import Attributes, attributes, describe
 from abc_tvm.frontend.inferred import Dims
 
 _PER_CHANNEL = {"BatchNormalization": 1, "InstanceNormalization": 1}
@@ -50,7 +48,7 @@ def _slope(node: onnx.NodeProto, dims: Dims) -> str | None:
 
 
 def _convolution(node: onnx.NodeProto, dims: Dims) -> str | None:
-    attrs: dict[str, Any] = attributes(node)
+    attrs: Attributes = attributes(node)
     group = attrs.get("group", 1)
     if not isinstance(group, int) or group < 1:
         return f"group is {group!r}"

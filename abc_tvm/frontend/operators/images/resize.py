@@ -26,7 +26,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from abc_tvm.frontend.graph_edit import Array, attributes
+from abc_tvm.frontend.graph_edit import Array, Attributes, attributes
 from abc_tvm.frontend.operators import spell
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
@@ -110,9 +110,7 @@ def upsample(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _axes(
-    edit: Rewriter, node: onnx.NodeProto, attrs: dict[str, Any], coordinates: str
-) -> list[Axis]:
+def _axes(edit: Rewriter, node: onnx.NodeProto, attrs: Attributes, coordinates: str) -> list[Axis]:
     """The axes that Resize of opset 11 or later changes."""
     rank = spell.rank_of(edit, node, node.input[0])
     scales = spell.stored(edit, node, 2, "scales")
@@ -301,9 +299,7 @@ def _check_halves(
         )
 
 
-def _taps(
-    a: Axis, places: Floats, mode: str, rounding: str, attrs: dict[str, Any], crop: bool
-) -> Taps:
+def _taps(a: Axis, places: Floats, mode: str, rounding: str, attrs: Attributes, crop: bool) -> Taps:
     last = a.size - 1
     outside = (places < 0) | (places > last) if crop else np.zeros(places.shape, bool)
     if mode == "nearest":
@@ -324,7 +320,7 @@ def _taps(
     return Taps(np.clip(rows, 0, last), weights, outside)
 
 
-def _rounded(places: NDArray[Any], rounding: str, scale: np.float32) -> NDArray[np.int64]:
+def _rounded(places: Floats, rounding: str, scale: np.float32) -> NDArray[np.int64]:
     """``nearest_mode``; "simple" is what opsets before 11 do."""
     match rounding:
         case "simple":
@@ -340,7 +336,7 @@ def _rounded(places: NDArray[Any], rounding: str, scale: np.float32) -> NDArray[
     return np.asarray(rounded, np.int64)
 
 
-def _cubic(part: NDArray[np.float64], attrs: dict[str, Any]) -> NDArray[np.float64]:
+def _cubic(part: NDArray[np.float64], attrs: Attributes) -> NDArray[np.float64]:
     """Weights ``[count, 4]`` of Keys' kernel for pixels -1, 0, 1, 2 around a place."""
     c = float(F32(attrs.get("cubic_coeff_a", -0.75)))
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from abc_tvm.checks.graphs.integers import MOST, sums_of, unit_of
+from abc_tvm.checks.graphs.integers import MOST_UNITS, sums_of, unit_of
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ def test_numbers_without_a_unit() -> None:
     assert unit_of(np.zeros(0)) is None
 
 
-@pytest.mark.parametrize("count", [MOST - 1, MOST, MOST + 1])
+@pytest.mark.parametrize("count", [MOST_UNITS - 1, MOST_UNITS, MOST_UNITS + 1])
 def test_as_many_units_as_are_no_accident(count: int) -> None:
     found = unit_of(np.array([1.0, count]))
-    assert (found is not None) == (count <= MOST)
+    assert (found is not None) == (count <= MOST_UNITS)
 
 
 def test_one_number() -> None:

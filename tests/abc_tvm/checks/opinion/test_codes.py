@@ -10,7 +10,7 @@ import pytest
 
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_graph import FLOAT, RelaxGraph
-from abc_tvm.checks.opinion.codes import FEW, Disagrees, Reading, reading_of
+from abc_tvm.checks.opinion.codes import FEW_THRESHOLDS, Disagrees, Reading, reading_of
 from tests.abc_tvm.checks.opinion import networks
 from tests.abc_tvm.checks.opinion.networks import judged
 
@@ -47,7 +47,7 @@ def test_the_index_counts_thresholds(levels: list[Reading]) -> None:
 
 def test_many_thresholds_are_searched() -> None:
     reading = readings(networks.levels())[0]
-    steps = FEW + 5
+    steps = FEW_THRESHOLDS + 5
     limits = np.sort(np.random.default_rng(0).normal(size=(steps, 8)), 0).astype(np.float32)
     many = replace(reading, thresholds=limits, rising=np.ones(8, bool))
     x = np.concatenate([limits, np.nextafter(limits, np.float32(-9))])[:, None, None]

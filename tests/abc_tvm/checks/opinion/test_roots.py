@@ -66,7 +66,7 @@ def test_nothing_is_known_before_it_is_computed() -> None:
 
 
 def test_too_many_values_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_ELEMENTS", 3)
+    monkeypatch.setattr(module, "MOST_DRAWN", 3)
     roots, root, data = prepared(networks.padded_by())
     with pytest.raises(NotChecked, match="are not known to the checker"):
         roots.find(root, data)

@@ -15,7 +15,8 @@ from abc_tvm.checks.graphs.layouts import SAME
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.opinion import layer_claims
 from abc_tvm.checks.opinion.codes import Disagrees
-from abc_tvm.checks.opinion.steps import Case, KnownAtoms, check_steps
+from abc_tvm.checks.opinion.known_atoms import KnownAtoms
+from abc_tvm.checks.opinion.steps import Case, check_steps
 from tests.abc_tvm.checks.opinion.networks import judged
 from tests.relay_passes.harness import Net
 
