@@ -18,14 +18,10 @@ from abc_tvm.schedules.space import Space
 from abc_tvm.targets import Device
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from abc_tvm.relay_passes.workload import Workload
-=======
     import tvm
     from tvm import relax, tirx
 
-    from abc_tvm.relay_passes.emit.workload import Workload
->>>>>>> t
+    from abc_tvm.relay_passes.workload import Workload
 
 MOST_BYTES = 1 << 30
 """Of a fused function's JSON form, its constants included."""

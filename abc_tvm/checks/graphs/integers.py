@@ -68,19 +68,11 @@ def sums_of(
     scales, columns = np.empty(alpha.shape[1]), np.zeros(alpha.shape, np.int64)
     distinct, index = np.unique(alpha, axis=1, return_inverse=True)
     for i, column in enumerate(distinct.T.astype(np.float64)):
-<<<<<<< HEAD
-        units = unit_of(column)
-        at = index.reshape(-1) == i
-        scales[at] = 0 if units is None else units[0]
-        columns[:, at] = 0 if units is None else units[1][:, None]
-        if units is None and np.any(column):
-=======
         multiples = unit_of(column)
         at = index.reshape(-1) == i
         scales[at] = 0 if multiples is None else multiples[0]
         columns[:, at] = 0 if multiples is None else multiples[1][:, None]
         if multiples is None and np.any(column):
->>>>>>> t
             return None
     largest = np.abs(planes[:, :, :1]) if np.all(np.abs(planes) == 1) else np.abs(planes)
     taps = planes.shape[2] // largest.shape[2]

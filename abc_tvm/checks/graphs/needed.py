@@ -24,16 +24,6 @@ def needed(
     """
     known = set(stop)
     todo = [one for one in wanted if one not in known]
-<<<<<<< HEAD
-    reached: set[int] = set()
-    while todo:
-        at = made_at.get(todo.pop())
-        if at is None or at in reached:
-            continue
-        reached.add(at)
-        todo.extend(one for one in reads(at) if one not in known)
-    return sorted(reached)
-=======
     positions: set[int] = set()
     while todo:
         at = made_at.get(todo.pop())
@@ -42,4 +32,3 @@ def needed(
         positions.add(at)
         todo.extend(one for one in reads(at) if one not in known)
     return sorted(positions)
->>>>>>> t

@@ -145,26 +145,16 @@ def joined(
     behind = _behind(graph, layers)
     first: dict[str, list[str]] = {}
     for name in missing:
-<<<<<<< HEAD
-        for layer_sum in behind.values():
-            kept = layer_sum & present
-            if name in layer_sum and kept:
-=======
         for names in behind.values():
             kept = names & present
             if name in names and kept:
->>>>>>> t
                 if len(kept) == 1:
                     first.setdefault(next(iter(kept)), []).append(name)
                 break
     result: dict[str, Joined] = {}
     for name, others in first.items():
         wanted = {name, *others}
-<<<<<<< HEAD
-        tensor = next((t for t, layer_sum in behind.items() if layer_sum >= wanted), None)
-=======
         tensor = next((t for t, names in behind.items() if names >= wanted), None)
->>>>>>> t
         if tensor is not None and behind[tensor] & present == {name}:
             members = tuple(layers[n] for n in layers if n in behind[tensor])
             try:
@@ -214,24 +204,11 @@ def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...], batc
         if not layer.dense:
             value = np.tile(value[:, :, None, None], (1, 1, height, breadth))
         given[layer.output] = value
-<<<<<<< HEAD
-    response = graph.evaluate([tensor], given, images=total // batch)[tensor]
-=======
     sums = graph.evaluate([tensor], given, images=total // batch)[tensor]
->>>>>>> t
     if layers[0].dense:
         axes: tuple[int, ...] = (0, 3)
     else:
         lies = {height: 1, breadth: 2, width: 3}
-<<<<<<< HEAD
-        axes = (0, *(lies.get(extent, -1) for extent in response.shape[1:]))
-    shape = tuple((total, height, breadth, width)[axis] for axis in axes)
-    if response.dtype != np.float64 or response.shape != shape or len(set(axes)) < len(shape):
-        raise NotChecked("a sum of layers that is no linear form")
-    if not layers[0].dense:
-        response = response.transpose(np.argsort(axes))[:, 0, 0]
-    return Joined(tensor, layers, response[:count] - response[count], response[count], axes)
-=======
         axes = (0, *(lies.get(extent, -1) for extent in sums.shape[1:]))
     shape = tuple((total, height, breadth, width)[axis] for axis in axes)
     if sums.dtype != np.float64 or sums.shape != shape or len(set(axes)) < len(shape):
@@ -239,7 +216,6 @@ def _measured(graph: OnnxGraph, tensor: str, layers: tuple[OnnxLayer, ...], batc
     if not layers[0].dense:
         sums = sums.transpose(np.argsort(axes))[:, 0, 0]
     return Joined(tensor, layers, sums[:count] - sums[count], sums[count], axes)
->>>>>>> t
 
 
 def moved_from(graph: OnnxGraph, tensor: str) -> tuple[str, tuple[int, ...] | None]:

@@ -51,13 +51,8 @@ def make_anchors(
     sums: dict[str, Joined],
 ) -> list[CommonTensor]:
     """The anchors of two graphs; ``sums`` are the graph's layers that became one layer."""
-<<<<<<< HEAD
-    common = [
-        CommonTensor((param,), name, lambda x: x)
-=======
     anchors = [
-        Anchor((param,), name, lambda x: x)
->>>>>>> t
+        CommonTensor((param,), name, lambda x: x)
         for param, name in zip(module.params, graph.inputs, strict=False)
     ]
     for layer in module.layers:
@@ -65,19 +60,12 @@ def make_anchors(
             whole = members(module, layer.name, layers)
             convert = sums[layer.name].from_relax
             variables = tuple(m.var for m in whole)
-<<<<<<< HEAD
-            common.append(
+            anchors.append(
                 CommonTensor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v))
             )
         elif layer.name in layers and _plain(layer):
             one = layers[layer.name]
-            common.append(CommonTensor((layer.var,), one.output, one.from_relax))
-=======
-            anchors.append(Anchor(variables, sums[layer.name].tensor, lambda *v, c=convert: c(v)))
-        elif layer.name in layers and _plain(layer):
-            one = layers[layer.name]
-            anchors.append(Anchor((layer.var,), one.output, one.from_relax))
->>>>>>> t
+            anchors.append(CommonTensor((layer.var,), one.output, one.from_relax))
     for op_type, name in OPAQUE.items():
         theirs = [n for n in graph.nodes if n.op_type == op_type]
         ours = [var for var, value in module.order if _kind(value) == name]
@@ -85,13 +73,8 @@ def make_anchors(
             for node, var in zip(theirs, ours, strict=True):
                 biased = _with_bias(graph, node)
                 if biased is not None:
-<<<<<<< HEAD
-                    common.append(CommonTensor((var,), node.output[0], biased))
-    return common
-=======
-                    anchors.append(Anchor((var,), node.output[0], biased))
+                    anchors.append(CommonTensor((var,), node.output[0], biased))
     return anchors
->>>>>>> t
 
 
 def _with_bias(graph: OnnxGraph, node: onnx.NodeProto) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -121,19 +104,10 @@ def _plain(layer: RelaxLayer) -> bool:
 
 def members(module: RelaxGraph, name: str, layers: dict[str, OnnxLayer]) -> list[RelaxLayer]:
     """The layers of the compiled module that a sum of the graph's became."""
-<<<<<<< HEAD
-    layers_of_sum = []
-=======
     parts = []
->>>>>>> t
     for layer in module.layers:
         base, _, number = layer.name.rpartition("+")
         further = base == name and number.isdigit() and layer.name not in layers
         if layer.name == name or further:
-<<<<<<< HEAD
-            layers_of_sum.append(layer)
-    return layers_of_sum
-=======
             parts.append(layer)
     return parts
->>>>>>> t

@@ -123,39 +123,22 @@ class Roots:
         known = {a.tensor for a in self.anchors}
         nodes = [self.graph.nodes[i] for i in self.graph.needed(data, known)]
         names = [n for node in nodes for n in (*node.input, *node.output)] + data
-<<<<<<< HEAD
-        roots = []
-=======
         tensors = []
->>>>>>> t
         for name in dict.fromkeys(names):
             if name not in self._onnx:
                 continue
             other = self._onnx[name]
-<<<<<<< HEAD
-            roots += [
-=======
             tensors += [
->>>>>>> t
                 (name, lying)
                 for lying in lyings(other.shape, value.shape)
                 if _alike(lying.from_onnx(other), value) and self._decides(name, data)
             ]
-<<<<<<< HEAD
-        if not roots:
-            raise NotChecked("the root of its activation is no tensor of the graph")
-        if self._shrunk and len({name for name, _ in roots}) > 1:
-            # A pooling of one pixel, say, is none.
-            raise NotChecked("the root of its activation may be one of several tensors")
-        return roots[:1] if self._shrunk else roots[:MOST_ROOTS]
-=======
         if not tensors:
             raise NotChecked("the root of its activation is no tensor of the graph")
         if self._shrunk and len({name for name, _ in tensors}) > 1:
             # A pooling of one pixel, say, is none.
             raise NotChecked("the root of its activation may be one of several tensors")
         return tensors[:1] if self._shrunk else tensors[:MOST_ROOTS]
->>>>>>> t
 
     def _decides(self, name: str, data: list[str]) -> bool:
         """Whether ``data`` depend on one tensor alone."""
@@ -169,13 +152,6 @@ class Roots:
     def atoms(self, tensor: str) -> KnownAtoms:
         """What is known of the atoms of a tensor."""
         if self._atoms is None:
-<<<<<<< HEAD
-            known = TensorAtoms(self.graph, self.anchors, self.sums, self._onnx, frozenset(OPAQUE))
-            self._atoms = known.all()
-        remembered = self._atoms.get(tensor, KnownAtoms())
-        if remembered.everywhere or self._onnx is None or tensor not in self._onnx:
-            return remembered
-=======
             account = TensorAtoms(
                 self.graph, self.anchors, self.sums, self._onnx, frozenset(OPAQUE)
             )
@@ -183,16 +159,11 @@ class Roots:
         known = self._atoms.get(tensor, KnownAtoms())
         if known.everywhere or self._onnx is None or tensor not in self._onnx:
             return known
->>>>>>> t
         values, count = np.unique(self._onnx[tensor], return_counts=True)
         if len(values) > 4096:
             values, count = values[count > 1], count[count > 1]
         repeated = frozenset(float(v) for v in values[count > 1][:4096])
-<<<<<<< HEAD
-        return replace(remembered, values=remembered.values | repeated)
-=======
         return replace(known, values=known.values | repeated)
->>>>>>> t
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:

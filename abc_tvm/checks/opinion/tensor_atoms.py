@@ -15,13 +15,8 @@ from tvm import relax
 
 from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-<<<<<<< HEAD
 from abc_tvm.checks.opinion.anchors import CommonTensor
-from abc_tvm.checks.opinion.steps import KnownAtoms
-=======
-from abc_tvm.checks.opinion.anchors import Anchor
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
->>>>>>> t
 from abc_tvm.checks.opinion.whole import TRUTHS
 
 KEEPING = frozenset({

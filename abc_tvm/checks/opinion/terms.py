@@ -45,29 +45,17 @@ def clusters(graph: OnnxGraph, form: Joined, channels: int) -> list[Term]:
             stored[name] = weight[:, i * channels : (i + 1) * channels] if pieces > 1 else weight
             scales = read.setdefault((data, i if pieces > 1 else -1), {})
             scales[name] = scales.get(name, 0) + coefficient
-<<<<<<< HEAD
-    groups: list[tuple[dict[str, np.ndarray], list[Factor]]] = []
-    for (tensor, i), scales in read.items():
-        at = None if i < 0 else slice(i * channels, (i + 1) * channels)
-        for reference, parts in groups:
-=======
     clustered: list[tuple[dict[str, np.ndarray], list[Factor]]] = []
     for (tensor, i), scales in read.items():
         at = None if i < 0 else slice(i * channels, (i + 1) * channels)
         for reference, parts in clustered:
->>>>>>> t
             factor = _multiple(scales, reference, stored)
             if factor is not None:
                 parts.append(Factor(factor, tensor, at))
                 break
         else:
-<<<<<<< HEAD
-            groups.append((scales, [Factor(1.0, tensor, at)]))
-    return [(_total(scales, stored), parts) for scales, parts in groups]
-=======
             clustered.append((scales, [Factor(1.0, tensor, at)]))
     return [(_total(scales, stored), parts) for scales, parts in clustered]
->>>>>>> t
 
 
 def _multiple(

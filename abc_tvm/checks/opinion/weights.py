@@ -84,11 +84,7 @@ def proportion(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def same_weights(coded: np.ndarray, wanted: np.ndarray, ratio: float, apart: bool) -> str:
-<<<<<<< HEAD
-    """Why ``found`` is not ``ratio * wanted`` ``[OC, ...]``; empty where it is.
-=======
     """Why ``coded`` is not ``ratio * wanted`` ``[OC, ...]``; empty where it is.
->>>>>>> t
 
     ``apart``: stored values that differ must stay apart.
     """

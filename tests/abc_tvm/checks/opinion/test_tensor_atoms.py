@@ -11,13 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from abc_tvm.checks.graphs.integers import IntegerSums
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
-<<<<<<< HEAD
 from abc_tvm.checks.opinion.anchors import CommonTensor
-from abc_tvm.checks.opinion.steps import KnownAtoms
-=======
-from abc_tvm.checks.opinion.anchors import Anchor
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
->>>>>>> t
 from abc_tvm.checks.opinion.tensor_atoms import TensorAtoms
 
 NONE, ANY = KnownAtoms(), KnownAtoms(True)
