@@ -81,7 +81,10 @@ def reading_of(data: relax.Expr, defined: Mapping[relax.Expr, relax.Expr]) -> La
 
 
 def _padding(pool: relax.Call) -> list[int]:
-    """Padding, with the rows and columns that ``ceil_mode`` adds."""
+    """Padding, with the rows and columns that ``ceil_mode`` adds.
+
+    As in the type that TVM infers, no window is added that begins behind the image.
+    """
     pad = [int(p) for p in pool.attrs.padding]
     if len(pad) == 2:
         pad = [*pad, *pad]
@@ -91,8 +94,10 @@ def _padding(pool: relax.Call) -> list[int]:
         dims = shape_of(pool.args[0])
         for axis in (0, 1):
             span = (size[axis] - 1) * dilation[axis] + 1
-            rest = (int(dims[1 + axis]) + pad[axis] + pad[axis + 2] - span) % stride[axis]
-            pad[axis + 2] += (stride[axis] - rest) % stride[axis]
+            before = int(dims[1 + axis]) + pad[axis]
+            windows, rest = divmod(before + pad[axis + 2] - span, stride[axis])
+            if rest and (windows + 1) * stride[axis] < before:
+                pad[axis + 2] += stride[axis] - rest
     return pad
 
 
