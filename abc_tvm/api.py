@@ -31,7 +31,7 @@ def inspect(
         target: Name of a device, path of its ``.toml`` file, or a device.
         lowering: ``"auto"`` (for each layer what is fastest and exact), ``"bitserial"`` (bits
             wherever possible), ``"int8"`` (bytes wherever possible), or ``"float"``.
-        allow_int8: Runs layers on bytes also where that needs rounding and is faster: ``True``,
+        allow_int8: Runs layers on int8 also where that needs rounding and is faster: ``True``,
             or the most that rounding may change a sum by, relative to its largest value.
         check: Asks for a second opinion on every layer that leaves float (``abc_tvm.checks``); one
             that fails stays in float.

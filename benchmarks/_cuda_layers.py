@@ -12,8 +12,8 @@ from tvm import te, tirx
 
 from abc_tvm import stages
 from abc_tvm.compute.accumulate import combine
-from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window, words
+from abc_tvm.compute.int8_products import code_slots
 from abc_tvm.compute.lanes import Blocking, stage
 from abc_tvm.compute.outputs import bit_output, code_output
 from abc_tvm.reference.bases import pack_bits
@@ -90,7 +90,7 @@ def bit_layer(
     return GpuLayer(choice.block, 2 * window.macs * batch * M * N, timer)
 
 
-def byte_layer(
+def int8_layer(
     device: Device, width: int, channels: int, batch: int, tile: BlockTile | None = None
 ) -> GpuLayer:
     """The same convolution on levels coded as bytes, for any M and N: codes in, codes out.

@@ -145,7 +145,7 @@ def float_loop(device: Device, width: int, channels: int) -> Loop:
     return Loop(body, 4 * _count(body, "fmla"))
 
 
-def byte_loop(device: Device, width: int, channels: int) -> Loop | None:
+def int8_loop(device: Device, width: int, channels: int) -> Loop | None:
     """The inner loop of the same convolution on bytes; ``None`` without dot products."""
     code = code_type(device)
     if code is None:
@@ -195,7 +195,7 @@ def measure(mca: str) -> list[dict[str, Any]]:
         bound = 3 / core.pipes / PAIRS_PER_VECTOR
         for width, channels in SHAPES:
             bits, floats = (make(device, width, channels) for make in (bit_loop, float_loop))
-            on_bytes = byte_loop(device, width, channels)
+            on_int8 = int8_loop(device, width, channels)
             taken, theirs = bits.cycles(mca, core.model), lce.cycles(mca, core.model)
             records.append(
                 {
@@ -212,7 +212,7 @@ def measure(mca: str) -> list[dict[str, Any]]:
                     "lce_of_bound": theirs / bound,
                     "float_cycles_per_mac": floats.cycles(mca, core.model),
                     "float_instructions_per_mac": floats.instructions,
-                    "byte_cycles_per_mac": on_bytes and on_bytes.cycles(mca, core.model),
+                    "byte_cycles_per_mac": on_int8 and on_int8.cycles(mca, core.model),
                 }
             )
     return records

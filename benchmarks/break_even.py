@@ -22,7 +22,7 @@ if hasattr(os, "sched_setaffinity"):
 
 import arm_static
 from _report import BenchmarkReport, figure, run
-from layers import SHAPES, KernelLayer, bit_layer, byte_layer, float_layer
+from layers import SHAPES, KernelLayer, bit_layer, float_layer, int8_layer
 
 from abc_tvm.targets import Device, load
 
@@ -55,9 +55,9 @@ def _measure(device: Device, report: BenchmarkReport) -> list[dict[str, Any]]:
     for width, channels in SHAPES[::3] if report.quick else SHAPES:
         made: dict[str, KernelLayer] = {"float": float_layer(device, width, channels)}
         made |= {f"{m},{n}": bit_layer(device, width, channels, m, n) for m, n in bases}
-        on_bytes = byte_layer(device, width, channels)
-        if on_bytes is not None:
-            made["bytes"] = on_bytes
+        on_int8 = int8_layer(device, width, channels)
+        if on_int8 is not None:
+            made["bytes"] = on_int8
         best = _turns(made, 5 if report.quick else 20)
         floats, int8 = best.pop("float"), best.pop("bytes", None)
         pairs = [m * n for m, n in bases]

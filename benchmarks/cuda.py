@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _cuda_layers import bit_layer, byte_layer
+from _cuda_layers import bit_layer, int8_layer
 from rich.console import Console
 from rich.table import Table
 
@@ -98,7 +98,7 @@ def layer_rows(
 
     with console.status(f"{width}x{width}x{channels}, batch {batch}"):
         made = {f"{m},{n}": bit_layer(device, width, channels, batch, m, n) for m, n in PAIRS} | {
-            BYTES: byte_layer(device, width, channels, batch)
+            BYTES: int8_layer(device, width, channels, batch)
         }
         timers: dict[str, Any] = {name: layer.timer for name, layer in made.items()}
         timers["float16"] = other.half_convolution(width, channels, batch)
@@ -173,15 +173,15 @@ def in_turns(timers: dict[Any, Any], number: int = 20) -> dict[Any, float]:
     return {name: min(taken[name] for taken in rounds) for name in timers}
 
 
-def peak(device: Device, unit: str, on_bytes: bool) -> float:
+def peak(device: Device, unit: str, on_int8: bool) -> float:
     """Published operations a second of ``unit`` ("tensor" or "cores") at the device's clock."""
     library = ctypes.CDLL("libcuda.so.1")
     khz = ctypes.c_int()
     library.cuDeviceGetAttribute(ctypes.byref(khz), _CLOCK_RATE, 0)
     gpu = gpu_of(device)
-    tensor, cores = (gpu.tensor_quads, gpu.dp4a) if on_bytes else (gpu.tensor_words, gpu.popc)
+    tensor, cores = (gpu.tensor_quads, gpu.dp4a) if on_int8 else (gpu.tensor_words, gpu.popc)
     words = tensor if unit == "tensor" else cores
-    return 2.0 * (4 if on_bytes else 32) * words * device.cores * khz.value * 1e3
+    return 2.0 * (4 if on_int8 else 32) * words * device.cores * khz.value * 1e3
 
 
 def show(console: Console, title: str, rows: list[dict[str, Any]]) -> None:

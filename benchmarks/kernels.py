@@ -19,7 +19,7 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 from _report import BenchmarkReport, figure, run
-from layers import SHAPES, KernelLayer, Timer, bit_layer, byte_layer, float_layer
+from layers import SHAPES, KernelLayer, Timer, bit_layer, float_layer, int8_layer
 
 from abc_tvm.measure.peaks import (
     BITS_512,
@@ -86,9 +86,9 @@ def layer_rows() -> list[MeasuredKernel]:
             (bit_layer(native, width, channels, 3, 3), bits),
             (float_layer(native, width, channels), FMA_512 if wide else FMA_256),
         ]
-        on_bytes = byte_layer(native, width, channels)
-        if on_bytes is not None:
-            made.append((on_bytes, DOT_512 if wide else DOT_256))
+        on_int8 = int8_layer(native, width, channels)
+        if on_int8 is not None:
+            made.append((on_int8, DOT_512 if wide else DOT_256))
         if haswell.runs_here():
             made.append((bit_layer(haswell, width, channels), SHUFFLE_256))
             made.append((float_layer(haswell, width, channels), FMA_256))

@@ -165,7 +165,7 @@ def float_layer(device: Device, width: int, channels: int) -> KernelLayer:
     return KernelLayer(f"float32 ({device.cpu})", width, channels, window.macs, plan.tile, timer)
 
 
-def byte_layer(device: Device, width: int, channels: int) -> KernelLayer | None:
+def int8_layer(device: Device, width: int, channels: int) -> KernelLayer | None:
     """The same convolution on levels coded as bytes, bytes in, float32 out.
 
     ``None`` where the device has no dot products.

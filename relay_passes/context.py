@@ -50,7 +50,7 @@ class Rivals:
 
 
 @dataclass
-class Layer:
+class LayerRow:
     """One convolution or dense layer, as ``inspect`` prints it.
 
     ``op`` is ``Conv`` or ``Dense``; ``shape`` the weights' OHWI, of one group; ``M`` and ``N`` the
@@ -85,8 +85,8 @@ class Context:
     """``auto``: the chooser decides; ``bitserial``: planes wherever they are possible; ``int8``:
     bytes wherever they are possible, else as ``auto``."""
     allow_int8: float | None = None
-    """Bytes also where scales and levels must be rounded, if their error stays within this."""
-    layers: dict[str, Layer] = field(default_factory=dict)
+    """int8 also where scales and levels must be rounded, if their error stays within this."""
+    layers: dict[str, LayerRow] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     records: Records | None = None
     """Tuning records to look kernels and lowerings up in."""

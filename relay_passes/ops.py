@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 from tvm import relax
 from tvm.ir import Op, make_node, register_op_attr
 
-from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window, pair, words
+from abc_tvm.compute.int8_products import code_slots
 from abc_tvm.errors import UnsupportedError
 
 from .rewrite import Shape, dtype_of, shape_of

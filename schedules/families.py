@@ -29,11 +29,11 @@ GROUP = "abc_tvm.families"
 class Listed:
     """A family before it is imported: ``place`` is "module:name", the rest what it says itself.
 
-    ``dots``: it has dot products of bytes. ``gpu``: its machines are GPUs.
+    ``int8``: it has dot products of bytes. ``gpu``: its machines are GPUs.
     """
 
     place: str
-    dots: bool = False
+    int8: bool = False
     gpu: bool = False
 
     def family(self) -> Family:
@@ -43,14 +43,14 @@ class Listed:
 
 
 FAMILIES: dict[str, Listed] = {
-    "avx512-vpopcnt": Listed("x86.family:AVX512_VPOPCNT", dots=True),
-    "avx512": Listed("x86.family:AVX512", dots=True),
-    "avx2": Listed("x86.family:AVX2", dots=True),
+    "avx512-vpopcnt": Listed("x86.family:AVX512_VPOPCNT", int8=True),
+    "avx512": Listed("x86.family:AVX512", int8=True),
+    "avx2": Listed("x86.family:AVX2", int8=True),
     "x86-64": Listed("x86.family:BASELINE"),
     "neon": Listed("neon.family:NEON"),
-    "neon-dot": Listed("neon.family:NEON_DOT", dots=True),
+    "neon-dot": Listed("neon.family:NEON_DOT", int8=True),
     "neon32": Listed("neon.family:NEON32"),
-    "cuda": Listed("cuda.family:CUDA", dots=True, gpu=True),
+    "cuda": Listed("cuda.family:CUDA", int8=True, gpu=True),
 }
 """Those that ship."""
 

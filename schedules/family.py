@@ -71,7 +71,7 @@ class Family(ABC):
 
         By ``plan.problem.kind``: of "bitserial" what :func:`.accumulate.popcounts` says
         (``weights`` are packed planes), of "float" what :func:`.accumulate.products` says, and of
-        "int8" what :func:`abc_tvm.compute.byte_products.byte_products` says (``weights`` int8
+        "int8" what :func:`abc_tvm.compute.int8_products.int8_products` says (``weights`` int8
         ``[OC, KH, KW, IC/g]``; outside the image lies ``zero``).
         """
 

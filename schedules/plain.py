@@ -9,7 +9,7 @@ import numpy as np
 from tvm import te, tirx
 
 from abc_tvm.compute.accumulate import popcounts, products
-from abc_tvm.compute.byte_products import byte_products, pack_quads
+from abc_tvm.compute.int8_products import int8_products, pack_quads
 
 from .choice import Choice
 from .family import Family, Plan, Table
@@ -31,7 +31,7 @@ class Plain(Family):
             return popcounts(data, table(weights, "plane"), window, blocking, plan.tile)
         if plan.problem.kind == "int8":
             quads = table(pack_quads(weights, blocking), "weight")
-            return byte_products(data, quads, window, blocking, plan.tile, zero)
+            return int8_products(data, quads, window, blocking, plan.tile, zero)
         return products(data, table(weights, "weight"), window, blocking, plan.tile)
 
     def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:

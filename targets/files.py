@@ -96,7 +96,7 @@ def _check_family(device: Device, path: Path) -> None:
         close = difflib.get_close_matches(device.isa, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise _wrong(path, "isa", f"one of {', '.join(known)}, not {device.isa!r}{hint}")
-    if device.cost.dot is not None and not family.dots:
+    if device.cost.dot is not None and not family.int8:
         raise TargetError(
             f"{path}: the field cost.dot must be left out: the family {device.isa} has no dot "
             "products of bytes"

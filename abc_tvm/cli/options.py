@@ -94,7 +94,7 @@ _ROUNDING = (
     click.option(
         "--allow-int8",
         is_flag=True,
-        help="Layers on bytes also where their levels must be rounded, if that is faster.",
+        help="Layers on int8 also where their levels must be rounded, if that is faster.",
     ),
     click.option(
         "--int8-error",

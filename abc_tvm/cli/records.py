@@ -25,7 +25,7 @@ def records() -> None:
 @click.argument("folder", metavar="DIR")
 @options.as_json
 def show(folder: str, as_json: bool) -> None:
-    """List the workloads of DIR and the best choice of each, and layers as bits, bytes, float."""
+    """List the workloads of DIR, the best choice of each, and each lowering of layers."""
     from abc_tvm.tuning.maintain import lowering_rows, rows
 
     kernels, layers = rows(Path(folder), say), lowering_rows(Path(folder), lambda _: None)

@@ -15,8 +15,8 @@ from tvm import te, tirx
 from tvm.tirx import Expr
 
 from .accumulate import Tile, pad_spatial
-from .byte_products import DOT, QUAD, code_slots, pack_quads
 from .geometry import WORD, Window
+from .int8_products import DOT, QUAD, code_slots, pack_quads
 from .lanes import Blocking
 from .roles import notes
 
@@ -205,7 +205,7 @@ def flat_dots(
     blocking: Blocking,
     attrs: Mapping[str, object],
 ) -> te.Tensor:
-    """The sums of :func:`.byte_products.byte_products`, for codes that are 0 outside the image.
+    """The sums of :func:`.int8_products.int8_products`, for codes that are 0 outside the image.
 
     ``codes`` int8 ``[B, H, W, G, S]``; ``weights`` int8, the bytes of :func:`in_rounds` of
     :func:`pack_flat` (five dimensions) or of :func:`fragments` (three), in one, of

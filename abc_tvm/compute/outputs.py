@@ -54,7 +54,7 @@ def code_output(
     """Store int32 ``codes`` as bytes.
 
     Returns uint8 or int8 ``[B, H, W, G, O, L]``, the same memory as
-    ``[B, H, W, G, S]`` of :func:`abc_tvm.compute.byte_products.byte_products`.
+    ``[B, H, W, G, S]`` of :func:`abc_tvm.compute.int8_products.int8_products`.
     """
     shape = blocking.shape(batch, height, width)
     return stage(f"code_{name}", shape, lambda index: codes[index].astype(dtype), "code")

@@ -79,7 +79,7 @@ def binarize(
         keep_first, keep_last: leave the first, the last layer float, as is usual.
         per_channel: one α for every output channel.
         train_u: train the shifts of the weight bases.
-        grid: train α and β as multiples of a power of two, for layers on bytes
+        grid: train α and β as multiples of a power of two, for int8 layers
             (see :mod:`abc_tvm.nn.grid`).
         verbose: print :func:`summary` as a table on stderr.
 

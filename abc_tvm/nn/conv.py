@@ -27,7 +27,7 @@ class ABCConv2d(ABCWeight, nn.Conv2d):
         train_u: u is a parameter, not a constant.
         per_channel: one α for every output channel, not for the layer.
         grid: α, and β of the layer's own activation, are multiples of a power of two, so that the
-            compiler may run the layer on bytes without rounding (see :mod:`abc_tvm.nn.grid`).
+            compiler may run the layer on int8 without rounding (see :mod:`abc_tvm.nn.grid`).
 
     Raises:
         InputError: M or N is below 1, u has not M entries, or padding is not with zeros.

@@ -88,7 +88,7 @@ def rows(root: Path, tell: Tell) -> list[WorkloadRow]:
 
 
 def lowering_rows(root: Path, tell: Tell) -> list[LoweringRow]:
-    """What layers under ``root`` took as bits, bytes and float."""
+    """What layers under ``root`` took in each lowering."""
     layer_rows = []
     for folder in target_folders(root):
         for lowering in Database(folder, tell).read().lowerings.values():

@@ -103,7 +103,7 @@ def build(
             bytes. Another BLAS may round batch statistics differently in the last bit.
         width: multiplies the channels of every layer.
         classes: number of outputs; by default the network's own.
-        grid: α and β are multiples of a power of two, so that layers run on bytes exactly.
+        grid: α and β are multiples of a power of two, so that layers run on int8 exactly.
 
     Returns:
         ONNX model, opset 17: float32 "input" [batch, C, H, W] -> float32 "output"

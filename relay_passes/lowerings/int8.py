@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
-from abc_tvm.compute.byte_products import QUAD, quads
+from abc_tvm.compute.int8_products import QUAD, quads
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame

@@ -7,7 +7,7 @@ from tvm import relax, te, tirx
 from tvm.ir import Expr
 
 from abc_tvm.compute import outputs
-from abc_tvm.compute.byte_products import code_slots
+from abc_tvm.compute.int8_products import code_slots
 from abc_tvm.compute.lanes import Index, Scalar
 from abc_tvm.relay_passes.emit.anchor import Encoding
 from abc_tvm.relay_passes.emit.frame import Frame, Produced

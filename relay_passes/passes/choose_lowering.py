@@ -17,7 +17,7 @@ import tvm
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
-from abc_tvm.relay_passes.context import Context, Layer, Measured, Rivals
+from abc_tvm.relay_passes.context import Context, LayerRow, Measured, Rivals
 from abc_tvm.relay_passes.lowerings.candidate import HINT, Candidate, Moved, Offer
 from abc_tvm.relay_passes.lowerings.doubt import in_doubt, layer_key
 from abc_tvm.relay_passes.lowerings.table import FLOAT, lowerings
@@ -61,7 +61,7 @@ class ChooseLowering:
 
         return rebuild(mod, visit)
 
-    def choose(self, builder: relax.BlockBuilder, layer: Layer, call: relax.Call) -> relax.Call:
+    def choose(self, builder: relax.BlockBuilder, layer: LayerRow, call: relax.Call) -> relax.Call:
         context = self.context
         steps = steps_of(self.step_behind(call))
         candidate = Candidate(call, steps, context.device, layer.N, context.allow_int8)

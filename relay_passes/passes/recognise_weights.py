@@ -23,7 +23,7 @@ import tvm
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.weights import weight_planes
-from abc_tvm.relay_passes.context import Context, Layer
+from abc_tvm.relay_passes.context import Context, LayerRow
 from abc_tvm.relay_passes.contracts import binary, canonical, contract
 from abc_tvm.relay_passes.ops import conv_window, make, window_attrs
 from abc_tvm.relay_passes.rewrite import array_of, const, dtype_of, hint, op_name, rebuild
@@ -59,13 +59,13 @@ class RecogniseWeights(contract.Rewrite):
             return None
         name = hint(var)
         if str(call.attrs.data_layout) != "NHWC":  # case 2
-            self.context.layers[name] = Layer(
+            self.context.layers[name] = LayerRow(
                 name, "Conv", [], 0, reason="the weights are no constant"
             )
             return None
         window = conv_window(call)
         weight = array_of(call.args[1])
-        layer = Layer(
+        layer = LayerRow(
             name,
             "Dense" if _base(name) in self.dense else "Conv",
             [window.out_channels, *window.kernel, window.group_in],

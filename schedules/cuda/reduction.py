@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tvm import s_tir, tirx
 
-from abc_tvm.compute.byte_products import DOT
 from abc_tvm.compute.flat_taps import GEOMETRY
 from abc_tvm.compute.geometry import Dim
+from abc_tvm.compute.int8_products import DOT
 from abc_tvm.schedules.blocks import role_of
 from abc_tvm.schedules.machine import GpuFacts
 from abc_tvm.schedules.problem import Kind

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from tvm import s_tir, tirx
 
-from abc_tvm.compute.byte_products import QUAD
 from abc_tvm.compute.geometry import WORD
+from abc_tvm.compute.int8_products import QUAD
 from abc_tvm.compute.roles import Role
 from abc_tvm.schedules.blocks import role_of
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from abc_tvm.compute.byte_products import QUAD, code_slots
 from abc_tvm.compute.flat_taps import STEP, steps
 from abc_tvm.compute.geometry import WORD, words
+from abc_tvm.compute.int8_products import QUAD, code_slots
 from abc_tvm.errors import TargetError
 from abc_tvm.schedules.machine import GpuFacts, MachineFacts
 from abc_tvm.schedules.problem import Kind, Problem

@@ -10,7 +10,7 @@ from abc_tvm.schedules.processor.space import Nests
 
 from .bits32 import Bits32
 from .instructions32 import TABLE
-from .nests import StepBits, StepBytes, StepFloats
+from .nests import StepBits, StepFloats, StepInt8
 
 
 def aarch64(*, dot: bool) -> Processor:
@@ -20,7 +20,7 @@ def aarch64(*, dot: bool) -> Processor:
         "float": (("popcount", StepFloats()),),
     }
     if dot:
-        nests["int8"] = (("popcount", StepBytes()),)
+        nests["int8"] = (("popcount", StepInt8()),)
     return Processor(nests, "int8" if dot else None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import te, tirx
 
-from abc_tvm.compute import byte_products, float_steps
+from abc_tvm.compute import float_steps, int8_products
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.byte_sums import pack_steps, step_counts
 from abc_tvm.schedules.family import Plan, Table
@@ -55,7 +55,7 @@ class StepFloats(Nest):
         return schedule_steps(func, plan.choice, plan.machine)
 
 
-class StepBytes(Nest):
+class StepInt8(Nest):
     """Products of bytes by ``sdot``."""
 
     def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
@@ -66,9 +66,9 @@ class StepBytes(Nest):
         self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int
     ) -> te.Tensor:
         window, blocking = plan.problem.window, plan.problem.blocking
-        packed = byte_products.pack_quads(weights, blocking)
-        steps = table(byte_products.pack_steps(packed, plan.tile), "weight")
-        return byte_products.step_byte_products(data, steps, window, blocking, plan.tile, zero)
+        packed = int8_products.pack_quads(weights, blocking)
+        steps = table(int8_products.pack_steps(packed, plan.tile), "weight")
+        return int8_products.step_int8_products(data, steps, window, blocking, plan.tile, zero)
 
     def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_steps(func, plan.choice, plan.machine)

@@ -13,9 +13,9 @@ from math import prod
 from tvm import DataType, s_tir, tirx
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.compute.byte_products import DOT
 from abc_tvm.compute.byte_sums import STRIDES, WORDS
 from abc_tvm.compute.float_steps import STEP_CHANNELS
+from abc_tvm.compute.int8_products import DOT
 from abc_tvm.compute.roles import ROLE
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Choice
@@ -35,7 +35,7 @@ def schedule_steps(
 
     That is :func:`abc_tvm.compute.byte_sums.step_counts`,
     :func:`abc_tvm.compute.float_steps.step_products` or
-    :func:`abc_tvm.compute.byte_products.step_byte_products`. Of ``choice`` tile, order and cut
+    :func:`abc_tvm.compute.int8_products.step_int8_products`. Of ``choice`` tile, order and cut
     matter. ``dot``: counts of bits are summed by ``udot``.
     """
     nest = Skeleton(func, choice, machine.cores, several=False)
@@ -75,8 +75,8 @@ def _kernel(
     outputs = tuple(out * n for n in range(len(places)))
     if STEP_CHANNELS in block.annotations:
         channels = int(block.annotations[STEP_CHANNELS])
-        on_bytes = DOT in block.annotations
-        return FloatKernel(steps, pixels, outputs, registers, channels, in_order, on_bytes)
+        on_int8 = DOT in block.annotations
+        return FloatKernel(steps, pixels, outputs, registers, channels, in_order, on_int8)
     return BitKernel(steps, pixels, outputs, registers, dot)
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.compute.byte_products import code_slots, quads
 from abc_tvm.compute.byte_sums import BYTES, WORDS
 from abc_tvm.compute.float_steps import step_channels
 from abc_tvm.compute.geometry import Window, words
+from abc_tvm.compute.int8_products import code_slots, quads
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.problem import Problem
 

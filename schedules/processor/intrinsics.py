@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tvm import s_tir, tirx
 
-from abc_tvm.compute.byte_products import DOT
+from abc_tvm.compute.int8_products import DOT
 from abc_tvm.compute.roles import Role
 from abc_tvm.schedules.blocks import role_of
 from abc_tvm.schedules.statements import with_body, with_inner

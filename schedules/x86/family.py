@@ -12,7 +12,7 @@ from abc_tvm.schedules.processor.floats import Floats
 from abc_tvm.schedules.processor.nest import Nest
 from abc_tvm.schedules.processor.space import Nests
 
-from .dots import Dots
+from .int8 import Int8Products
 from .nibbles import Nibbles
 from .popcounts import Popcounts
 
@@ -20,15 +20,15 @@ POPCOUNT: tuple[Count, Nest] = ("popcount", Popcounts())
 NIBBLE: tuple[Count, Nest] = ("nibble", Nibbles())
 
 
-def x86(bits: Nests, *, dots: bool) -> Processor:
-    """A family that counts bits in these ways; ``dots``: its devices may have ``vpdpbusd``."""
+def x86(bits: Nests, *, int8: bool) -> Processor:
+    """A family that counts bits in these ways; ``int8``: its devices may have ``vpdpbusd``."""
     nests: dict[Kind, Nests] = {"bitserial": bits, "float": (("popcount", Floats()),)}
-    if dots:
-        nests["int8"] = (("popcount", Dots()),)
-    return Processor(nests, "uint8" if dots else None, ruled=True)
+    if int8:
+        nests["int8"] = (("popcount", Int8Products()),)
+    return Processor(nests, "uint8" if int8 else None, ruled=True)
 
 
-AVX512_VPOPCNT = x86((POPCOUNT, NIBBLE), dots=True)
-AVX512 = x86((NIBBLE, POPCOUNT), dots=True)
-AVX2 = x86((NIBBLE, POPCOUNT), dots=True)
-BASELINE = x86((POPCOUNT,), dots=False)
+AVX512_VPOPCNT = x86((POPCOUNT, NIBBLE), int8=True)
+AVX512 = x86((NIBBLE, POPCOUNT), int8=True)
+AVX2 = x86((NIBBLE, POPCOUNT), int8=True)
+BASELINE = x86((POPCOUNT,), int8=False)

@@ -28,9 +28,9 @@ def test_the_kernels_that_are_timed_are_right(
 
 def test_the_kernel_on_bytes_too(cuda_emulation: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    from _cuda_layers import byte_layer
+    from _cuda_layers import int8_layer
 
-    layer = byte_layer(load("cuda-sm80"), 5, 64, 3)
+    layer = int8_layer(load("cuda-sm80"), 5, 64, 3)
     assert layer.operations == 2 * 3 * 25 * 64 * 64 * 9
     assert layer.timer(1) > 0
 

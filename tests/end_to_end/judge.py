@@ -13,7 +13,7 @@ from tvm import relax
 
 from abc_tvm.compilation import Compilation
 from abc_tvm.frontend import standard_onnx
-from abc_tvm.relay_passes.context import Layer
+from abc_tvm.relay_passes.context import LayerRow
 
 
 def reference(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -37,7 +37,7 @@ class Compiled:
         self.inputs = [str(n) for n in whole.imported.module["main"].attrs["input_names"]]
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[LayerRow]:
         return list(self.context.layers.values())
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from abc_tvm import targets
-from abc_tvm.relay_passes.context import Context, Layer, Measured
+from abc_tvm.relay_passes.context import Context, LayerRow, Measured
 
 
 @pytest.mark.parametrize(
@@ -19,17 +19,17 @@ def test_the_fastest_kind_wins(seconds: dict[str, float], winner: str) -> None:
 
 
 def test_a_row_is_json_and_holds_every_field() -> None:
-    layer = Layer("conv", "Conv", [8, 3, 3, 4], 1152, M=1, N=2, reason="none")
+    layer = LayerRow("conv", "Conv", [8, 3, 3, 4], 1152, M=1, N=2, reason="none")
     row = layer.row()
     assert json.loads(json.dumps(row)) == row
-    assert Layer(**row) == layer
+    assert LayerRow(**row) == layer
     row["lowering"] = "bitserial"
     assert layer.lowering == "float", "a row is a copy"
 
 
 def test_two_compilations_share_nothing() -> None:
     one, two = (Context(targets.load("zen4")) for _ in range(2))
-    one.layers["conv"] = Layer("conv", "Conv", [], 0)
+    one.layers["conv"] = LayerRow("conv", "Conv", [], 0)
     one.refused["conv"] = "asked for"
     one.notes.append("a note")
     assert not two.layers and not two.refused and not two.notes and not two.rivals

@@ -24,7 +24,7 @@ def test_what_is_listed_is_what_it_is(isa: str) -> None:
     listed = families.FAMILIES[isa]
     family = listed.family()
     assert family is listed.family(), "one, without state"
-    assert (listed.dots, listed.gpu) == (family.code is not None, family.gpu)
+    assert (listed.int8, listed.gpu) == (family.code is not None, family.gpu)
     assert family.tunable
     assert family.choices is Choice or isa == PREFIX.removesuffix("_")
 
@@ -34,14 +34,14 @@ def test_every_family_serves_a_shipped_device() -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_device_has_bits_and_floats_and_bytes_where_it_says_so(name: str) -> None:
+def test_every_device_has_the_kinds_that_it_says(name: str) -> None:
     device = load(name)
     family = families.family_of(device)
     window, blocking = Window(1, 7, 7, 64, 64, (3, 3)), Blocking(64)
     for kind in SUMS:
         problem = Problem(window, blocking, 1, kind)
         if kind == "int8" and family.code is None:
-            with pytest.raises(ValueError, match="no sums of bytes"):
+            with pytest.raises(ValueError, match="no sums of int8"):
                 family.default(device, problem)
             continue
         space = family.space(device, problem, 1)
@@ -86,7 +86,7 @@ def test_a_registered_family_and_its_end() -> None:
     machine: Any = SimpleNamespace(isa="toy", name="board")
     with families.register("toy", TOY):
         assert families.family_of(machine) is TOY
-        assert families.facts("toy") == families.Listed("", dots=True, gpu=False)
+        assert families.facts("toy") == families.Listed("", int8=True, gpu=False)
         assert families.names()[-1] == "toy"
         with pytest.raises(ValueError, match="'toy' already"):
             families.register("toy", TOY)

@@ -18,8 +18,8 @@ from abc_tvm.checks.graphs.needed import needed
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_ops import TABLE, OpenShape, Value
 
-ON_BITS, ON_BYTES, FLOAT = "abc.bitserial_conv2d", "abc.int8_conv2d", "nn.conv2d"
-LAYERS = (ON_BITS, ON_BYTES, FLOAT)
+ON_BITSERIAL, ON_INT8, FLOAT = "abc.bitserial_conv2d", "abc.int8_conv2d", "nn.conv2d"
+LAYERS = (ON_BITSERIAL, ON_INT8, FLOAT)
 
 _ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
 

@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.checks.graphs.not_checked import NotChecked
-from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, array, operator
+from abc_tvm.checks.graphs.relax_graph import ON_INT8, RelaxGraph, RelaxLayer, array, operator
 from abc_tvm.checks.graphs.relax_ops import four_pads, ints
 from abc_tvm.checks.graphs.windows import max_pool
 
@@ -38,8 +38,8 @@ class Reading:
     layer: RelaxLayer
 
     @property
-    def on_bytes(self) -> bool:
-        return self.layer.kind == ON_BYTES
+    def on_int8(self) -> bool:
+        return self.layer.kind == ON_INT8
 
     @property
     def steps(self) -> int:
@@ -64,14 +64,14 @@ class Reading:
 
     def levels(self, index: np.ndarray) -> np.ndarray:
         """What the convolution multiplies with, float64, of the (pooled) index."""
-        return self._byte_levels(index) if self.on_bytes else self._bit_levels(index)
+        return self._int8_levels(index) if self.on_int8 else self._bit_levels(index)
 
     def read(self, x: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
         """Levels that the layer reads where the root is ``x [B, H, W, C]``."""
         index = self.index(x, sums)
         if self.pool is None:
             return self.levels(index)
-        if not self.on_bytes:
+        if not self.on_int8:
             if str(self.encode.attrs["code"]) != "thermometer":
                 raise Disagrees("bits are pooled that are no thermometer code")
             return self.levels(_pooled(self.pool, index))
@@ -94,7 +94,7 @@ class Reading:
         """All levels, in the order of the index."""
         channels = self.thresholds.shape[1]
         index = np.repeat(np.arange(self.steps + 1)[:, None], channels, 1)
-        if self.pool is not None and self.on_bytes:
+        if self.pool is not None and self.on_int8:
             further = [int(c) for c in self.pool.attrs["codes"]]
             codes = further or self.encode.attrs["codes"]
             return np.array([int(c) for c in codes]) - float(self.layer.call.attrs["zero"])
@@ -119,7 +119,7 @@ class Reading:
             level += weight * ((every >> p & 1) if binary else (every > p))
         return level[index]
 
-    def _byte_levels(self, index: np.ndarray) -> np.ndarray:
+    def _int8_levels(self, index: np.ndarray) -> np.ndarray:
         codes = self._coded(index, self.encode.attrs["codes"])
         return codes - float(self.layer.call.attrs["zero"])
 

@@ -11,7 +11,7 @@ from abc_tvm.checks.graphs.layouts import NCHW, SAME, Lying, flat, kernel_of
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_layers import Joined, OnnxLayer
-from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxGraph, RelaxLayer, dimensions
+from abc_tvm.checks.graphs.relax_graph import ON_INT8, RelaxGraph, RelaxLayer, dimensions
 from abc_tvm.checks.opinion.anchors import members
 from abc_tvm.checks.opinion.codes import Disagrees, Reading, reading_of
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
@@ -132,7 +132,7 @@ class Claims:
 
     def _rounding(self, item: CodedLayer, wanted: np.ndarray, ratio: float) -> float:
         """Of a layer that is rounded to bytes: how far its levels may be from the graph's."""
-        if item.layer.kind != ON_BYTES:
+        if item.layer.kind != ON_INT8:
             return 0.0
         declared = float(item.layer.call.attrs["error"])
         if declared == 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abc_tvm.checks.graphs.integers import unit_of
-from abc_tvm.checks.graphs.relax_graph import ON_BYTES, RelaxLayer, array
+from abc_tvm.checks.graphs.relax_graph import ON_INT8, RelaxLayer, array
 from abc_tvm.checks.opinion.codes import Disagrees
 
 WEIGHT_ROUNDING = 2.0**-20
@@ -37,7 +37,7 @@ class CodedWeight:
 
 def coded_weight(layer: RelaxLayer) -> CodedWeight:
     """The weights of a layer on bits or bytes, from its constants."""
-    if layer.kind == ON_BYTES:
+    if layer.kind == ON_INT8:
         whole, scale = array(layer.call.args[1]), array(layer.call.args[2])
         weight = whole * scale[:, None, None, None]
         return CodedWeight(weight, whole.reshape(1, len(whole), -1), scale[None])

@@ -47,7 +47,7 @@ def on_bits(x: relax.Expr, planes: np.ndarray = PLANES, alpha: np.ndarray = ALPH
     return make("bitserial_conv2d", args, **SHAPE, base=0.0, weights=[1.0])
 
 
-def on_bytes(x: relax.Expr, weights: np.ndarray | None = None, scale: float = 0.5) -> relax.Call:
+def on_int8(x: relax.Expr, weights: np.ndarray | None = None, scale: float = 0.5) -> relax.Call:
     weights = signs(6, 3, 3, 4) if weights is None else weights
     args = [x, const(weights), const(np.full(6, scale, np.float32))]
     return make("int8_conv2d", args, codes=[0, 1], error=0.0, zero=0, **SHAPE)
@@ -70,7 +70,7 @@ def quantised(x: relax.Expr) -> relax.Call:
     return step(x, 4)
 
 
-@pytest.mark.parametrize("calls", [(encode, on_bits), (encode_int8, on_bytes)])
+@pytest.mark.parametrize("calls", [(encode, on_bits), (encode_int8, on_int8)])
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_layers_on_codes_keep_all(calls: tuple[Callable, ...], contract: Contract) -> None:
     assert not list(contract(chain(*calls)))
@@ -84,7 +84,7 @@ def test_no_binary_convolution_in_levels() -> None:
 @pytest.mark.parametrize(
     ("calls", "fault"),
     [
-        ((encode, on_bytes), "conv = abc.int8_conv2d reads abc.encode_bitserial"),
+        ((encode, on_int8), "conv = abc.int8_conv2d reads abc.encode_bitserial"),
         ((encode_int8, on_bits), "conv = abc.bitserial_conv2d reads abc.encode_int8"),
         ((relax.op.nn.relu, on_bits), "conv = abc.bitserial_conv2d reads nn.relu"),
         ((on_bits,), "conv = abc.bitserial_conv2d reads an input"),
@@ -104,9 +104,9 @@ def test_convolutions_read_codes(calls: tuple[Callable, ...], fault: str) -> Non
         ((lambda x: encode(x, planes=2), on_bits), "reads 2 planes in 1 groups"),
         ((lambda x: encode(x, groups=2), on_bits), "reads 1 planes in 2 groups"),
         ((encode_int8, on_bits), "not bits"),
-        ((encode, on_bytes), "not bytes"),
-        ((lambda x: encode_int8(x, groups=2), on_bytes), "reads bytes in 2 groups"),
-        ((encode_int8, lambda x: on_bytes(x, scale=np.inf)), "no finite constants"),
+        ((encode, on_int8), "not bytes"),
+        ((lambda x: encode_int8(x, groups=2), on_int8), "reads bytes in 2 groups"),
+        ((encode_int8, lambda x: on_int8(x, scale=np.inf)), "no finite constants"),
     ],
 )
 def test_codes_fit_their_readers(calls: tuple[Callable, ...], fault: str) -> None:

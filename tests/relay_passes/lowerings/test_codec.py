@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from abc_tvm.compute.byte_products import code_slots
+from abc_tvm.compute.int8_products import code_slots
 from abc_tvm.relay_passes.analysis.weights.planes_code import best_code, thermometer
 from abc_tvm.relay_passes.lowerings.codec import ByteCodec, Codec, level_scale, patterns
 from tests.schedules.window_cases import pack

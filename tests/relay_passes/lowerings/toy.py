@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from abc_tvm.compute.byte_products import code_slots
+from abc_tvm.compute.int8_products import code_slots
 from abc_tvm.compute.lanes import Index, Passes
 from abc_tvm.compute.roles import notes
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading

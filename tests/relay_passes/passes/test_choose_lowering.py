@@ -9,7 +9,7 @@ import pytest
 from abc_tvm import targets
 from abc_tvm.frontend import import_onnx
 from abc_tvm.reference import weight_bases
-from abc_tvm.relay_passes.context import Context, Layer
+from abc_tvm.relay_passes.context import Context, LayerRow
 from abc_tvm.relay_passes.passes.choose_lowering import ChooseLowering
 from abc_tvm.relay_passes.rewrite import array_of
 from tests.relay_passes.harness import (
@@ -39,7 +39,7 @@ def layer(M: int, N: int, channels: int = 32, uniform: bool = False) -> onnx.Mod
     return net.model(net.conv(total, bases))
 
 
-def row_of(context: Context) -> Layer:
+def row_of(context: Context) -> LayerRow:
     (row,) = context.layers.values()
     return row
 

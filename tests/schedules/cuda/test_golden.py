@@ -21,8 +21,8 @@ from abc_tvm.deploy.cuda import device_code
 from abc_tvm.runtime.cuda_device import pip_libraries
 from abc_tvm.schedules.cuda.source import library
 from abc_tvm.schedules.cuda.tiles import BlockTile
-from tests.schedules.byte_cases import byte_kernel
 from tests.schedules.cuda.cases import counts_of, device_of, kernels, scheduled
+from tests.schedules.int8_cases import byte_kernel
 from tests.schedules.window_cases import all_outputs, bit_case
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -15,7 +15,7 @@ from abc_tvm.reference.conv import conv2d
 from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import load
 from tests import emulated
-from tests.schedules import byte_cases
+from tests.schedules import int8_cases
 from tests.schedules.neon.cases import check, most
 from tests.schedules.window_cases import GEOMETRIES, bit_case, placeholder
 
@@ -97,8 +97,8 @@ def test_float_convolution(case: dict[str, Any], name: str, rng: np.random.Gener
     np.testing.assert_array_equal(y.reshape(expected.shape), expected)
 
 
-@pytest.mark.parametrize("case", byte_cases.CASES, ids=str)
+@pytest.mark.parametrize("case", int8_cases.CASES, ids=str)
 def test_byte_convolution(case: dict[str, Any], rng: np.random.Generator) -> None:
     device = load("rpi5")
     emulated.need(device.triple)
-    byte_cases.check(case, device, rng, lambda func, args: emulated.call(func, args, device))
+    int8_cases.check(case, device, rng, lambda func, args: emulated.call(func, args, device))

@@ -9,8 +9,8 @@ from tvm import relax
 
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_graph import (
-    ON_BITS,
-    ON_BYTES,
+    ON_BITSERIAL,
+    ON_INT8,
     RelaxGraph,
     array,
     dimensions,
@@ -70,7 +70,7 @@ def test_values() -> None:
     assert first in lenient and both not in lenient
 
 
-@pytest.mark.parametrize(("lowering", "kind"), [("bitserial", ON_BITS), ("int8", ON_BYTES)])
+@pytest.mark.parametrize(("lowering", "kind"), [("bitserial", ON_BITSERIAL), ("int8", ON_INT8)])
 def test_layers_of_an_encoded_module(lowering: str, kind: str) -> None:
     graph = RelaxGraph(judged(two_layers(), lowering)[2])
     assert [layer.kind for layer in graph.layers] == [kind, kind]

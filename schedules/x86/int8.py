@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from tvm import te, tirx
 
-from abc_tvm.compute.byte_products import QUAD, byte_products, pack_quads, quads
+from abc_tvm.compute.int8_products import QUAD, int8_products, pack_quads, quads
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.family import Plan, Table
 from abc_tvm.schedules.machine import MachineFacts
@@ -21,7 +21,7 @@ from abc_tvm.schedules.processor.tiles import Room, Way, words_room
 from abc_tvm.schedules.processor.window import schedule_window
 
 
-class Dots(Ruled):
+class Int8Products(Ruled):
     """Convolutions on bytes by ``vpdpbusd``."""
 
     way = Way(cycles=0.5, latency=5, activation=1, store=2)
@@ -38,7 +38,7 @@ class Dots(Ruled):
     ) -> te.Tensor:
         window, blocking = plan.problem.window, plan.problem.blocking
         packed = table(pack_quads(weights, blocking), "weight")
-        return byte_products(data, packed, window, blocking, plan.tile, zero)
+        return int8_products(data, packed, window, blocking, plan.tile, zero)
 
     def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
         dot = vpdpbusd(plan.machine.vector_bits)

@@ -49,7 +49,7 @@ def pack_quads(weights: np.ndarray, blocking: Blocking) -> np.ndarray:
     return np.ascontiguousarray(ordered.reshape(*ordered.shape[:4], -1))
 
 
-def byte_products(
+def int8_products(
     codes: te.Tensor,
     weights: te.Tensor,
     window: Window,
@@ -95,7 +95,7 @@ def pack_steps(weights: np.ndarray, tile: Tile) -> np.ndarray:
     return np.concatenate([parts.reshape(-1), np.zeros(PAST_END, np.int8)])
 
 
-def step_byte_products(
+def step_int8_products(
     codes: te.Tensor,
     weights: te.Tensor,
     window: Window,
@@ -103,7 +103,7 @@ def step_byte_products(
     tile: Tile,
     zero: int = 0,
 ) -> te.Tensor:
-    """The same sums as :func:`byte_products`, which the loop of the microkernel replaces.
+    """The same sums as :func:`int8_products`, which the loop of the microkernel replaces.
 
     ``weights`` int8 from :func:`pack_steps`.
     """

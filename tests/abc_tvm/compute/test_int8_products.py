@@ -7,18 +7,18 @@ import pytest
 from tvm import te
 
 from abc_tvm.compute.accumulate import Tile
-from abc_tvm.compute.byte_products import (
-    DOT,
-    byte_products,
-    code_slots,
-    pack_quads,
-    pack_steps,
-    quads,
-    step_byte_products,
-)
 from abc_tvm.compute.byte_sums import PAST_END, STRIDES
 from abc_tvm.compute.float_steps import STEP_CHANNELS
 from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.int8_products import (
+    DOT,
+    code_slots,
+    int8_products,
+    pack_quads,
+    pack_steps,
+    quads,
+    step_int8_products,
+)
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.reference.conv import conv2d
 from tests.schedules.window_cases import call, placeholder
@@ -48,7 +48,7 @@ def test_sums_equal_numpy(
     if steps:
         packed = pack_steps(packed, tile)
     inputs = [placeholder("A", codes), placeholder("W", packed)]
-    compute = step_byte_products if steps else byte_products
+    compute = step_int8_products if steps else int8_products
     acc = compute(*inputs, window, blocking, tile, zero)
     empty = np.zeros([int(n) for n in acc.shape], np.int32)
     sums = call(te.create_prim_func([*inputs, acc]), [codes, packed, empty])[-1]
@@ -96,6 +96,6 @@ def test_what_schedules_are_told() -> None:
     window, blocking = Window(1, 5, 5, 20, 32, (3, 2), (2, 1)), Blocking(32)
     data = te.placeholder((1, 5, 5, 1, 32), "int8", name="A")
     weights = te.placeholder((4096,), "int8", name="W")
-    attrs = step_byte_products(data, weights, window, blocking, Tile()).op.attrs
+    attrs = step_int8_products(data, weights, window, blocking, Tile()).op.attrs
     assert [int(n) for n in attrs[STRIDES]] == [3, 2, 2, 1, 1, 1, 2]
     assert int(attrs[STEP_CHANNELS]) == 4 and int(attrs[DOT]) == 1

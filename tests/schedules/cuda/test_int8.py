@@ -10,8 +10,8 @@ import pytest
 from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.schedules.cuda.tiles import BlockTile
-from tests.schedules.byte_cases import CASES, check
 from tests.schedules.cuda.cases import device_of, kernels, run_on
+from tests.schedules.int8_cases import CASES, check
 
 pytestmark = pytest.mark.usefixtures("cuda_emulation")
 

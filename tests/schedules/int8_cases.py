@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from tvm import te
 
-from abc_tvm.compute.byte_products import code_slots
 from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.int8_products import code_slots
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import code_output, float_output
 from abc_tvm.reference.conv import conv2d

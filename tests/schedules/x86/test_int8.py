@@ -10,14 +10,14 @@ import pytest
 import tvm
 from tvm import te
 
-from abc_tvm.compute.byte_products import byte_products, pack_quads
 from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.int8_products import int8_products, pack_quads
 from abc_tvm.compute.lanes import Blocking
 from abc_tvm.compute.outputs import float_output
 from abc_tvm.schedules.scheduler import scheduler_of
 from abc_tvm.targets import Device, load
 from abc_tvm.targets.host import host_features
-from tests.schedules.byte_cases import CASES, check
+from tests.schedules.int8_cases import CASES, check
 from tests.schedules.window_cases import call, placeholder
 
 WIDE = load("zen4")
@@ -41,7 +41,7 @@ def test_one_dot_product_for_each_register_of_sums(device: Device) -> None:
     plan = scheduler.plan(window, blocking, 1, "int8")
     data = placeholder("A", np.zeros((1, 8, 8, 1, 64), np.uint8))
     weights = placeholder("W", pack_quads(np.zeros((64, 3, 3, 64), np.int8), blocking))
-    acc = byte_products(data, weights, window, blocking, plan.tile)
+    acc = int8_products(data, weights, window, blocking, plan.tile)
     out = float_output("y", 1, 6, 6, blocking, lambda at: acc[at].astype("float32"))
     func = scheduler.schedule(plan, te.create_prim_func([data, weights, out]))
     module = tvm.compile(func, tvm.target.Target({"kind": "llvm", "mcpu": device.cpu}))
