@@ -86,8 +86,3 @@ def test_a_package_adds_one_for_all_processes(monkeypatch: pytest.MonkeyPatch) -
         assert table.names()[-1] == "toy" and table.lowering_of("toy") is TOY
     finally:
         table.installed.cache_clear()
-
-
-def test_an_unknown_word_is_no_lowering() -> None:
-    with pytest.raises(LookupError, match="there is no lowering 'bytes'"):
-        table.lowering_of("bytes")
