@@ -25,9 +25,6 @@ MISSING: frozenset[str] = frozenset(
         "relay_passes/emit/kernel.py",
         "relay_passes/emit/step_epilogue.py",
         "relay_passes/lowerings/bitserial_sums.py",
-        "targets/driver.py",
-        "targets/files.py",
-        "targets/host.py",
     }
 )
 """Files whose test is still to be written. It only shrinks: one that has its test is taken off."""
