@@ -13,9 +13,6 @@ LONG = 60
 
 MISSING: frozenset[str] = frozenset(
     {
-        "abc_tvm/checks/verify/bits.py",
-        "abc_tvm/checks/verify/compare.py",
-        "abc_tvm/checks/verify/taps.py",
         "abc_tvm/measure/bench.py",
         "abc_tvm/measure/bench_plot.py",
         "abc_tvm/measure/kernel_times.py",
