@@ -13,12 +13,6 @@ LONG = 60
 
 MISSING: frozenset[str] = frozenset(
     {
-        "abc_tvm/measure/bench.py",
-        "abc_tvm/measure/bench_plot.py",
-        "abc_tvm/measure/kernel_times.py",
-        "abc_tvm/measure/machine_limits.py",
-        "abc_tvm/measure/profile.py",
-        "abc_tvm/measure/profile_plot.py",
         "relay_passes/emit/kernel.py",
         "relay_passes/emit/step_epilogue.py",
         "relay_passes/lowerings/bitserial_sums.py",
