@@ -6,6 +6,7 @@ What a file says is checked, and what is not known is refused in one line.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -29,6 +30,9 @@ OPTIONAL = frozenset({"runtime", "in_order", "gpu"})
 MOST_BYTES = 1 << 20
 """Of a file that describes a device."""
 
+MOST = (1 << 31) - 1
+"""Largest count: LLVM and TVM keep them in 32 bits."""
+
 _FOLDER = Path(__file__).parent
 
 
@@ -51,7 +55,7 @@ def read(path: Path) -> Device:
         table = tomllib.loads(read_regular(path, TargetError, MOST_BYTES).decode())
     except RecursionError as error:
         raise TargetError(f"{path}: not valid TOML: nested too deeply") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no UTF-8, no TOML, or a number of too many digits for Python
         raise TargetError(f"{path}: not valid TOML: {error}") from error
     return _device(table, path)
 
@@ -115,7 +119,7 @@ def _gpu(table: object, path: Path) -> Gpu:
         raise _wrong(path, "gpu", "a table [gpu]")
     _check_keys(table, [f.name for f in fields(Gpu)], path, prefix="gpu.")
     arch, b1 = table["arch"], table["b1"]
-    if not isinstance(arch, str) or not arch.startswith("sm_") or not arch[3:].isdigit():
+    if not isinstance(arch, str) or re.fullmatch("sm_[0-9]{2,3}", arch) is None:
         raise _wrong(path, "gpu.arch", 'the name of a real architecture, such as "sm_80"')
     if b1 not in B1:
         raise _wrong(path, "gpu.b1", f"one of {', '.join(B1)}")
@@ -157,6 +161,8 @@ def _count(table: dict[str, Any], key: str, path: Path, least: int = 1, prefix: 
     # TOML's true is an int to Python.
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise _wrong(path, prefix + key, f"an integer of at least {least}")
+    if value > MOST:
+        raise _wrong(path, prefix + key, f"an integer of at most {MOST}")
     return value
 
 

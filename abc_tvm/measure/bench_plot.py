@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from abc_tvm.engines.engine import FLOAT, OURS
+from abc_tvm.errors import UserError
 from abc_tvm.measure.bench import Comparison
-from abc_tvm.measure.plots import OTHER_COLOUR, OUR_COLOUR, colours, labels, save_figure
+from abc_tvm.measure.plots import OTHER_COLOUR, OUR_COLOUR, colours, labels, plain, save_figure
 from abc_tvm.measure.profile import Row
-from abc_tvm.measure.profile_plot import short
-
-MOST_BARS = 60
+from abc_tvm.measure.profile_plot import MOST_BARS, short, slowest
 
 
 def save_plot(comparison: Comparison, path: str | os.PathLike[str], title: str) -> None:
     """Draw the speed-ups, and a breakdown by layer where layers were timed.
 
     Raises:
-        UserError: The file cannot be written; or there is nothing to draw.
+        UserError: The file cannot be written; or no engine was timed.
     """
     from matplotlib.figure import Figure
 
+    if not comparison.results:
+        raise UserError(f"{os.fspath(path)}: no engine was timed: there is nothing to draw")
     ours = comparison.profiles.get(OURS)
     bars = 0 if ours is None else min(len(ours.rows), MOST_BARS)
     height = 0.7 * len(comparison.results) + 2.0
@@ -38,17 +39,18 @@ def save_plot(comparison: Comparison, path: str | os.PathLike[str], title: str) 
         known = lower.get_legend_handles_labels()
         figure.legend(*known, loc="outside lower center", ncols=4, fontsize=8)
     machine = comparison.device or comparison.json()["machine"]
-    figure.suptitle(f"{title}\n{machine}, {comparison.threads} thread(s)", fontsize=11)
+    heading = plain(f"{title}\n{machine}")
+    figure.suptitle(f"{heading}, {comparison.threads} thread(s)", fontsize=11)
     save_figure(figure, path)
 
 
 def draw_speedups(axes: Any, comparison: Comparison) -> None:
     """A bar for each engine: the slowest opponent's time over its own."""
     results = comparison.results
-    slowest = max((r.times.median_ms for r in results), default=1.0)
+    longest = max(r.times.median_ms for r in results)
     names = [f"{r.engine} ({r.network})" for r in results]
     shades = [OUR_COLOUR if r.engine == OURS else OTHER_COLOUR for r in results]
-    ratios = [slowest / r.times.median_ms for r in results]
+    ratios = [longest / r.times.median_ms for r in results]
     bars = axes.barh(names, ratios, color=shades)
     texts = []
     for result in results:
@@ -57,7 +59,7 @@ def draw_speedups(axes: Any, comparison: Comparison) -> None:
         texts.append(f"{result.times.median_ms:.3f} ms{against}")
     axes.bar_label(bars, texts, padding=4, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(ratios, default=1.0) * 1.6)
+    axes.set_xlim(0, max(ratios) * 1.6)
     axes.set_xlabel("times as fast as the slowest engine (medians)")
 
 
@@ -66,8 +68,7 @@ def draw_layers(axes: Any, comparison: Comparison) -> None:
     ours = comparison.profiles[OURS]
     floats = comparison.profiles.get(FLOAT)
     other = {} if floats is None else same_layers(ours.rows, floats.rows)
-    slowest = sorted(range(len(ours.rows)), key=lambda i: -ours.rows[i].times.median_ms)
-    shown = sorted(slowest[:MOST_BARS])
+    shown = slowest(ours.rows)
     rows = [ours.rows[i] for i in shown]
     for kind in dict.fromkeys(row.kernel.kind for row in rows):
         own = [(place, row) for place, row in enumerate(rows) if row.kernel.kind == kind]
@@ -87,7 +88,7 @@ def draw_layers(axes: Any, comparison: Comparison) -> None:
             color="#d6604d",
             label="tvm-float: the same layer",
         )
-    axes.set_yticks(range(len(rows)), [short(row.kernel.name) for row in rows], fontsize=7)
+    axes.set_yticks(range(len(rows)), [plain(short(row.kernel.name)) for row in rows], fontsize=7)
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.set_xlabel("median µs inside a run")

@@ -30,6 +30,11 @@ def labels() -> dict[str, str]:
     return {**{one.name: one.title for one in lowerings()}, OTHER: "no convolution"}
 
 
+def plain(text: str) -> str:
+    """A text that is drawn as it stands: between two dollars matplotlib would read a formula."""
+    return text.replace("$", r"\$")
+
+
 def check_plot(path: StrPath, inputs: Sequence[StrPath] = ()) -> None:
     """Refuse a plot that cannot be made, before anything is measured.
 

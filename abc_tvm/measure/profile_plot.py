@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from abc_tvm.measure.plots import colours, labels, save_figure
+from abc_tvm.measure.plots import colours, labels, plain, save_figure
 from abc_tvm.measure.profile import Profile, Row
 
 MOST_BARS = 60
@@ -29,7 +29,7 @@ def save_profile(profile: Profile, path: str | os.PathLike[str], title: str) -> 
     draw_roofline(left, profile)
     draw_times(right, profile.rows, profile.rest_ms)
     run = f"whole run {profile.run.median_ms:.3f} ms, kernels {profile.kernels_ms:.3f} ms"
-    figure.suptitle(f"{title}: {run}, {profile.threads} thread(s)")
+    figure.suptitle(f"{plain(title)}: {run}, {profile.threads} thread(s)")
     save_figure(figure, path)
 
 
@@ -72,11 +72,8 @@ def draw_roofline(axes: Any, profile: Profile) -> None:
 
 def draw_times(axes: Any, rows: Sequence[Row], rest_ms: float) -> None:
     """A bar for each kernel, in the order of the run, and one for the rest."""
-    shown = list(rows)
-    if len(shown) > MOST_BARS:
-        least = sorted((row.times.median_ms for row in shown), reverse=True)[MOST_BARS - 1]
-        shown = [row for row in shown if row.times.median_ms >= least]
-    names = [short(row.kernel.name) for row in shown] + ["rest: virtual machine, in and out"]
+    shown = [rows[place] for place in slowest(rows)]
+    names = [plain(short(row.kernel.name)) for row in shown] + ["rest: virtual machine, in and out"]
     widths = [row.times.median_ms * 1e3 for row in shown] + [max(rest_ms, 0.0) * 1e3]
     shades = [colours()[row.kernel.kind] for row in shown] + ["#d9d9d9"]
     places = range(len(names))
@@ -88,6 +85,11 @@ def draw_times(axes: Any, rows: Sequence[Row], rest_ms: float) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.08, y=0.01)
     axes.set_xlabel("median µs; beside the bar: share of the machine's peak")
+
+
+def slowest(rows: Sequence[Row], most: int = MOST_BARS) -> list[int]:
+    """Places of the ``most`` slowest kernels, in the order of the run."""
+    return sorted(sorted(range(len(rows)), key=lambda i: -rows[i].times.median_ms)[:most])
 
 
 def short(name: str, most: int = 34) -> str:

@@ -68,29 +68,6 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not load("cuda-sm80").runs_here()
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('arch = "sm_80"', 'arch = "ampere"', "gpu.arch must be the name of a real architecture"),
-        ('b1 = "and"', 'b1 = "or"', "gpu.b1 must be one of and, xor, none"),
-        ("fma = 64", "fma = 0", "gpu.fma must be an integer of at least 1"),
-        ("fma = 64", "fmas = 64", r"unknown field gpu\.fmas: did you mean fma"),
-        ("fma = 64", "", r"the field gpu\.fma is missing"),
-        ("dp4a = 64", "dp4a = 64.5", "gpu.dp4a must be an integer"),
-        ("tensor_quads = 512", "", r"the field gpu\.tensor_quads is missing"),
-        ("popc = 16", "popc = 16\nsms = 108", r"unknown field gpu\.sms: there are arch"),
-        ('isa = "cuda"', 'isa = "avx2"', "gpu must be left out: the family avx2 is for processors"),
-    ],
-)
-def test_a_wrong_table_is_named(old: str, new: str, message: str, tmp_path: Path) -> None:
-    text = Path(cuda.__file__).with_name("cuda-sm80.toml").read_text(encoding="utf-8")
-    assert old in text
-    path = tmp_path / "card.toml"
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    with pytest.raises(TargetError, match=message):
-        load(str(path))
-
-
 def test_an_architecture_of_ones_own_compiles(tmp_path: Path) -> None:
     """What no file here knows, its own file says."""
     text = Path(cuda.__file__).with_name("cuda-sm86.toml").read_text(encoding="utf-8")

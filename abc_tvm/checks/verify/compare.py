@@ -330,13 +330,15 @@ def _next(array: np.ndarray) -> np.ndarray:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Absolute differences float64; 0 where both are the same infinity or NaN."""
+    """Absolute differences float64; 0 where both are the same number, infinity or NaN."""
     if a.shape != b.shape:
         return np.array([np.inf])
     with np.errstate(invalid="ignore"):
         difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    # Of what is not the same: integers beyond 2^53 may be one float64.
+    difference = np.where(np.isnan(difference), np.inf, np.where(difference == 0, 1.0, difference))
     same = (a == b) | ((a != a) & (b != b))
-    return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
+    return np.where(same, 0.0, difference)
 
 
 def scaled_error(a: np.ndarray, b: np.ndarray) -> float:

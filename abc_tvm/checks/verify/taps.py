@@ -236,7 +236,7 @@ class Points:
         ]
 
     def assign(self, pairs: list[tuple[Point, Array, Array]], wanted: dict[str, Array]) -> None:
-        """Find the layers of the loose tensors; ``found`` as in :func:`assign_bases`.
+        """Find the layers of the loose tensors; ``pairs`` as ``points`` of :func:`assign_bases`.
 
         Where there are any, layers have been joined: one that reads a sum of several activations
         stands at none of their tensors.

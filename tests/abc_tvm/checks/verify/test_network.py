@@ -11,55 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from abc_tvm import zoo
 from abc_tvm.checks.verify import network as module
-from abc_tvm.checks.verify.compare import relative_error
 from abc_tvm.checks.verify.network import verify
-from abc_tvm.relay_passes.lowerings.codec import ByteCodec, Codec
 from abc_tvm.targets import load
 from tests.abc_tvm.small_networks import network
-
-LEVELS = np.array([-1.0, 0.0, 2.0])
-
-
-def bits(channels: int = 70, groups: int = 2) -> Codec:
-    """Thermometer bits of the levels -1, 0 and 2."""
-    patterns = np.array([[0, 0], [1, 0], [1, 1]], np.uint8)
-    return Codec(channels, groups, -1.0, np.array([1.0, 2.0]), patterns)
-
-
-def test_bits_are_unpacked(rng: np.random.Generator) -> None:
-    """Two groups of 35 channels: two words each, channel c at bit c of its group."""
-    code, index = bits(), rng.integers(0, 3, (2, 3, 4, 70))
-    packed = np.zeros((2, 3, 4, 2, 2, 2), np.uint32)
-    for channel in range(70):
-        group, place = divmod(channel, 35)
-        for plane in range(2):
-            bit = (index[..., channel] > plane).astype(np.uint32)
-            packed[:, :, :, plane, group, place // 32] |= bit << np.uint32(place % 32)
-    np.testing.assert_array_equal(code.index(packed), index)
-    np.testing.assert_array_equal(code.levels(code.patterns), LEVELS)
-
-
-def test_binary_planes_are_unpacked(rng: np.random.Generator) -> None:
-    index = rng.integers(0, 4, (1, 1, 1, 32))
-    patterns = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.uint8)
-    code = Codec(32, 1, 0.0, np.array([1.0, 2.0]), patterns)
-    packed = np.zeros((1, 1, 1, 2, 1, 1), np.uint32)
-    for channel, value in enumerate(index.reshape(-1)):
-        for plane in range(2):
-            packed[0, 0, 0, plane, 0, 0] |= np.uint32(value >> plane & 1) << np.uint32(channel)
-    np.testing.assert_array_equal(code.index(packed), index)
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
-def test_codes_are_unpacked(dtype: str, rng: np.random.Generator) -> None:
-    """Codes -1, 0 and 2 of the same levels, shifted by the code of zero."""
-    plain, zero = bits(), 1 if dtype == "uint8" else 0
-    codes = tuple(n + zero for n in (-1, 0, 2))
-    code = ByteCodec(70, 2, plain.base, plain.weights, plain.patterns, codes)
-    index = rng.integers(0, 3, (2, 3, 4, 70))
-    packed = np.zeros((2, 3, 4, 2, 64), dtype)
-    packed[..., :35] = np.array(codes, dtype)[index].reshape(2, 3, 4, 2, 35)
-    np.testing.assert_array_equal(code.index(packed), index)
 
 
 def test_rounding_to_bytes_is_counted_and_has_a_criterion_of_its_own() -> None:
@@ -165,10 +119,3 @@ def test_several_outputs_of_many_types() -> None:
     outcome = verify(model, lowering="bitserial")
     assert outcome.passed, outcome.faults
     assert outcome.binarized_layers == 1 and outcome.checked_bits > 0
-
-
-def test_relative_error_of_odd_values() -> None:
-    nan, inf = np.float32(np.nan), np.float32(np.inf)
-    assert relative_error(np.array([nan, inf, 1]), np.array([nan, inf, 1])) == 0
-    assert relative_error(np.array([nan, 1.0]), np.array([1.0, 1.0])) == np.inf
-    assert relative_error(np.array([True, False]), np.array([True, True])) > 0

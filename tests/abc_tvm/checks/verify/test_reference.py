@@ -1,4 +1,4 @@
-"""What rounding explains, and what it does not; which tensor stands for which level."""
+"""What rounding explains, and what it does not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from abc_tvm.checks.verify.reference import Rounding, continued, inputs_of, with_outputs
-from abc_tvm.checks.verify.taps import data_inputs, layouts, look_up
 from abc_tvm.engines.onnx_engine import OnnxEngine
 
 Array = np.ndarray
@@ -98,36 +97,3 @@ def test_a_network_continues_from_what_is_given() -> None:
     np.testing.assert_array_equal(found["y"], given["b"] - x)
     shown = OnnxEngine(with_outputs(made, ["a", "b", "b"]), optimise=False).run({"x": x})
     assert set(shown) == {"y", "a", "b"}
-
-
-def test_layouts() -> None:
-    array = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
-    assert set(layouts(array, (2, 5, 3, 4))) == {"chw"}
-    assert set(layouts(array, (2, 3, 4, 5))) == {"hwc"}
-    assert layouts(array, (2, 60))["chw"][1, 1] == array[1, 0, 1, 0]
-    assert layouts(array, (2, 5, 4, 4)) == {}
-
-
-@pytest.mark.parametrize("order", ["chw", "hwc"])
-def test_an_index_is_looked_up_in_its_layout(order: str, rng: np.random.Generator) -> None:
-    index = rng.integers(0, 3, (2, 4, 4, 8))
-    values = np.float32([-1.5, 0.25, 4])
-    turned = layouts(index, (2, 128))[order]
-    wanted = values[turned]
-    wanted[:, ::40] = 4  # flips
-    found = look_up(index, np.float64([0, 1, 2]), wanted, single=True)
-    assert found is not None and found[0] == order
-    np.testing.assert_array_equal(found[1], values)
-    assert found[2] > 0.9
-
-
-def test_data_inputs_go_by_node_names() -> None:
-    node = helper.make_node
-    nodes = [
-        node("Relu", ["x"], ["r"]),
-        node("MatMul", ["r", "w"], ["a"], "dense"),
-        node("MatMul", ["a", "w"], ["b"], "dense"),
-        node("MatMul", ["b", "w"], ["y"]),
-    ]
-    made = model(nodes, {"w": np.eye(2, dtype=np.float32)}, {"x": ["N", 2]})
-    assert data_inputs(made, made) == {"dense": "r", "dense#2": "a", "y": "b"}
