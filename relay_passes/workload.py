@@ -7,7 +7,8 @@ the values of weights do not matter, and a symbolic batch counts as 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from tvm import relax, tirx
 
 from abc_tvm.relay_passes.emit.frame import Lowered
 from abc_tvm.relay_passes.emit.kernel import kernel
@@ -26,7 +27,7 @@ BATCH = 1
 class Workload:
     """A kernel to tune: a private function as :func:`build` takes it, and its plain form."""
 
-    function: Any
+    function: relax.Function
     plain: Lowered
 
     @property
@@ -35,7 +36,7 @@ class Workload:
         return self.plain.plan.problem
 
     @property
-    def func(self) -> Any:
+    def func(self) -> tirx.PrimFunc:
         """The PrimFunc without a schedule."""
         return self.plain.func
 
@@ -44,7 +45,7 @@ class Workload:
         return build(self.function, scheduler_of(device, choice), BATCH)
 
 
-def build(function: Any, scheduler: Scheduler, batch: int | None = None) -> Lowered:
+def build(function: relax.Function, scheduler: Scheduler, batch: int | None = None) -> Lowered:
     """The kernel of a private function made by :mod:`.fuse` or :func:`.pooling.alone`.
 
     ``batch`` stands in for a symbolic one.
@@ -56,7 +57,7 @@ def build(function: Any, scheduler: Scheduler, batch: int | None = None) -> Lowe
     return kernel(function, scheduler, anchors(), encodings(), batch)
 
 
-def workload_of(function: Any, device: Device) -> Workload | None:
+def workload_of(function: relax.Function, device: Device) -> Workload | None:
     """The workload of such a function; ``None``: nothing to tune."""
     plain = build(function, Scheduler(PLAIN, device), BATCH)
     return Workload(function, plain) if plain.anchored else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from tvm import relax, te, tirx
@@ -17,14 +17,22 @@ from tvm.sym import Analyzer
 
 from abc_tvm.compute.geometry import WORD, Dim, Window
 from abc_tvm.compute.lanes import Blocking, Index, Passes, Scalar, stage
-from abc_tvm.relay_passes.rewrite import array_of, bindings, dtype_of, op_name, operands, shape_of
+from abc_tvm.relay_passes.rewrite import (
+    Shape,
+    array_of,
+    bindings,
+    dtype_of,
+    op_name,
+    operands,
+    shape_of,
+)
 from abc_tvm.schedules.family import Plan
 from abc_tvm.schedules.scheduler import Scheduler
 
 GROUP = "abc_group"
 """The attribute of private functions that become one kernel each."""
 
-Produced = tuple[te.Tensor, tuple[Any, ...]]
+Produced = tuple[te.Tensor, Shape]
 """A result of the kernel and the shape that readers know it by: the same memory."""
 
 
@@ -35,8 +43,8 @@ class Lowered:
     func: tirx.PrimFunc
     plan: Plan
     constants: list[np.ndarray]
-    results: list[tuple[tuple[Any, ...], str]]
-    shapes: list[tuple[Any, ...]] = field(default_factory=list)
+    results: list[tuple[Shape, str]]
+    shapes: list[Shape] = field(default_factory=list)
     """What the results are to be reshaped to (the same memory)."""
     anchored: bool = True
     """Whether anything that it stores depends on what its anchor computes."""

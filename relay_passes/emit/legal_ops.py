@@ -6,22 +6,26 @@ attention) they give ``3.4e38``. Here they begin at infinity.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from tvm import relax, te, tirx, topi
+from tvm.ir import Expr
 
 _FLOATS = ("float16", "float32", "float64")
 
+Axes: TypeAlias = "Sequence[int] | None"
+Reduction = Callable[[te.Tensor, Axes, bool], te.Tensor]
+
 
 def _extreme(
-    join: Callable[[Any, Any], Any], start: float, plain: Any, name: str
-) -> Callable[[relax.BlockBuilder, Any], Any]:
+    join: Callable[[Expr, Expr], Expr], start: float, plain: Reduction, name: str
+) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
     reducer = te.comm_reducer(
         lambda a, b: join(a, b), lambda dtype: tirx.const(start, dtype), name=name
     )
 
-    def reduce(data: te.Tensor, axis: Any, keepdims: bool) -> te.Tensor:
+    def reduce(data: te.Tensor, axis: Axes, keepdims: bool) -> te.Tensor:
         rank = len(data.shape)
         axes = [int(a) % rank for a in axis] if axis is not None else list(range(rank))
         if str(data.dtype) not in _FLOATS or not axes:
@@ -30,14 +34,14 @@ def _extreme(
         kept = [a for a in range(rank) if a not in ranges]
         shape = [1 if a in ranges else data.shape[a] for a in (range(rank) if keepdims else kept)]
 
-        def value(*index: Any) -> Any:
+        def value(*index: Expr) -> Expr:
             outer = dict(zip(range(rank) if keepdims else kept, index, strict=True))
             where = [ranges[a] if a in ranges else outer[a] for a in range(rank)]
             return reducer(data[tuple(where)], axis=list(ranges.values()))
 
         return te.compute(shape, value, name=f"{name}_red")
 
-    def legalise(builder: relax.BlockBuilder, call: Any) -> Any:
+    def legalise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         axis, keepdims = call.attrs.axis, bool(call.attrs.keepdims)
         return builder.call_te(reduce, call.args[0], axis, keepdims, primfunc_name_hint=name)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
+from tvm.ir import Expr
 
 from abc_tvm.compute.geometry import WORD
 from abc_tvm.compute.lanes import Blocking
@@ -31,7 +31,7 @@ def pool_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
     head = (window.batch, window.out_height, window.out_width)
     none = tirx.const(0, "uint32")
 
-    def joined(b: Any, h: Any, w: Any, p: Any, g: Any, o: Any) -> Any:
+    def joined(b: Expr, h: Expr, w: Expr, p: Expr, g: Expr, o: Expr) -> Expr:
         read = over_window(window, lambda y, x: bits[b, y, x, p, g, o], operator.or_, none)
         return read(h, w)
 
@@ -40,7 +40,7 @@ def pool_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
     binary = str(call.attrs["code"]) == "binary"
     ones = tirx.const(0xFFFFFFFF, "uint32")
 
-    def bit(p: int, at: tuple[Any, ...]) -> Any:
+    def bit(p: int, at: tuple[Expr, ...]) -> Expr:
         """Thermometer plane ``p`` of the index, turned round where the mask says."""
         b, h, w, g, o = at
         value = pooled[b, h, w, p, g, o]
@@ -49,7 +49,7 @@ def pool_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
         m = mask[g, o]
         return (value & (m ^ ones)) | ((pooled[b, h, w, n - 1 - p, g, o] ^ ones) & m)
 
-    def coded(b: Any, h: Any, w: Any, p: Any, g: Any, o: Any) -> Any:
+    def coded(b: Expr, h: Expr, w: Expr, p: Expr, g: Expr, o: Expr) -> Expr:
         result = None
         for plane in range(planes):
             if binary:

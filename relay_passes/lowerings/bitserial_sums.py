@@ -5,14 +5,15 @@ See :mod:`.border` for the algebra and :mod:`.accumulator` for the integers.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from tvm import te, tirx
+from tvm.ir import Expr
 
 from abc_tvm.compute import accumulate
 from abc_tvm.compute.geometry import Window
-from abc_tvm.compute.lanes import Index, Scalar
+from abc_tvm.compute.lanes import Index, Passes, Scalar
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator, accumulator
 from abc_tvm.relay_passes.analysis.weights.border import Border, border_of
 from abc_tvm.relay_passes.emit.frame import Frame
@@ -82,7 +83,7 @@ class BitserialSums:
         total = accumulate.combine(self.counts, table, self.window, self.blocking, "int32")
         return lambda index: total[index]
 
-    def _class_table(self, values: np.ndarray, fill: float) -> Any:
+    def _class_table(self, values: np.ndarray, fill: float) -> Callable[..., Expr]:
         """Read ``values [..., R, C, OC]`` at the class of a pixel: ``read(index, *leading)``."""
         table = self.frame.table(self.blocking.spread(values, fill), "border")
         rows = columns = None
@@ -91,7 +92,7 @@ class BitserialSums:
         if self.classes[1] > 1:
             columns = self.frame.table(self.border.column_class, "column")
 
-        def read(index: Index, *leading: Any) -> Any:
+        def read(index: Index, *leading: Expr) -> Expr:
             _, h, w, *_ = index
             r = rows[h] if rows is not None else 0
             c = columns[w] if columns is not None else 0
@@ -99,7 +100,7 @@ class BitserialSums:
 
         return read
 
-    def value(self, index: Index) -> Any:
+    def value(self, index: Index) -> Expr:
         """The convolution's float32 value."""
         if self.exact is None:
             return self.offset(index) - self.sum[index]
@@ -114,7 +115,7 @@ class BitserialSums:
         value = (self.count_offset(index) - whole).astype("float32")
         return value if self.scale is None else value * self.scale(index)
 
-    def passes(self, thresholds: np.ndarray) -> Any:
+    def passes(self, thresholds: np.ndarray) -> Passes:
         """``D >= T`` as a comparison of the count itself; ``T`` int ``[N, OC]``."""
         t = thresholds.astype(np.int64)[:, None, None, :]
         limit = self.constant[None] - t

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import relax, te, tirx
+from tvm.ir import Expr
 
 from abc_tvm.compute.geometry import WORD
 from abc_tvm.compute.lanes import Blocking
@@ -25,7 +24,7 @@ def pool_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
     lowest = tirx.const(0 if dtype == "uint8" else -128, dtype)
     shape = (window.batch, window.out_height, window.out_width, groups, slots)
 
-    def largest(b: Any, h: Any, w: Any, g: Any, s: Any) -> Any:
+    def largest(b: Expr, h: Expr, w: Expr, g: Expr, s: Expr) -> Expr:
         read = over_window(window, lambda y, x: data[b, y, x, g, s], tirx.max, lowest)
         return read(h, w)
 
@@ -42,7 +41,7 @@ def pool_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
     spread = blocking.spread(rows.astype(dtype)).reshape(len(codes), groups, slots)
     table = te.placeholder(spread.shape, dtype, name="table")
 
-    def coded(b: Any, h: Any, w: Any, g: Any, s: Any) -> Any:
+    def coded(b: Expr, h: Expr, w: Expr, g: Expr, s: Expr) -> Expr:
         code = table[0, g, s]
         for k in range(1, len(codes)):
             reached = pooled[b, h, w, g, s] >= tirx.const(k, dtype)

@@ -7,12 +7,11 @@ one constant per channel holds everywhere.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import te
+from tvm.ir import Expr
 
-from abc_tvm.compute.lanes import Index
+from abc_tvm.compute.lanes import Index, Passes
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.lowerings.bitserial_sums import NEVER
 
@@ -32,7 +31,7 @@ class Int8Sums:
         total = weights.astype(np.int64).reshape(len(weights), -1).sum(1)
         self.constant = -zero * total
 
-    def value(self, index: Index) -> Any:
+    def value(self, index: Index) -> Expr:
         """The convolution's float32 value."""
         if not hasattr(self, "offset"):
             self.offset = self.factor = None
@@ -46,7 +45,7 @@ class Int8Sums:
         value = whole.astype("float32")
         return value if self.factor is None else value * self.factor(index)
 
-    def passes(self, thresholds: np.ndarray) -> Any:
+    def passes(self, thresholds: np.ndarray) -> Passes:
         """``D >= T`` as a comparison of the sum itself; ``T`` int ``[N, OC]``."""
         limit = np.clip(thresholds.astype(np.int64) - self.constant, -NEVER, NEVER)
         blocking = self.frame.blocking

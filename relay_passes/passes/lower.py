@@ -6,16 +6,26 @@ arguments and its packed constants. Pooling of bits and codes has kernels of its
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import tvm
 from tvm import relax, tirx
 
+from abc_tvm.compute.geometry import Dim
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.emit.frame import GROUP, Lowered
 from abc_tvm.relay_passes.emit.pooling import alone
 from abc_tvm.relay_passes.lowerings.table import poolings
-from abc_tvm.relay_passes.rewrite import bindings, const, emit, hint, op_name, shape_of, substitute
+from abc_tvm.relay_passes.rewrite import (
+    Shape,
+    bindings,
+    const,
+    emit,
+    hint,
+    op_name,
+    shape_of,
+    substitute,
+)
 from abc_tvm.relay_passes.workload import build, workload_of
 from abc_tvm.schedules.generic import SCHEDULED
 from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
@@ -37,7 +47,7 @@ class Lower:
         }
         with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
             with builder.dataflow():
-                env: dict[Any, Any] = {}
+                env: dict[relax.Var, relax.Expr] = {}
                 for var, value in bindings(func):
                     new = substitute(value, env)
                     if isinstance(new, tvm.ir.Call) and new.op in groups:
@@ -60,32 +70,36 @@ class Lower:
                 out.update_func(gvar, other)
         return out
 
-    def group(self, builder: Any, call: Any, function: Any, name: str) -> Any:
+    def group(
+        self, builder: relax.BlockBuilder, call: relax.Call, function: relax.Function, name: str
+    ) -> relax.Expr:
         lowered = build(function, self.scheduler_for(function))
         args = list(call.args)[: len(function.params)]
         return call_kernel(builder, lowered, args, name, self.batch(args))
 
-    def scheduler_for(self, function: Any) -> Scheduler:
+    def scheduler_for(self, function: relax.Function) -> Scheduler:
         """Of default kernels, or of the one that a tuning record chooses for this function."""
         records = self.context.records
         workload = workload_of(function, self.context.device) if records else None
         choice = records.choice(workload.func) if records and workload else None
         return scheduler_of(self.context.device, choice)
 
-    def batch(self, args: Any) -> Any:
+    def batch(self, args: Sequence[relax.Expr]) -> Dim:
         return next((shape_of(a)[0] for a in args if not _is_one(shape_of(a)[0])), 1)
 
 
-def _is_one(dim: Any) -> bool:
+def _is_one(dim: Dim) -> bool:
     return isinstance(dim, int) and dim == 1
 
 
-def call_kernel(builder: Any, lowered: Lowered, args: list[Any], name: str, batch: Any) -> Any:
+def call_kernel(
+    builder: relax.BlockBuilder, lowered: Lowered, args: list[relax.Expr], name: str, batch: Dim
+) -> relax.Expr:
     """Emit ``call_tir`` and the (free) reshapes of its results."""
     func = lowered.func.without_attr("global_symbol").with_attr(SCHEDULED, 1)
     gvar = builder.add_func(func, name.replace("fused_", "kernel_"))
 
-    def dims(shape: tuple[Any, ...]) -> list[Any]:
+    def dims(shape: Shape) -> list[Dim]:
         return [int(d) if isinstance(d, (int, tirx.IntImm)) else batch for d in shape]
 
     types = [relax.TensorType(dims(shape), dtype) for shape, dtype in lowered.results]

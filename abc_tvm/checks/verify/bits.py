@@ -8,7 +8,6 @@ its bits, or codes, mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import tvm
 from tvm import relax
@@ -74,23 +73,23 @@ def bit_inputs(encoded: tvm.IRModule, canonical: tvm.IRModule) -> list[BitInput]
     return inputs
 
 
-def tapped(encoded: Any, outputs: list[Any]) -> Any:
+def tapped(encoded: tvm.IRModule, outputs: list[relax.Var]) -> tvm.IRModule:
     """The module after ``encode`` with variables of it as further outputs of ``main``."""
     return _rewired(encoded, outputs)
 
 
-def _convolutions(canonical: Any) -> dict[str, Any]:
+def _convolutions(canonical: tvm.IRModule) -> dict[str, relax.Call]:
     members = bindings(canonical["main"])
     return {hint(var): call for var, call in members if op_name(call) == "nn.conv2d"}
 
 
-def _rewired(module: Any, outputs: list[Any]) -> Any:
+def _rewired(module: tvm.IRModule, outputs: list[relax.Var]) -> tvm.IRModule:
     func = module["main"]
     results = _results(func)
     builder = relax.BlockBuilder()
     with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
         with builder.dataflow():
-            env: dict[Any, Any] = {}
+            env: dict[relax.Var, relax.Expr] = {}
             for var, value in bindings(func):
                 if isinstance(value, relax.Tuple):
                     env[var] = substitute(value, env)
@@ -107,7 +106,7 @@ def _rewired(module: Any, outputs: list[Any]) -> Any:
     return drop_dead(out)
 
 
-def _results(func: Any) -> list[Any]:
+def _results(func: relax.Function) -> list[relax.Var]:
     defined = definitions(func)
     body = func.body.body
     while isinstance(defined.get(body), relax.Var):
