@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tvm import relax
 from tvm.ir import Op, make_node, register_op_attr
@@ -146,10 +146,43 @@ def infer_coded_convolution(call: relax.Call, _: relax.BlockBuilder) -> relax.Te
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
 
 
-def operator(name: str, infer: Callable[[relax.Call, relax.BlockBuilder], relax.Type]) -> None:
-    """Make ``abc.<name>`` known to TVM: ``infer(call, _)`` is the type of its result."""
+TypeOf: TypeAlias = "Callable[[relax.Call, relax.BlockBuilder], relax.Type]"
+"""``infer(call, _)``: the type of an operator's result."""
+
+_types: dict[str, TypeOf] = {}
+"""Of the operators that TVM knows from here."""
+
+
+def operator(name: str, infer: TypeOf) -> None:
+    """Make ``abc.<name>`` known to TVM, for the rest of the process.
+
+    Raises ``ValueError`` where it is known with another type.
+    """
+    if name in _types:
+        if _types[name] is not infer:
+            raise ValueError(f"the operator abc.{name} is there already, with another type")
+        return
+    _types[name] = infer
     register_op_attr(f"relax.abc.{name}", "FInferType", infer)
     register_op_attr(f"relax.abc.{name}", "FPurity", True)
+
+
+OLD_NAMES = {
+    "encode": "encode_bitserial",
+    "pool_bits": "pool_bitserial",
+    "bitconv2d": "bitserial_conv2d",
+    "encode_bytes": "encode_int8",
+    "pool_codes": "pool_int8",
+    "dotconv2d": "int8_conv2d",
+}
+"""What earlier versions called operators in the functions that they stored."""
+
+
+def in_new_names(text: str) -> str:
+    """A stored function, TVM's JSON, with the operators' names of today."""
+    for old, new in OLD_NAMES.items():
+        text = text.replace(f'"relax.abc.{old}"', f'"relax.abc.{new}"')
+    return text
 
 
 @cache

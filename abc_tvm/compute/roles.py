@@ -4,7 +4,7 @@ A TE compute gives its blocks a role as an annotation; their names are for reade
 order in which a kernel computes::
 
     border    the input with a border round it, wide enough for whole tiles
-    groups    the input with its channels by group
+    groups    the input with its channels by group, and nothing else done to it
     rows      rows of a lookup table that the input selects
     partial   sums of a part of the reduction, in bytes
     total     partial sums added up

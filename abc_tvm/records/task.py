@@ -153,15 +153,15 @@ def load_layer(folder: Path, key: str, device: Device, threads: int = 1) -> Task
     import tvm
 
     from abc_tvm.relay_passes import ops
+    from abc_tvm.relay_passes.lowerings.table import know_operators
 
-    ops.register()
-
+    know_operators()
     path = _layer_file(folder, key)
     if not path.exists():
         return None
     try:
         value = json.loads(read_regular(path, RecordsError))
-        text = _inflated(base64.b64decode(value["function"])).decode()
+        text = ops.in_new_names(_inflated(base64.b64decode(value["function"])).decode())
         names = [str(name) for name in value["names"]]
         function = tvm.ir.load_json(text)
     except (*_NO_MODULE, zlib.error) as error:

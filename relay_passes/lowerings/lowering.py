@@ -7,13 +7,16 @@ The chooser, the passes "encode", "fuse" and "lower", ``tune``, ``profile``, ``i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor, Encoding, Pooling
+from abc_tvm.relay_passes.ops import TypeOf
 
 from .candidate import Candidate, Offer, Outcome
 from .codec import Codec
@@ -36,7 +39,8 @@ class Lowering(ABC):
 
     ``anchor``: the operator that its kernels begin with, whose values are what the sums mean as
     floats and as integers to be compared, and whose weights it packs. ``encodings``: the operators
-    that write its inputs; ``poolings``: those that pool them.
+    that write its inputs; ``poolings``: those that pool them. ``operators``: the type of the result
+    of each operator that it brings, by name (``abc.`` left out), so that TVM knows them.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Lowering(ABC):
     anchor: Anchor
     encodings: tuple[Encoding, ...] = ()
     poolings: tuple[Pooling, ...] = ()
+    operators: ClassVar[Mapping[str, TypeOf]] = MappingProxyType({})
 
     @abstractmethod
     def offer(self, layer: Candidate, rival: float) -> Offer | None:

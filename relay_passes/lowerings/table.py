@@ -11,11 +11,15 @@ The words are known without TVM; what they stand for is imported when it is firs
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from abc_tvm.errors import UserError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -61,11 +65,69 @@ def lowering_of(name: str) -> Lowering:
         return shipped
     if name in _registered:
         return _registered[name]
-    for point in installed():
-        if point.name == name:
-            outside: Lowering = point.load()
-            return outside
+    if any(point.name == name for point in installed()):
+        return _loaded(name)
     raise LookupError(f"there is no lowering {name!r}")
+
+
+@cache
+def _loaded(name: str) -> Lowering:
+    """One of an installed package. Raises ``UserError`` where it cannot be one."""
+    point = next(point for point in installed() if point.name == name)
+    lowering: Lowering = point.load()
+    others = tuple(lowering_of(word) for word in (*LOWERINGS, *_registered))
+    fault = fault_of(lowering, others)
+    if not fault and lowering.name != name:
+        fault = f"the entry point has another name than the lowering, {lowering.name!r}"
+    if fault:
+        raise UserError(f"the lowering {name!r} of an installed package ({point.value}): {fault}")
+    know(lowering)
+    return lowering
+
+
+def fault_of(lowering: Lowering, others: Sequence[Lowering]) -> str:
+    """Why a lowering from outside cannot stand beside others; empty where it can."""
+    from abc_tvm.schedules.problem import SUMS
+
+    from .lowering import Lowering as Interface
+
+    if not isinstance(lowering, Interface):
+        return f"{type(lowering).__name__} is no lowering"
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", lowering.name) or lowering.name == "auto":
+        return f"{lowering.name!r} is no word for one: small letters, digits, - and _"
+    if lowering.name in (one.name for one in others):
+        return f"there is a lowering {lowering.name!r} already"
+    if lowering.kind not in SUMS:
+        return f"its kind {lowering.kind!r} is none of {', '.join(SUMS)}"
+    if not lowering.encodings:
+        return "nothing writes its inputs: encodings is empty"
+    taken = {"nn.max_pool2d"}.union(*(operators_of(one) for one in others))
+    both = sorted(taken & operators_of(lowering))
+    return f"{both[0]} is another's operator already" if both else ""
+
+
+def operators_of(lowering: Lowering) -> set[str]:
+    """The operators that a lowering says are its own."""
+    own = (lowering.anchor, *lowering.encodings, *lowering.poolings)
+    return {one.operator for one in own}
+
+
+def know(lowering: Lowering) -> None:
+    """Make the operators that a lowering brings known to TVM."""
+    from abc_tvm.relay_passes.ops import operator
+    from abc_tvm.relay_passes.ops import register as know_own
+
+    know_own()
+    for name, infer in lowering.operators.items():
+        operator(name, infer)
+
+
+def know_operators() -> None:
+    """Make the operators of all lowerings known to TVM; needed before a stored function is read."""
+    from abc_tvm.relay_passes.ops import register as know_own
+
+    know_own()
+    lowerings()
 
 
 def lowerings() -> tuple[Lowering, ...]:
@@ -99,12 +161,12 @@ def poolings() -> dict[str, Pooling]:
 def register(lowering: Lowering) -> RegisteredLowering:
     """Add one in this process; ``with`` takes it back at the end.
 
-    Raises ``ValueError`` where the word or one of the operators is taken.
+    Raises ``ValueError`` where the word or one of the operators is taken, or it is no lowering.
     """
-    if lowering.name in names():
-        raise ValueError(f"there is a lowering {lowering.name!r} already")
-    if of_operator(lowering.anchor.operator) is not None:
-        raise ValueError(f"{lowering.anchor.operator} is another lowering's operator already")
+    fault = fault_of(lowering, lowerings())
+    if fault:
+        raise ValueError(fault)
+    know(lowering)
     _registered[lowering.name] = lowering
     return RegisteredLowering(lowering.name)
 

@@ -104,6 +104,8 @@ class ChooseLowering:
         for name, lowering in self.lowerings.items():
             offer = lowering.offer(candidate, rival)
             if offer is not None:
+                if not 0 < offer.cost < float("inf"):
+                    raise TypeError(f"the lowering {name!r} offers a cost of {offer.cost}")
                 offers[name] = offer
                 rival = rival if offer.refused else min(rival, offer.cost)
         return offers

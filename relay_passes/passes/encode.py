@@ -56,9 +56,13 @@ class Encode:
         layer = self.context.layers[name]
         reading = reading_of(call.args[0], defined)
         candidate = Candidate(call, steps_of(reading.step), self.context.device)
-        anchor = lowering_of(layer.lowering).encode(
-            candidate, reading, emitter, float(layer.error_bound or 0.0)
-        )
+        lowering = lowering_of(layer.lowering)
+        anchor = lowering.encode(candidate, reading, emitter, float(layer.error_bound or 0.0))
+        if not isinstance(anchor, str) and op_name(anchor) != lowering.anchor.operator:
+            raise TypeError(
+                f"the lowering {lowering.name!r} gives {op_name(anchor) or anchor!r} for {name}, "
+                f"and neither {lowering.anchor.operator} nor a reason"
+            )
         if isinstance(anchor, str):
             layer.lowering, layer.reason = FLOAT, anchor
             return lowering_of(FLOAT).taken(call)

@@ -57,7 +57,7 @@ def test_what_is_not_recognised_is_a_dash(capsys: Capture) -> None:
     [
         ((), "nothing is binarized: every layer is compiled in float (the reasons: inspect)"),
         ((FLOAT,), "nothing is binarized"),
-        ((BITS, BYTES), "1 of 2 layers on bits (75% of the multiply-adds), 1 of 2 layers on bytes"),
+        ((BITS, BYTES), "1 of 2 layers bitserial (75% of the multiply-adds), 1 of 2 layers int8"),
         (
             (BYTES, replace(BYTES, error_bound=0.012)),
             "1 of them rounded, by at most 1.20% of",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from abc_tvm.records.task import (
     save_layer,
     workload_key,
 )
+from abc_tvm.relay_passes.ops import OLD_NAMES
 from abc_tvm.targets import Device
 
 
@@ -46,6 +49,24 @@ def test_a_module_goes_to_text_and_back(tasks: list[Task]) -> None:
 def test_a_text_that_is_no_module(text: str) -> None:
     with pytest.raises(RecordsError, match=r"^here: damaged"):
         load_module(text, "here")
+
+
+def test_a_layer_that_an_earlier_version_kept(
+    tasks: list[Task], device: Device, tmp_path: Path
+) -> None:
+    """Its operators had other names."""
+    for task in tasks:
+        save_layer(tmp_path, task)
+        path = tmp_path / LAYERS / f"{task.key}.json"
+        kept = json.loads(path.read_text())
+        text = zlib.decompress(base64.b64decode(kept["function"])).decode()
+        for old, new in OLD_NAMES.items():
+            text = text.replace(f'"relax.abc.{new}"', f'"relax.abc.{old}"')
+        kept["function"] = base64.b64encode(zlib.compress(text.encode())).decode()
+        path.write_text(json.dumps(kept))
+        again = load_layer(tmp_path, task.key, device)
+        assert again is not None and again.key == task.key
+    assert '"relax.abc.bitconv2d"' in text
 
 
 def test_a_layer_is_kept_once(tasks: list[Task], device: Device, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from abc_tvm.relay_passes.emit.pooling import MAX_POOL
 from abc_tvm.relay_passes.lowerings import table
+from abc_tvm.relay_passes.lowerings.int8_pool import POOL
 from tests.relay_passes.lowerings.toy import TOY, Toy
 
 
@@ -73,8 +75,41 @@ class Thief(Toy):
 
 
 def test_the_operator_of_another_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"abc\.int8_conv2d is another lowering's operator"):
+    with pytest.raises(ValueError, match=r"abc\.int8_conv2d is another's operator already"):
         table.register(Thief())
     with pytest.raises(ValueError, match="there is a lowering 'float' already"):
         table.register(table.lowering_of("float"))
     assert "thief" not in table.names()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"name": "auto"}, "'auto' is no word for one"),
+        ({"name": ""}, "'' is no word for one"),
+        ({"name": "two words"}, "'two words' is no word"),
+        ({"name": "Wide"}, "'Wide' is no word"),
+        ({"kind": "words"}, "its kind 'words' is none of bitserial, float, int8"),
+        ({"encodings": ()}, "encodings is empty"),
+        ({"poolings": (POOL,)}, r"abc\.pool_int8 is another's operator already"),
+        ({"anchor": MAX_POOL}, r"nn\.max_pool2d is another's operator already"),
+    ],
+)
+def test_what_cannot_stand_beside_the_others_is_refused(
+    wrong: dict[str, object], message: str
+) -> None:
+    spoiled = type("Spoiled", (Toy,), {"name": "spoiled", **wrong})()
+    with pytest.raises(ValueError, match=message):
+        table.register(spoiled)
+    assert "spoiled" not in table.names()
+
+
+def test_what_is_no_lowering_is_refused() -> None:
+    with pytest.raises(ValueError, match="object is no lowering"):
+        table.register(object())  # type: ignore[arg-type]
+
+
+def test_an_operator_has_one_type() -> None:
+    wrong = type("Wrong", (Toy,), {"name": "wrong", "operators": {"step": print}})()
+    with pytest.raises(ValueError, match=r"already|another type"):
+        table.register(wrong)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tvm import relax
 
 import abc_tvm
 from abc_tvm import zoo
@@ -16,11 +19,15 @@ from abc_tvm.errors import UserError
 from abc_tvm.measure.kernel_plan import compile_plan
 from abc_tvm.measure.machine_limits import Limits
 from abc_tvm.measure.plots import colours, labels
+from abc_tvm.records.task import save_layer
+from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.lowerings import table
+from abc_tvm.relay_passes.lowerings.candidate import Candidate, Offer
+from abc_tvm.relay_passes.lowerings.lowering import Emitter
 from abc_tvm.targets import load
 from abc_tvm.tuning.lowerings import contest
-from abc_tvm.tuning.network import Network
-from tests.relay_passes.lowerings.toy import TOY
+from abc_tvm.tuning.network import Network, tasks_of
+from tests.relay_passes.lowerings.toy import TOY, Toy
 
 
 @pytest.fixture
@@ -86,3 +93,61 @@ def test_a_package_adds_one_for_all_processes(monkeypatch: pytest.MonkeyPatch) -
         assert table.names()[-1] == "toy" and table.lowering_of("toy") is TOY
     finally:
         table.installed.cache_clear()
+
+
+class Costly(Toy):
+    """Its cost is no number."""
+
+    def offer(self, layer: Candidate, rival: float) -> Offer | None:
+        return Offer(float("nan"))
+
+
+class Silent(Toy):
+    """It gives nothing in the place of a layer."""
+
+    def encode(
+        self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
+    ) -> relax.Call | str:
+        return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("toy", "message"),
+    [
+        (Costly(), "the lowering 'toy' offers a cost of nan"),
+        (
+            Silent(),
+            r"the lowering 'toy' gives None for conv2_A0B0, and neither abc\.toy_conv2d nor",
+        ),
+    ],
+)
+def test_one_that_misbehaves_is_named(toy: Toy, message: str) -> None:
+    with table.register(toy), pytest.raises(UserError, match=message):
+        abc_tvm.compile(zoo.build("lenet", 1, 1, grid=True), "zen4", lowering="toy")
+
+
+PROGRAM = """
+import sys
+from importlib import metadata
+point = metadata.EntryPoint("toy", "tests.relay_passes.lowerings.toy:TOY", "abc_tvm.lowerings")
+others = metadata.entry_points
+metadata.entry_points = lambda **at: [point] if at.get("group") == point.group else others(**at)
+from pathlib import Path
+from abc_tvm.records.task import load_layer
+from abc_tvm.targets import load
+task = load_layer(Path(sys.argv[1]), sys.argv[2], load("native"))
+print(task.names[0])
+"""
+
+
+@pytest.mark.usefixtures("_toy")
+def test_a_kernel_of_it_is_read_in_another_process(tmp_path: Path) -> None:
+    """As the processes of the tuner do, which have it from an entry point."""
+    model = zoo.build("lenet", 1, 1, batch=1, grid=True)
+    tasks = tasks_of(model, load("native"), lowering="toy")
+    task = next(task for task in tasks if "conv2_A0B0" in task.names)
+    save_layer(tmp_path, task)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), task.key]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    assert done.stdout.strip() == "conv2_A0B0", done.stderr

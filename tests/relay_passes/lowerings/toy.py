@@ -1,13 +1,12 @@
 """A lowering from outside: what CONTRIBUTING.md says that a new one needs, and no more.
 
 Levels are coded as int8 does, and multiplied as floats: whole numbers, whose sums are exact below
-``2**24``. So it needs no dot products of bytes, and any family's float kernels serve it.
+``2**24``. So it needs no dot products of bytes, and any processor's float kernels serve it.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tvm import relax, te, tirx
@@ -28,7 +27,6 @@ from abc_tvm.relay_passes.ops import (
     coded_window,
     infer_coded_convolution,
     make,
-    operator,
     window_attrs,
 )
 from abc_tvm.relay_passes.rewrite import array_of, const, op_name, shape_of
@@ -72,17 +70,10 @@ def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     return plan
 
 
-@cache
-def operators() -> None:
-    """Both operators become known to TVM."""
-
-    def codes(call: relax.Call, _: Any) -> relax.TensorType:
-        b, h, w, channels = shape_of(call.args[0])
-        groups = int(call.attrs["layout_groups"])
-        return relax.TensorType([b, h, w, groups, code_slots(channels // groups)], "int8")
-
-    operator("encode_toy", codes)
-    operator("toy_conv2d", infer_coded_convolution)
+def infer_codes(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
+    b, h, w, channels = shape_of(call.args[0])
+    groups = int(call.attrs["layout_groups"])
+    return relax.TensorType([b, h, w, groups, code_slots(channels // groups)], "int8")
 
 
 class Toy(Lowering):
@@ -93,13 +84,16 @@ class Toy(Lowering):
         "abc.toy_conv2d", begin, lambda call: True, lambda call: int(call.attrs["groups"])
     )
     encodings = (Encoding("abc.encode_toy", write_codes),)
+    operators: ClassVar = {"encode_toy": infer_codes, "toy_conv2d": infer_coded_convolution}
 
     def form(self, layer: Candidate) -> Int8Form | None:
         form = int8_form(layer.planes, layer.alpha, layer.steps.levels, "int8")
         return None if form is None or form.bound.max() >= LARGEST else form
 
     def offer(self, layer: Candidate, rival: float) -> Offer | None:
-        return None if self.form(layer) is None else Offer(0.9)
+        if layer.device.gpu is not None or self.form(layer) is None:
+            return None  # a GPU's kernels read floats from memory
+        return Offer(0.9)
 
     def outcome(self, layer: Candidate, offer: Offer) -> Outcome:
         return Outcome("whole numbers as floats", array_of(layer.call.args[3]).nbytes)
@@ -107,7 +101,6 @@ class Toy(Lowering):
     def encode(
         self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
     ) -> relax.Call | str:
-        operators()
         form, window, step = self.form(layer), layer.window, reading.coded
         if form is None or reading.mixed:
             return "a toy reads whole numbers"
