@@ -69,6 +69,7 @@ RENAMED = {
     " as int8,": " as bytes,",
     "int8 would take": "bytes would take",
     "but rounding to it may": "but rounding to them may",
+    "bitserial ": "bits ",
 }
 """What names and reports said otherwise before: new to old, so that a file of before serves."""
 

@@ -19,7 +19,7 @@ def test_profile(small: Path, tmp_path: Path, capsys: Capture) -> None:
     for row in layers:
         assert row["kind"] == "bitserial" and row["lowering"] == "bitserial"
         assert row["gmacs"] == pytest.approx(row["macs"] / row["median_us"] / 1e3)
-        assert row["macs_per_byte"] == row["macs"] / row["int8"]
+        assert row["macs_per_byte"] == row["macs"] / row["bytes"]
     total = sum(row["median_us"] for row in facts["layers"]) / 1e3
     assert facts["kernels_ms"] == pytest.approx(total)
     assert facts["rest_ms"] == pytest.approx(facts["run"]["median_ms"] - total)
