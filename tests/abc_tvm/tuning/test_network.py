@@ -50,5 +50,8 @@ def test_floats_are_tasks_of_their_own(device: Device) -> None:
 
 
 def test_what_there_was_to_choose_between(device: Device) -> None:
-    tasks, rivals = Network(network(), device).lowered(None)
-    assert tasks and isinstance(rivals, dict)
+    tasks, rivals, taken = Network(network(), device).lowered(None)
+    assert tasks and rivals.keys() <= taken.keys() == {"block/conv1", "block/conv2"}
+    assert set(taken.values()) <= {"bitserial", "int8", "float"}
+    costs = [both.costs for both in rivals.values()]
+    assert costs and all(cost["float"] == 1.0 and len(cost) > 1 for cost in costs)
