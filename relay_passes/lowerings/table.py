@@ -74,7 +74,13 @@ def lowering_of(name: str) -> Lowering:
 def _loaded(name: str) -> Lowering:
     """One of an installed package. Raises ``UserError`` where it cannot be one."""
     point = next(point for point in installed() if point.name == name)
-    lowering: Lowering = point.load()
+    try:
+        lowering: Lowering = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"the lowering {name!r} of an installed package ({point.value}) cannot be imported: "
+            f"{error}"
+        ) from error
     others = tuple(lowering_of(word) for word in (*LOWERINGS, *_registered))
     fault = fault_of(lowering, others)
     if not fault and lowering.name != name:
@@ -85,7 +91,7 @@ def _loaded(name: str) -> Lowering:
     return lowering
 
 
-def fault_of(lowering: Lowering, others: Sequence[Lowering]) -> str:
+def fault_of(lowering: Lowering | object, others: Sequence[Lowering]) -> str:
     """Why a lowering from outside cannot stand beside others; empty where it can."""
     from abc_tvm.schedules.problem import SUMS
 
@@ -108,8 +114,8 @@ def fault_of(lowering: Lowering, others: Sequence[Lowering]) -> str:
 
 def operators_of(lowering: Lowering) -> set[str]:
     """The operators that a lowering says are its own."""
-    own = (lowering.anchor, *lowering.encodings, *lowering.poolings)
-    return {one.operator for one in own}
+    written = {encoding.operator for encoding in lowering.encodings}
+    return {lowering.anchor.operator, *written, *(pool.operator for pool in lowering.poolings)}
 
 
 def know(lowering: Lowering) -> None:
