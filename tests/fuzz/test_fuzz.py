@@ -147,10 +147,10 @@ def test_a_wrong_importer_is_found_and_reduced(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights whose bits are turned round: the second opinion looks at the graph, not at these."""
-    from abc_tvm.relay_passes.emit import kernel
+    from abc_tvm.relay_passes.lowerings import bitserial
 
-    packed = kernel.pack_planes
-    monkeypatch.setattr(kernel, "pack_planes", lambda *a: np.bitwise_not(packed(*a)))
+    packed = bitserial.pack_planes
+    monkeypatch.setattr(bitserial, "pack_planes", lambda *a: np.bitwise_not(packed(*a)))
     build = Build("bitserial")
     kinds = (judge(replace(draw(7, n), build=build)).kind for n in range(40))
     assert "wrong" in kinds
