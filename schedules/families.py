@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module, metadata
-from types import TracebackType
 from typing import TYPE_CHECKING
+
+from .registered import Registered
 
 if TYPE_CHECKING:
     from .choice import Choice
@@ -104,7 +105,7 @@ def choice_of(words: dict[str, str]) -> Choice:
     return Choice.of(words)
 
 
-def register(isa: str, family: Family) -> RegisteredFamily:
+def register(isa: str, family: Family) -> Registered[Family]:
     """Let ``family`` serve devices of ``isa`` in this process; ``with`` takes it back at the end.
 
     Raises ``ValueError`` where the word is taken.
@@ -112,25 +113,7 @@ def register(isa: str, family: Family) -> RegisteredFamily:
     if isa in names():
         raise ValueError(f"there is a family {isa!r} already")
     _registered[isa] = family
-    return RegisteredFamily(isa)
-
-
-@dataclass(frozen=True)
-class RegisteredFamily:
-    """A registration, which ends with the block of a ``with``."""
-
-    isa: str
-
-    def __enter__(self) -> RegisteredFamily:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _registered.pop(self.isa, None)
+    return Registered(_registered, isa)
 
 
 def _from_outside(isa: str) -> Family | None:

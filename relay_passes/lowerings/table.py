@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from abc_tvm.errors import UserError
+from abc_tvm.schedules.registered import Registered
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -164,7 +163,7 @@ def poolings() -> dict[str, Pooling]:
     return {pooling.operator: pooling for one in lowerings() for pooling in one.poolings}
 
 
-def register(lowering: Lowering) -> RegisteredLowering:
+def register(lowering: Lowering) -> Registered[Lowering]:
     """Add one in this process; ``with`` takes it back at the end.
 
     Raises ``ValueError`` where the word or one of the operators is taken, or it is no lowering.
@@ -174,22 +173,4 @@ def register(lowering: Lowering) -> RegisteredLowering:
         raise ValueError(fault)
     know(lowering)
     _registered[lowering.name] = lowering
-    return RegisteredLowering(lowering.name)
-
-
-@dataclass(frozen=True)
-class RegisteredLowering:
-    """A registration, which ends with the block of a ``with``."""
-
-    name: str
-
-    def __enter__(self) -> RegisteredLowering:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _registered.pop(self.name, None)
+    return Registered(_registered, lowering.name)

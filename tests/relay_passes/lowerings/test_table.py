@@ -53,7 +53,7 @@ def test_operators_are_found_under_their_lowering() -> None:
 def test_a_registration_ends_with_its_block() -> None:
     before = table.names()
     with table.register(TOY) as registered:
-        assert registered.name == "toy" and table.names() == (*before, "toy")
+        assert registered.word == "toy" and table.names() == (*before, "toy")
         assert table.lowering_of("toy") is TOY and "abc.encode_toy" in table.encodings()
         with pytest.raises(ValueError, match="there is a lowering 'toy' already"):
             table.register(TOY)
