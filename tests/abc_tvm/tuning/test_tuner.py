@@ -51,7 +51,7 @@ class Table:
 
 @pytest.fixture
 def task(tasks: list[Task]) -> Task:
-    return next(t for t in tasks if t.workload.problem.kind == "bits")
+    return next(t for t in tasks if t.workload.problem.kind == "bitserial")
 
 
 def tuned(
