@@ -32,10 +32,9 @@ def pad(edit: Rewriter, node: onnx.NodeProto) -> bool:
     x, out = node.input[0], node.output[0]
     rank = spell.rank_of(edit, node, x)
     before, after = _widths(edit, node, rank)
-    if mode == "constant" or mode in _ROWS:
-        if not any(before) and not any(after):
-            edit.op(node, "Identity", x, out=out)
-            return True
+    if (mode == "constant" or mode in _ROWS) and not any(before) and not any(after):
+        edit.op(node, "Identity", x, out=out)
+        return True
     if mode == "constant":
         return _constant(edit, node, before, after)
     if mode not in _ROWS:
