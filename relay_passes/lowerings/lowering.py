@@ -36,7 +36,8 @@ class Lowering(ABC):
 
     ``anchor``: the operator that its kernels begin with, whose values are what the sums mean as
     floats and as integers to be compared, and whose weights it packs. ``encodings``: the operators
-    that write its inputs; ``poolings``: those that pool them.
+    that write its inputs; ``poolings``: those that pool them; ``paddings``: those that pad them by
+    a level.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Lowering(ABC):
     anchor: Anchor
     encodings: tuple[Encoding, ...] = ()
     poolings: tuple[Pooling, ...] = ()
+    paddings: tuple[Pooling, ...] = ()
 
     @abstractmethod
     def offer(self, layer: Candidate, rival: float) -> Offer | None:
@@ -73,6 +75,15 @@ class Lowering(ABC):
 
         ``error``: the bound that the layer's row has.
         """
+
+    def padded(
+        self, layer: Candidate, reading: LayerReading, anchor: relax.Call, emitter: Emitter
+    ) -> relax.Var | str:
+        """What an anchor of :meth:`encode` reads, padded by the level of ``reading``; or why not.
+
+        The anchor was made of the reading without its padding, but for its window.
+        """
+        return f"{self.title} cannot pad with a level, as the Pad before it does"
 
     def pairs(self, call: relax.Call) -> int:
         """Products that an anchor's kernel makes of each multiply-accumulate."""

@@ -4,7 +4,8 @@
 step; pooling in between, or in front of the step, is done on that (:mod:`.analysis.readings` has
 the cases). On bits ``bitserial_conv2d(pool_bitserial(encode_bitserial(x)))`` pools by OR on
 thermometer bits, which are re-coded to the planes that the convolution wants; codes of bytes are
-pooled by their maximum.
+pooled by their maximum. Where what a layer reads is padded by a level, its code is, by the code of
+that level.
 
 A lowering may refuse a reading; then the layer goes back to float, and its row says why. Steps
 whose levels are read by float operators as well stay, beside the code. Equal codes are one.
@@ -56,9 +57,14 @@ class Encode:
         layer = self.context.layers[name]
         reading = reading_of(call.args[0], defined)
         candidate = Candidate(call, steps_of(reading.step), self.context.device)
-        anchor = lowering_of(layer.lowering).encode(
-            candidate, reading, emitter, float(layer.error_bound or 0.0)
-        )
+        lowering = lowering_of(layer.lowering)
+        anchor = lowering.encode(candidate, reading, emitter, float(layer.error_bound or 0.0))
+        if reading.pad is not None and not isinstance(anchor, str):
+            padded = lowering.padded(candidate, reading, anchor, emitter)
+            if isinstance(padded, str):
+                anchor = padded
+            else:
+                anchor = relax.Call(anchor.op, [padded, *anchor.args[1:]], anchor.attrs)
         if isinstance(anchor, str):
             layer.lowering, layer.reason = FLOAT, anchor
             return lowering_of(FLOAT).taken(call)
