@@ -167,12 +167,17 @@ def _padded_index(call: relax.Call, levels: np.ndarray) -> int:
         )
     index = level_index(padding.value, levels)
     if index is None:
-        some = ", ".join(f"{level:g}" for level in levels[:8])
+        some = ", ".join(map(_number, levels[:8]))
         raise NotAStep(
-            f"its input is padded by Pad with {padding.value:g}, which is no level of its step "
-            f"function ({some}{', …' if len(levels) > 8 else ''})"
+            f"its input is padded by Pad with {_number(padding.value)}, which is no level of its "
+            f"step function ({some}{', …' if len(levels) > 8 else ''})"
         )
     return index
+
+
+def _number(value: float) -> str:
+    """The shortest number that is this float32."""
+    return str(np.float32(value)).removesuffix(".0")
 
 
 def _holds(call: relax.Call, levels: np.ndarray, power: float) -> bool:
