@@ -12,10 +12,13 @@ import abc_tvm
 from abc_tvm import targets
 from abc_tvm.checks.verify.network import verify
 from abc_tvm.compilation import Compilation
+from abc_tvm.relay_passes.lowerings import table
 from abc_tvm.relay_passes.pipeline import Phase
 from abc_tvm.tuning.network import tasks_of
 from tests import qemu
+from tests.end_to_end.judge import Compiled, assert_equal
 from tests.relay_passes.harness import Net, assert_same_bits, calls, onnxruntime_output
+from tests.relay_passes.lowerings.toy import TOY
 
 LOWERINGS = ("bitserial", "int8", "float")
 SIDES = (1, 2, 3, 0)
@@ -196,3 +199,26 @@ def test_records_tell_it_from_zero_padding() -> None:
 def has_dots() -> bool:
     """Whether this machine has dot products of bytes."""
     return targets.load("native").cost.dot is not None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cuda_emulation")
+@pytest.mark.parametrize("lowering", ["bitserial", "int8"])
+def test_on_a_gpu(lowering: str) -> None:
+    """Kernels of padding are like those of pooling: one thread an element. In emulation."""
+    for name in ("sides", "binary, two", "open batch"):
+        model = CASES[name]
+        dims = model.graph.input[0].type.tensor_type.shape.dim
+        shape = [d.dim_value or 2 for d in dims]
+        x = (np.random.default_rng(1).integers(-8, 9, shape) / 4).astype(np.float32)
+        found = Compiled(model, lowering, "cuda-sm80")
+        assert [row.lowering for row in found.layers] == [lowering]
+        assert_equal(found.run({"input": x}), [onnxruntime_output(model, x)], True, name)
+
+
+def test_a_lowering_from_outside_stays_in_float() -> None:
+    """One that says nothing of padding: never is it left out."""
+    with table.register(TOY):
+        context = assert_same_bits(layer(8, -1.0, SIDES), "toy")
+    (row,) = context.layers.values()
+    assert row.lowering == "float" and "cannot pad with a level" in row.reason
