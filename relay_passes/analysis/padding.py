@@ -49,6 +49,8 @@ def padding_of(call: relax.Expr | None, functions: Functions | None = None) -> P
 
     ``functions``: those of the module, where the importer's own function of padding may stand.
     """
+    if call is None:
+        return None
     name = op_name(call)
     if name == "nn.pad":
         if str(call.attrs.pad_mode) != "constant" or dtype_of(call.args[0]) != "float32":
@@ -74,7 +76,9 @@ def unpadded(
 ) -> tuple[relax.Expr, relax.Call | None]:
     """What an ``nn.pad`` pads to ``data``, and that call; ``data`` itself where none does."""
     call = defined.get(data)
-    return (call.args[0], call) if op_name(call) == "nn.pad" else (data, None)
+    if call is None or op_name(call) != "nn.pad":
+        return data, None
+    return call.args[0], call
 
 
 def pads_levels(call: relax.Call, step: relax.Call) -> bool:

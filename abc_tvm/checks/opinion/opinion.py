@@ -200,7 +200,7 @@ class _Checker:
             padded, source = source, self.relax.value.get(source.args[0])
         if source is not None and operator(source) == "nn.max_pool2d":
             source = self.relax.value.get(source.args[0])
-        if operator(source) not in ("abc.step", "abc.count_step"):
+        if source is None or operator(source) not in ("abc.step", "abc.count_step"):
             return None
         if padded is not None:
             levels = array(source.args[3])
