@@ -13,10 +13,12 @@
 ``abc.encode_bitserial``  ``(x, thresholds [N, C], sense [C])``: the index of ``abc.step`` as packed
                           bits uint32 ``[B, H, W, P, G, words]``
 ``abc.pool_bitserial``    ``(bits, flip)``: max-pooling of thermometer bits by OR
+``abc.pad_bitserial``     ``(bits, level uint32 [P, G, words])``: rows and columns of one level
 ``abc.bitserial_conv2d``  ``abc.bconv2d`` on packed bits
 ``abc.encode_int8``       ``(x, thresholds [N, C], sense [C])``: the code of ``abc.step``'s level,
                           one byte a channel, ``[B, H, W, G, S]``
 ``abc.pool_int8``         ``(codes, turned)``: max-pooling of indices, then their codes
+``abc.pad_int8``          ``(codes)``: rows and columns of the attribute ``code``
 ``abc.int8_conv2d``       ``(codes, weights int8 OHWI, scale [OC])``: ``abc.bconv2d`` on codes
 ========================  =====================================================================
 """
@@ -94,7 +96,7 @@ def conv_window(call: relax.Call) -> Window:
 
 
 def coded_window(call: relax.Call) -> Window:
-    """Window of an operator that reads bits or codes: a convolution or a pooling of them."""
+    """Window of an operator that reads bits or codes: a convolution, pooling or padding of them."""
     dims = shape_of(call.args[0])
     attrs = call.attrs
     kernel = pair(attrs["kernel"])
@@ -194,9 +196,11 @@ def register() -> bool:
         "bconv2d": _infer_bconv,
         "encode_bitserial": _infer_encode_bitserial,
         "pool_bitserial": _infer_pool_bitserial,
+        "pad_bitserial": _infer_pool_bitserial,
         "bitserial_conv2d": infer_coded_convolution,
         "encode_int8": _infer_encode_int8,
         "pool_int8": _infer_pool_int8,
+        "pad_int8": _infer_pool_int8,
         "int8_conv2d": infer_coded_convolution,
     }.items():
         operator(name, infer)

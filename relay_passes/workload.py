@@ -12,7 +12,7 @@ from tvm import relax, tirx
 
 from abc_tvm.relay_passes.emit.frame import Lowered
 from abc_tvm.relay_passes.emit.kernel import kernel
-from abc_tvm.relay_passes.lowerings.table import anchors, encodings, poolings
+from abc_tvm.relay_passes.lowerings.table import anchors, between, encodings
 from abc_tvm.relay_passes.rewrite import bindings, op_name
 from abc_tvm.schedules.choice import Choice
 from abc_tvm.schedules.plain import PLAIN
@@ -51,7 +51,7 @@ def build(function: relax.Function, scheduler: Scheduler, batch: int | None = No
     ``batch`` stands in for a symbolic one.
     """
     _, call = bindings(function)[0]
-    pooling = poolings().get(op_name(call) or "")
+    pooling = between().get(op_name(call) or "")
     if pooling is not None:
         return pooling.kernel(call, scheduler, batch)
     return kernel(function, scheduler, anchors(), encodings(), batch)

@@ -69,22 +69,22 @@ def tasks_of(
 
 
 def _groups(module: Any) -> Iterator[tuple[str, Any]]:
-    """Calls of fused functions and pooling on bits in ``main``, in order."""
+    """Calls of fused functions and pooling and padding on bits in ``main``, in order."""
     from tvm.ir import Call
 
     from abc_tvm.relay_passes.emit.frame import GROUP
     from abc_tvm.relay_passes.emit.pooling import alone
-    from abc_tvm.relay_passes.lowerings.table import poolings
+    from abc_tvm.relay_passes.lowerings.table import between
     from abc_tvm.relay_passes.rewrite import bindings, hint, op_name
 
-    pools = poolings()
+    apart = between()
     functions = {
         gvar: function
         for gvar, function in module.functions_items()
         if GROUP in (getattr(function, "attrs", None) or {})
     }
     for var, value in bindings(module["main"]):
-        if op_name(value) in pools:
+        if op_name(value) in apart:
             yield hint(var), alone(value, hint(var))
         elif isinstance(value, Call) and value.op in functions:
             function = functions[value.op]

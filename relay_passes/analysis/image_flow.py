@@ -24,7 +24,15 @@ _BETWEEN_BASES = (
 )
 """Operators between bases that keep the image's place (see :class:`.layout.Stacked`)."""
 
-_PASSING = (*_BETWEEN_BASES, "call_tir", "nn.batch_norm", "nn.prelu", "nn.leakyrelu", None)
+_PASSING = (
+    *_BETWEEN_BASES,
+    "call_tir",
+    "nn.batch_norm",
+    "nn.leakyrelu",
+    "nn.pad",
+    "nn.prelu",
+    None,
+)
 
 
 def read_as_nchw(func: relax.Function) -> set[relax.Var]:

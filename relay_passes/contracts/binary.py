@@ -8,6 +8,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from abc_tvm.relay_passes.analysis.padding import pads_levels, unpadded
 from abc_tvm.relay_passes.analysis.steps.step_function import MAX_THRESHOLDS, StepFunction, steps_of
 from abc_tvm.relay_passes.analysis.weights.accumulator import integer_form
 from abc_tvm.relay_passes.contracts.contract import all_calls, functions
@@ -53,13 +54,15 @@ def planes_give_the_weights(mod: tvm.IRModule) -> Iterator[str]:
 
 
 def binary_convolutions_read_steps(mod: tvm.IRModule) -> Iterator[str]:
-    """Every ``abc.bconv2d`` reads a step, or a max-pool of a step whose levels rise."""
+    """Every ``abc.bconv2d`` reads a step, or a max-pool of a step whose levels rise; or either of
+    these padded by a level of the step."""
     for function in functions(mod).values():
         defined = definitions(function)
         for var, call in bindings(function):
             if op_name(call) != "abc.bconv2d":
                 continue
-            source: relax.Expr = defined.get(call.args[0])
+            data, pad = unpadded(call.args[0], defined)
+            source: relax.Expr = defined.get(data)
             pooled = op_name(source) == "nn.max_pool2d"
             if pooled:
                 source = defined.get(source.args[0])
@@ -67,6 +70,8 @@ def binary_convolutions_read_steps(mod: tvm.IRModule) -> Iterator[str]:
                 yield f"{hint(var)} reads {op_name(source) or 'an input'}, not a step"
             elif pooled and not steps_of(source).rising:
                 yield f"{hint(var)} reads a max-pool of levels that do not rise"
+            elif pad is not None and not pads_levels(pad, source):
+                yield f"{hint(var)} reads padding that is no level of its step"
 
 
 def steps_are_in_order(mod: tvm.IRModule) -> Iterator[str]:

@@ -20,7 +20,7 @@ from abc_tvm.relay_passes.rewrite import (
     shape_of,
 )
 
-_POOLS = ("nn.max_pool2d", "nn.avg_pool2d")
+_PASSED = ("nn.max_pool2d", "nn.avg_pool2d", "nn.pad")
 
 
 def convolutions_are_nhwc(mod: tvm.IRModule) -> Iterator[str]:
@@ -44,7 +44,7 @@ def convolutions_are_nhwc(mod: tvm.IRModule) -> Iterator[str]:
 
 
 def no_transpose_between_convolutions(mod: tvm.IRModule) -> Iterator[str]:
-    """No ``permute_dims`` lies between two NHWC convolutions with nothing but pools and
+    """No ``permute_dims`` lies between two NHWC convolutions with nothing but pools, padding and
     element-wise operators round it."""
     defined = definitions(mod["main"])
     behind = _reach(defined, _is_nhwc)
@@ -61,11 +61,11 @@ def _is_nhwc(value: relax.Expr) -> bool:
 
 
 def _reach(defined: Definitions, starts: Callable[[relax.Expr], bool]) -> set[relax.Var]:
-    """Variables where it starts, and what pools and element-wise operators make of them."""
+    """Variables where it starts, and what pools, padding and element-wise operators make."""
     reached: set[relax.Var] = set()
     for var, value in defined.items():
         name = op_name(value)
-        passes = name in TABLE or name in _POOLS or isinstance(value, relax.Var)
+        passes = name in TABLE or name in _PASSED or isinstance(value, relax.Var)
         if starts(value) or (passes and any(a in reached for a in operands(value))):
             reached.add(var)
     return reached

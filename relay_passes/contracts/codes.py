@@ -27,9 +27,10 @@ def writers() -> dict[str, tuple[str, ...]]:
     for lowering in lowerings():
         written = tuple(one.operator for one in lowering.encodings)
         pooled = tuple(one.operator for one in lowering.poolings)
+        padded = tuple(one.operator for one in lowering.paddings)
         if written:
-            operators[lowering.anchor.operator] = written + pooled
-        operators |= dict.fromkeys(pooled, written)
+            operators[lowering.anchor.operator] = written + pooled + padded
+        operators |= dict.fromkeys(pooled, written) | dict.fromkeys(padded, written + pooled)
     return operators
 
 
@@ -40,7 +41,7 @@ def no_binary_convolution_in_levels(mod: tvm.IRModule) -> Iterator[str]:
 
 
 def convolutions_read_codes(mod: tvm.IRModule) -> Iterator[str]:
-    """Every convolution on codes, and every pool of codes, reads what makes codes of its kind.
+    """Every convolution on codes, every pool and pad of codes, reads what makes codes of its kind.
 
     ``main`` alone: see :func:`codes_fit_their_readers` for shapes, which hold in every function.
     """

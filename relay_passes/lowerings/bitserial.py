@@ -25,6 +25,7 @@ from .bitserial_pool import POOL
 from .bitserial_sums import BitserialSums
 from .candidate import Candidate, Offer, Outcome
 from .codec import Codec, level_scale, patterns
+from .coded_padding import PAD_BITS, packed_level, window_attributes
 from .lowering import Emitter, Lowering
 from .packing import pack_planes
 
@@ -57,6 +58,7 @@ class Bitserial(Lowering):
     )
     encodings = (BITS,)
     poolings = (POOL,)
+    paddings = (PAD_BITS,)
 
     def offer(self, layer: Candidate, rival: float) -> Offer:
         window = layer.window
@@ -107,6 +109,20 @@ class Bitserial(Lowering):
             out_channels=window.out_channels,
             base=code.base,
             weights=list(code.weights),
+        )
+
+    def padded(
+        self, layer: Candidate, reading: LayerReading, anchor: relax.Call, emitter: Emitter
+    ) -> relax.Var | str:
+        code, window = layer.code, layer.window
+        bits = patterns(code.kind, code.planes)[reading.padded_index()]
+        return emitter.emit(
+            "padded_bits",
+            "pad_bitserial",
+            [anchor.args[0], const(packed_level(bits, window.in_channels, window.groups))],
+            **window_attributes(reading, window.in_channels),
+            code=code.kind,
+            planes=code.planes,
         )
 
     def pairs(self, call: relax.Call) -> int:

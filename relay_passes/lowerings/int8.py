@@ -23,6 +23,7 @@ from abc_tvm.schedules.family import CodeType, Plan
 
 from .candidate import HINT, Candidate, Offer, Outcome
 from .codec import LEVEL_ERROR, ByteCodec, level_scale, patterns
+from .coded_padding import PAD_INT8, window_attributes
 from .int8_epilogue import CODES
 from .int8_form import int8_form, rounded
 from .int8_pool import POOL
@@ -54,6 +55,7 @@ class Int8(Lowering):
     )
     encodings = (CODES,)
     poolings = (POOL,)
+    paddings = (PAD_INT8,)
 
     def offer(self, layer: Candidate, rival: float) -> Offer | None:
         dot, code = layer.device.cost.dot, code_type(layer.device)
@@ -116,6 +118,17 @@ class Int8(Lowering):
             in_channels=window.in_channels,
             out_channels=window.out_channels,
             zero=form.zero,
+        )
+
+    def padded(
+        self, layer: Candidate, reading: LayerReading, anchor: relax.Call, emitter: Emitter
+    ) -> relax.Var | str:
+        return emitter.emit(
+            "padded_codes",
+            "pad_int8",
+            [anchor.args[0]],
+            **window_attributes(reading, layer.window.in_channels),
+            code=int(anchor.attrs["codes"][reading.padded_index()]),
         )
 
     def codec(self, call: relax.Call, source: relax.Call, plain: np.ndarray) -> ByteCodec:

@@ -39,8 +39,9 @@ class Lowering(ABC):
 
     ``anchor``: the operator that its kernels begin with, whose values are what the sums mean as
     floats and as integers to be compared, and whose weights it packs. ``encodings``: the operators
-    that write its inputs; ``poolings``: those that pool them. ``operators``: the type of the result
-    of each operator that it brings, by name (``abc.`` left out), so that TVM knows them.
+    that write its inputs; ``poolings``: those that pool them; ``paddings``: those that pad them by
+    a level. ``operators``: the type of the result of each operator that it brings, by name
+    (``abc.`` left out), so that TVM knows them.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Lowering(ABC):
     anchor: Anchor
     encodings: tuple[Encoding, ...] = ()
     poolings: tuple[Pooling, ...] = ()
+    paddings: tuple[Pooling, ...] = ()
     operators: ClassVar[Mapping[str, TypeOf]] = MappingProxyType({})
 
     @abstractmethod
@@ -78,6 +80,15 @@ class Lowering(ABC):
 
         ``error``: the bound that the layer's row has.
         """
+
+    def padded(
+        self, layer: Candidate, reading: LayerReading, anchor: relax.Call, emitter: Emitter
+    ) -> relax.Var | str:
+        """What an anchor of :meth:`encode` reads, padded by the level of ``reading``; or why not.
+
+        The anchor was made of the reading without its padding, but for its window.
+        """
+        return f"{self.title} cannot pad with a level, as the Pad before it does"
 
     def pairs(self, call: relax.Call) -> int:
         """Products that an anchor's kernel makes of each multiply-accumulate."""

@@ -163,6 +163,12 @@ def poolings() -> dict[str, Pooling]:
     return {pooling.operator: pooling for one in lowerings() for pooling in one.poolings}
 
 
+def between() -> dict[str, Pooling]:
+    """Kernels of their own between an encoding and an anchor: of pooling and of padding."""
+    paddings = {padding.operator: padding for one in lowerings() for padding in one.paddings}
+    return poolings() | paddings
+
+
 def register(lowering: Lowering) -> Registered[Lowering]:
     """Add one in this process; ``with`` takes it back at the end.
 

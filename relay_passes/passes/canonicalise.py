@@ -6,7 +6,8 @@ One walk visits every operator once and knows how each tensor of the graph lies 
 1. Operators of constants become constants (:mod:`.fold_constants`).
 2. Element-wise operators are written in the layout of what they read (:mod:`.elementwise`), PReLU
    (:mod:`.prelu`) and batch normalisation (:mod:`.batch_norm`) as such.
-3. Convolutions (:mod:`.convolution`) and pools (:mod:`.pools`) become NHWC, with weights OHWI.
+3. Convolutions (:mod:`.convolution`), pools (:mod:`.pools`) and padding (:mod:`.padding`) become
+   NHWC, with weights OHWI.
 4. Dense layers become convolutions (:mod:`.dense`).
 5. Stacked bases become single ones (:mod:`.stacked_bases`).
 6. Transposes, flattenings and the like are remembered, and not done (:mod:`.moves`).
@@ -31,6 +32,7 @@ from abc_tvm.relay_passes.passes.canonical.convolution import convolution
 from abc_tvm.relay_passes.passes.canonical.dense import dense
 from abc_tvm.relay_passes.passes.canonical.elementwise import elementwise, named
 from abc_tvm.relay_passes.passes.canonical.fold_constants import fold_constants
+from abc_tvm.relay_passes.passes.canonical.padding import padded
 from abc_tvm.relay_passes.passes.canonical.prelu import prelu
 from abc_tvm.relay_passes.passes.canonical.walk import LayerNames, Rewrite, Walk
 from abc_tvm.relay_passes.rewrite import Builder, completed, drop_dead, op_name, unless_same
@@ -45,6 +47,7 @@ REWRITES: Mapping[str, tuple[Rewrite, ...]] = {
     "nn.avg_pool2d": (pools.pool,),
     "nn.adaptive_avg_pool2d": (pools.average_of_image,),
     "matmul": (dense,),  # 4
+    **dict.fromkeys(("call_tir", "nn.pad"), (padded,)),  # 3
     "stack": (stacked_bases.stacked,),  # 5
     "expand_dims": (stacked_bases.unsqueezed,),
     "sum": (stacked_bases.added_up,),
@@ -77,7 +80,7 @@ class Canonicalise:
         builder = Builder({*self.conv_names, *self.dense_names})
         with builder.function("main", list(func.params), attrs=dict(func.attrs or {})):
             with builder.dataflow():
-                walk = Walk(builder, func, names, rewritten)
+                walk = Walk(builder, func, names, rewritten, dict(mod.functions_items()))
                 result = builder.emit_output(walk.run())
             builder.emit_func_output(result)
         self.dense |= walk.dense

@@ -5,7 +5,7 @@
    is possible.
 3. Where tuning records have the times of a layer in every lowering that is in doubt, those decide.
 4. A lowering that needs other values (rounded scales and levels) gets them here: the step behind
-   the layer, and the pooling between, are written once more with those levels.
+   the layer, and the pooling and padding between, are written once more with those levels.
 
 Where float is left, ``abc.bconv2d`` goes back to ``nn.conv2d`` on the levels, and the layer's row
 says by how much the others are dearer.
@@ -13,9 +13,12 @@ says by how much the others are dearer.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import tvm
 from tvm import relax
 
+from abc_tvm.relay_passes.analysis.padding import level_index, pad, padding_of, unpadded
 from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.context import Context, LayerRow, Measured, Rivals
 from abc_tvm.relay_passes.lowerings.candidate import HINT, Candidate, Moved, Offer
@@ -120,15 +123,24 @@ class ChooseLowering:
         return Measured({name: recorded.seconds[name] for name in names})
 
     def step_behind(self, call: relax.Call) -> relax.Call:
-        source = self.defined[call.args[0]]
+        data, _ = unpadded(call.args[0], self.defined)
+        source = self.defined[data]
         return self.defined[source.args[0]] if op_name(source) == "nn.max_pool2d" else source
 
     def with_levels(self, builder: relax.BlockBuilder, data: relax.Var, near: Moved) -> relax.Var:
-        """Case 4: the step, and the pooling behind it, with other levels."""
+        """Case 4: the step, and pooling and padding behind it, with other levels."""
         key = content(data, near.levels)
         if key not in self.moved:
             call = self.defined[data]
-            if op_name(call) == "nn.max_pool2d":
+            padding = padding_of(call)
+            if padding is not None:
+                step = steps_of(self.step_behind(call))
+                index = level_index(padding.value, step.levels)
+                if index is None:
+                    raise TypeError("a layer reads padding that is no level of its step")
+                inner = self.with_levels(builder, call.args[0], near)
+                new = pad(inner, replace(padding, value=float(near.levels[index])))
+            elif op_name(call) == "nn.max_pool2d":
                 inner = self.with_levels(builder, call.args[0], near)
                 new = substitute(call, {call.args[0]: inner})
             else:

@@ -4,7 +4,8 @@
 step; pooling in between, or in front of the step, is done on that (:mod:`.analysis.readings` has
 the cases). On bits ``bitserial_conv2d(pool_bitserial(encode_bitserial(x)))`` pools by OR on
 thermometer bits, which are re-coded to the planes that the convolution wants; codes of bytes are
-pooled by their maximum.
+pooled by their maximum. Where what a layer reads is padded by a level, its code is, by the code of
+that level.
 
 A lowering may refuse a reading; then the layer goes back to float, and its row says why. Steps
 whose levels are read by float operators as well stay, beside the code. Equal codes are one.
@@ -63,6 +64,12 @@ class Encode:
                 f"the lowering {lowering.name!r} gives {op_name(anchor) or anchor!r} for {name}, "
                 f"and neither {lowering.anchor.operator} nor a reason"
             )
+        if reading.pad is not None and not isinstance(anchor, str):
+            padded = lowering.padded(candidate, reading, anchor, emitter)
+            if isinstance(padded, str):
+                anchor = padded
+            else:
+                anchor = relax.Call(anchor.op, [padded, *anchor.args[1:]], anchor.attrs)
         if isinstance(anchor, str):
             layer.lowering, layer.reason = FLOAT, anchor
             return lowering_of(FLOAT).taken(call)

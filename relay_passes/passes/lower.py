@@ -1,7 +1,7 @@
 """Kernels in the place of fused groups.
 
 Every private function made by :mod:`.fuse` becomes a scheduled PrimFunc, called with its tensor
-arguments and its packed constants. Pooling of bits and codes has kernels of its own.
+arguments and its packed constants. Pooling and padding of bits and codes have kernels of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from abc_tvm.compute.geometry import Dim
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.emit.frame import GROUP, Lowered
 from abc_tvm.relay_passes.emit.pooling import alone
-from abc_tvm.relay_passes.lowerings.table import poolings
+from abc_tvm.relay_passes.lowerings.table import between
 from abc_tvm.relay_passes.rewrite import (
     Shape,
     bindings,
@@ -32,7 +32,7 @@ from abc_tvm.schedules.scheduler import Scheduler, scheduler_of
 
 
 class Lower:
-    """Every group, and every pooling of codes, becomes a kernel that ``main`` calls."""
+    """Every group, and all pooling and padding of codes, becomes a kernel that ``main`` calls."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -52,7 +52,7 @@ class Lower:
                     new = substitute(value, env)
                     if isinstance(new, tvm.ir.Call) and new.op in groups:
                         new = self.group(builder, new, groups[new.op], str(new.op.name_hint))
-                    elif op_name(new) in poolings():
+                    elif op_name(new) in between():
                         name = str(op_name(new)).removeprefix("abc.")
                         new = self.group(builder, new, alone(new, hint(var)), name)
                     env[var] = (

@@ -2,14 +2,16 @@
 
 Of every ``abc.bconv2d``, in the order of the graph:
 
-1. One that reads a step, or a max-pool of one, stays.
+1. One that reads a step, or a max-pool of one, or either of them padded by a level, stays.
 2. ``bconv2d(chain(x))`` becomes ``bconv2d(step(x, thresholds, sense, levels))``, where the chain is
    a step function of one tensor ``x`` (:mod:`.activations` says which are).
 3. ``bconv2d(max_pool2d(chain(x)))`` becomes ``bconv2d(max_pool2d(step(x)))``, where its levels
    rise with the index: the largest of them is that of the largest ``x``.
-4. Any other goes back to ``nn.conv2d``, with the reason in the layer's row.
+4. ``bconv2d(pad(...))`` of what 2 or 3 takes becomes ``bconv2d(pad(step(x)))``, where rows and
+   columns are padded by a number that is a level of the step.
+5. Any other goes back to ``nn.conv2d``, with the reason in the layer's row.
 
-In 2 and 3 the levels are scaled to a largest size in [1, 2), and the scales of the weights by the
+In 2 to 4 the levels are scaled to a largest size in [1, 2), and the scales of the weights by the
 inverse. Refused where the products of both are so large that sums of them may overflow. A step
 that several convolutions read is one step.
 
@@ -18,11 +20,20 @@ Example: ``bconv2d(sign(add(x, b)))`` becomes ``bconv2d(step(x, [-b], [+1], [-1,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import tvm
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.atoms.analysis import AtomAnalysis
+from abc_tvm.relay_passes.analysis.padding import (
+    level_index,
+    pad,
+    padding_of,
+    pads_levels,
+    unpadded,
+)
 from abc_tvm.relay_passes.analysis.rounding import LARGE, in_range
 from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep
@@ -85,15 +96,18 @@ class RecogniseActivations(contract.Rewrite):
     ) -> relax.Call:
         layer = self.context.layers[hint(var)]
         data = self.defined[var].args[0]
-        source: relax.Call = self.defined.get(data)
+        inner, padded = unpadded(data, self.defined)
+        source: relax.Call = self.defined.get(inner)
         pool = source if op_name(source) == "nn.max_pool2d" else None
-        stepped = data if pool is None else pool.args[0]
-        if op_name(self.defined.get(stepped)) == "abc.step":
+        stepped = inner if pool is None else pool.args[0]
+        step = self.defined.get(stepped)
+        if op_name(step) == "abc.step" and (padded is None or pads_levels(padded, step)):
             return call  # case 1
         try:
             activation = self.activations.of(stepped)
             if pool is not None and not activation.steps.rising:
                 raise NotAStep("max-pooling after levels that do not rise with the input")
+            index = None if padded is None else _padded_index(padded, activation.steps.levels)
             activation, power = activation.normalised()
             if not _holds(call, activation.steps.levels, float(power)):
                 raise NotAStep(
@@ -102,17 +116,26 @@ class RecogniseActivations(contract.Rewrite):
                 )
         except NotAStep as error:
             layer.reason = str(error)
-            return to_float(call)  # case 4
+            return to_float(call)  # case 5
         # The activation, its scale and its pool follow from the old data alone.
         if data not in self.read:
             self.read[data] = self.emit_step(builder, activation)  # case 2
             if pool is not None:  # case 3
                 again = substitute(pool, {stepped: self.read[data]})
-                self.read[data] = builder.emit(again, hint(data))
-                self.new[self.read[data]] = again
+                self.emit_read(builder, data, again)
+            padding = padding_of(padded)
+            if padding is not None and index is not None:  # case 4
+                level = float(activation.steps.levels[index])
+                again = pad(self.read[data], replace(padding, value=level))
+                self.emit_read(builder, data, again)
         layer.N = activation.nominal
         alpha, weight = (const(array_of(a) * power) for a in call.args[2:4])
         return relax.Call(call.op, [self.read[data], call.args[1], alpha, weight], call.attrs)
+
+    def emit_read(self, builder: relax.BlockBuilder, data: relax.Var, call: relax.Call) -> None:
+        """``call`` is what is read in the place of ``data``."""
+        self.read[data] = builder.emit(call, hint(data))
+        self.new[self.read[data]] = call
 
     def emit_step(self, builder: relax.BlockBuilder, activation: Activation) -> relax.Var:
         """The step, or the one that is already there of the same root, thresholds and levels."""
@@ -129,6 +152,32 @@ class RecogniseActivations(contract.Rewrite):
     def integer(self, root: relax.Var) -> Accumulator | None:
         """The integer form of the convolution that made ``root``, if it has one."""
         return integer_form(self.new.get(self.env.get(root)), self.new)
+
+
+def _padded_index(call: relax.Call, levels: np.ndarray) -> int:
+    """The index of the level that an ``nn.pad`` adds.
+
+    Raises:
+        NotAStep: It adds something else, or to another axis than rows and columns.
+    """
+    padding = padding_of(call)
+    if padding is None or padding.of_image() is None:
+        raise NotAStep(
+            "its input is a float tensor: Pad of other axes than rows and columns, or by no number"
+        )
+    index = level_index(padding.value, levels)
+    if index is None:
+        some = ", ".join(map(_number, levels[:8]))
+        raise NotAStep(
+            f"its input is padded by Pad with {_number(padding.value)}, which is no level of its "
+            f"step function ({some}{', …' if len(levels) > 8 else ''})"
+        )
+    return index
+
+
+def _number(value: float) -> str:
+    """The shortest number that is this float32."""
+    return str(np.float32(value)).removesuffix(".0")
 
 
 def _holds(call: relax.Call, levels: np.ndarray, power: float) -> bool:

@@ -23,10 +23,11 @@ class Disagrees(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """A step function of ``root``, pooled or not, as this layer reads it.
+    """A step function of ``root``, pooled and padded or not, as this layer reads it.
 
     ``thresholds`` float32 ``[N, C]``; ``counts`` int ``[N, C]`` where sums are compared as
-    integers; ``rising`` bool ``[C]``; ``pool`` the call of a pooling of codes, or ``None``.
+    integers; ``rising`` bool ``[C]``; ``pool`` the call of a pooling of codes, ``pad`` that of
+    their padding, or ``None``.
     """
 
     root: relax.Var
@@ -36,6 +37,7 @@ class Reading:
     pool: relax.Call | None
     encode: relax.Call
     layer: RelaxLayer
+    pad: relax.Call | None = None
 
     @property
     def on_int8(self) -> bool:
@@ -68,6 +70,41 @@ class Reading:
 
     def read(self, x: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
         """Levels that the layer reads where the root is ``x [B, H, W, C]``."""
+        inside = self._inside(x, sums)
+        return inside if self.pad is None else self._with_border(inside, self.padded_level())
+
+    def padded_level(self) -> np.ndarray:
+        """The level that is added to every channel, float64 ``[C]``."""
+        if self.pad is None:
+            raise NotChecked("there is no padding here")
+        attrs, layer = self.pad.attrs, self.layer.call.attrs
+        channels = int(layer["in_channels"])
+        if self.on_int8:
+            return np.full(channels, int(attrs["code"]) - float(layer["zero"]))
+        groups, weights = int(layer["groups"]), [float(w) for w in layer["weights"]]
+        packed = array(self.pad.args[1])
+        if packed.dtype != np.uint32 or packed.shape[:2] != (len(weights), groups):
+            raise Disagrees(f"it pads by {packed.dtype} {packed.shape}")
+        bits = np.unpackbits(packed.view(np.uint8), axis=-1, bitorder="little")
+        inside = channels // groups
+        if bits[..., inside:].any():
+            raise Disagrees("it pads bits of channels that are none")
+        set_bits = bits[..., :inside].reshape(len(weights), channels)
+        return np.asarray(float(layer["base"]) + np.array(weights) @ set_bits)
+
+    def _with_border(self, x: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """``x`` in the midst of ``value [C]``."""
+        if self.pad is None:
+            return x
+        top, left, bottom, right = four_pads(self.pad.attrs["padding"])
+        height, width = x.shape[1:3]
+        shape = (len(x), top + height + bottom, left + width + right, x.shape[3])
+        wide = np.broadcast_to(value.astype(x.dtype), shape).copy()
+        wide[:, top : top + height, left : left + width] = x
+        return wide
+
+    def _inside(self, x: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
+        """Levels before anything is added to them."""
         index = self.index(x, sums)
         if self.pool is None:
             return self.levels(index)
@@ -85,10 +122,13 @@ class Reading:
         return table[turned] - float(self.layer.call.attrs["zero"])
 
     def seen(self, x: np.ndarray) -> np.ndarray:
-        """The element of ``x`` that decides, for every element that the convolution reads."""
-        if self.pool is None:
-            return x
-        return np.asarray(np.where(self.rising, _pooled(self.pool, x), -_pooled(self.pool, -x)))
+        """The element of ``x`` that decides, for every element that the convolution reads.
+
+        0 where it reads padding.
+        """
+        if self.pool is not None:
+            x = np.where(self.rising, _pooled(self.pool, x), -_pooled(self.pool, -x))
+        return self._with_border(x, np.zeros(x.shape[3]))
 
     def every_level(self) -> np.ndarray:
         """All levels, in the order of the index."""
@@ -147,7 +187,9 @@ def _pooled(pool: relax.Call, x: np.ndarray) -> np.ndarray:
 def reading_of(graph: RelaxGraph, layer: RelaxLayer) -> Reading:
     """What lies before a layer on bits or bytes."""
     code = graph.value.get(layer.data)
-    pool = None
+    pool = pad = None
+    if code is not None and operator(code) in ("abc.pad_bitserial", "abc.pad_int8"):
+        pad, code = code, graph.value.get(code.args[0])
     if code is not None and operator(code) in ("abc.pool_bitserial", "abc.pool_int8"):
         pool, code = code, graph.value.get(code.args[0])
     if code is None or operator(code) not in ("abc.encode_bitserial", "abc.encode_int8"):
@@ -162,6 +204,7 @@ def reading_of(graph: RelaxGraph, layer: RelaxLayer) -> Reading:
         pool,
         code,
         layer,
+        pad,
     )
     _refuse_disorder(reading)
     return reading
@@ -176,3 +219,7 @@ def _refuse_disorder(reading: Reading) -> None:
     apart = reading.thresholds[1:] != reading.thresholds[:-1]
     if np.any(np.isnan(reading.thresholds)) or np.any((limits[1:] < limits[:-1]) & apart):
         raise Disagrees("thresholds that do not rise")
+    if reading.pad is not None:
+        given = reading.padded_level()[:, None]
+        if not np.all((given == reading.every_level()).any(axis=1)):
+            raise Disagrees("it pads by what is no level of its step")

@@ -195,9 +195,19 @@ class _Checker:
     def _step_behind(self, layer: RelaxLayer) -> relax.Call | None:
         """The step that a float layer reads, if it reads one."""
         source = self.relax.value.get(layer.data)
+        padded = None
+        if source is not None and operator(source) == "nn.pad":
+            padded, source = source, self.relax.value.get(source.args[0])
         if source is not None and operator(source) == "nn.max_pool2d":
             source = self.relax.value.get(source.args[0])
-        return source if operator(source) in ("abc.step", "abc.count_step") else None
+        if source is None or operator(source) not in ("abc.step", "abc.count_step"):
+            return None
+        if padded is not None:
+            levels = array(source.args[3])
+            plain = str(padded.attrs.pad_mode) == "constant"
+            if not plain or np.float32(padded.attrs.pad_value) not in levels:
+                return None
+        return source
 
     def _prepare(self, coded: Iterable[CodedLayer], whole: bool = False) -> None:
         """Both graphs from random anchors, where a root is no anchor itself."""

@@ -109,7 +109,7 @@ def _images(
     case: Case, probes: Probes, kinds: list[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
     height, width, channels = case.size
-    pools = [k for k in kinds if k not in ELEMENTWISE and k != "Transpose"]
+    pools = [k for k in kinds if k not in ELEMENTWISE and k not in ("Pad", "Transpose")]
     spacing = 1
     if not pools or (height == 1 and width == 1):
         height = width = 1

@@ -6,18 +6,20 @@
    index is pooled, and turned round in some channels.
 4. The same where the step does more: the two are activations of two kinds, and nothing but the
    step itself can be coded.
+5. ``pad`` of any of these by a level of the step: the index of that level is added to them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from tvm import relax
 
 from abc_tvm.compute.geometry import pair
+from abc_tvm.relay_passes.analysis.padding import level_index, padding_of, unpadded
 from abc_tvm.relay_passes.analysis.steps.step_function import StepFunction, steps_of
 from abc_tvm.relay_passes.ops import LEVELS
 from abc_tvm.relay_passes.rewrite import op_name, shape_of
@@ -28,7 +30,8 @@ class LayerReading:
     """``step`` has the levels that the layer reads; ``coded`` is the step whose index is written.
 
     ``pool``: the max-pooling of that index (cases 2 and 3); ``turned`` bool ``[C]``: the channels
-    in which the step reverses it (case 3 alone). ``mixed``: case 4.
+    in which the step reverses it (case 3 alone). ``mixed``: case 4. ``pad``: the padding of what
+    is read (case 5).
     """
 
     step: relax.Call
@@ -36,6 +39,24 @@ class LayerReading:
     pool: relax.Call | None = None
     turned: np.ndarray | None = None
     mixed: bool = False
+    pad: relax.Call | None = None
+
+    def padded_rows(self) -> list[int]:
+        """Rows and columns that the padding adds: top, left, bottom, right."""
+        padding = padding_of(self.pad)
+        sides = None if padding is None else padding.of_image()
+        if sides is None:
+            raise TypeError("there is no padding here")
+        return sides
+
+    def padded_index(self) -> int:
+        """The index of the level that is added."""
+        padding = padding_of(self.pad)
+        levels = steps_of(self.step).levels
+        index = None if padding is None else level_index(padding.value, levels)
+        if index is None:
+            raise TypeError("there is no padding by a level here")
+        return index
 
     def pool_attributes(self) -> dict[str, Any]:
         """The window of the pooling, as operators on bits or codes have it."""
@@ -64,6 +85,9 @@ class LayerReading:
 
 def reading_of(data: relax.Expr, defined: Mapping[relax.Expr, relax.Expr]) -> LayerReading:
     """The reading of a layer whose input is ``data``; ``defined`` has what variables are."""
+    inner, pad = unpadded(data, defined)
+    if pad is not None:
+        return replace(reading_of(inner, defined), pad=pad)  # case 5
     call = defined[data]
     if op_name(call) == "nn.max_pool2d":
         step = defined[call.args[0]]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import relax
 
+from abc_tvm.relay_passes.analysis.padding import pads_levels, unpadded
 from abc_tvm.relay_passes.analysis.rounding import is_same
 from abc_tvm.relay_passes.ops import conv_window
 from abc_tvm.relay_passes.rewrite import Definitions, array_of, op_name
@@ -115,14 +116,16 @@ def accumulator(
 def integer_form(call: relax.Expr, defined: Definitions) -> Accumulator | None:
     """That of an ``abc.bconv2d`` which reads an ``abc.step`` or a max-pool of one.
 
+    Either may be padded by a level, which makes no other sums than levels do.
     ``defined``: the bindings around it. ``None`` for any other call, and for none.
     """
     if op_name(call) != "abc.bconv2d":
         return None
-    source: relax.Expr = defined.get(call.args[0])
+    data, pad = unpadded(call.args[0], defined)
+    source: relax.Expr = defined.get(data)
     if op_name(source) == "nn.max_pool2d":
         source = defined.get(source.args[0])
-    if op_name(source) != "abc.step":
+    if op_name(source) != "abc.step" or (pad is not None and not pads_levels(pad, source)):
         return None
     planes, alpha, levels = (array_of(a) for a in (call.args[1], call.args[2], source.args[3]))
     return accumulator(planes, alpha, levels, any(conv_window(call).padding))

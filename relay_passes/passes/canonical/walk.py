@@ -15,6 +15,7 @@ from tvm import relax
 
 from abc_tvm.relay_passes.analysis.image_flow import rank_of, read_as_nchw
 from abc_tvm.relay_passes.analysis.layout import Placed, Value
+from abc_tvm.relay_passes.analysis.padding import Functions
 from abc_tvm.relay_passes.passes.canonical.conversions import Conversions
 from abc_tvm.relay_passes.rewrite import bindings, constant, dtype_of, hint
 
@@ -39,7 +40,7 @@ class Walk:
     """One walk over ``func``; ``rewrite`` writes one call.
 
     ``tuples`` holds the fields of variables that are tuples, ``dense`` the names of layers that
-    were products of matrices.
+    were products of matrices. ``functions`` are those of the module.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Walk:
         func: relax.Function,
         names: LayerNames,
         rewrite: Rewrite,
+        functions: Functions,
     ) -> None:
         self.func = func
+        self.functions = functions
         self.names = names
         self.rewrite = rewrite
         self.to = Conversions(builder)

@@ -114,6 +114,19 @@ def pool(x: relax.Var) -> relax.Expr:
     return relax.op.nn.max_pool2d(x, (2, 2), layout="NHWC")
 
 
+def rows(value: float, channel: int = 0) -> Callable[[relax.Var], relax.Expr]:
+    """Padding above and to the left, and of one more channel."""
+    return lambda x: relax.op.nn.pad(x, [0, 0, 1, 0, 1, 0, 0, channel], "constant", value)
+
+
+def test_padding_is_a_level() -> None:
+    assert not list(binary_convolutions_read_steps(reading(rows(1.0))))
+    for wrong in (rows(0.5), rows(1.0, channel=1)):
+        assert list(binary_convolutions_read_steps(reading(wrong))) == [
+            "conv reads padding that is no level of its step"
+        ]
+
+
 def test_binary_convolutions_read_steps() -> None:
     assert not list(binary_convolutions_read_steps(layer(lambda x: binary(x, PLANES, ALPHA))))
     assert not list(binary_convolutions_read_steps(reading(pool)))

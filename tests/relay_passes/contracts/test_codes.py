@@ -53,6 +53,22 @@ def on_int8(x: relax.Expr, weights: np.ndarray | None = None, scale: float = 0.5
     return make("int8_conv2d", args, codes=[0, 1], error=0.0, zero=0, **SHAPE)
 
 
+ONE = {**WINDOW, "kernel": [1, 1], "in_channels": 4, "out_channels": 4}
+
+
+def pad_bits(x: relax.Expr) -> relax.Call:
+    level = const(np.zeros((1, 1, 1), np.uint32))
+    return make("pad_bitserial", [x, level], **ONE, code="thermometer", planes=1)
+
+
+def pad_int8(x: relax.Expr) -> relax.Call:
+    return make("pad_int8", [x], **ONE, code=1)
+
+
+def pool_int8(x: relax.Expr) -> relax.Call:
+    return make("pool_int8", [x, const(np.zeros(4, np.int8))], **ONE, codes=[])
+
+
 def chain(*calls: Callable[[relax.Var], relax.Expr]) -> tvm.IRModule:
     """One call after another, of the input; the last one is ``conv``."""
     x = image("x", 4)
@@ -70,7 +86,15 @@ def quantised(x: relax.Expr) -> relax.Call:
     return step(x, 4)
 
 
-@pytest.mark.parametrize("calls", [(encode, on_bits), (encode_int8, on_int8)])
+@pytest.mark.parametrize(
+    "calls",
+    [
+        (encode, on_bits),
+        (encode_int8, on_int8),
+        (encode, pad_bits, on_bits),
+        (encode_int8, pool_int8, pad_int8, on_int8),
+    ],
+)
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_layers_on_codes_keep_all(calls: tuple[Callable, ...], contract: Contract) -> None:
     assert not list(contract(chain(*calls)))
@@ -87,6 +111,11 @@ def test_no_binary_convolution_in_levels() -> None:
         ((encode, on_int8), "conv = abc.int8_conv2d reads abc.encode_bitserial"),
         ((encode_int8, on_bits), "conv = abc.bitserial_conv2d reads abc.encode_int8"),
         ((relax.op.nn.relu, on_bits), "conv = abc.bitserial_conv2d reads nn.relu"),
+        ((encode, pad_bits, on_int8), "conv = abc.int8_conv2d reads abc.pad_bitserial"),
+        (
+            (encode_int8, pad_int8, pool_int8, on_int8),
+            "before2 = abc.pool_int8 reads abc.pad_int8",
+        ),
         ((on_bits,), "conv = abc.bitserial_conv2d reads an input"),
     ],
 )

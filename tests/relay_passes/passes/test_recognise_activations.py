@@ -196,3 +196,99 @@ def test_special_floats_behave_as_in_the_graph(name: str) -> None:
 def test_again_changes_nothing() -> None:
     once, context = passes_until(two_layers(pool=True), "recognise_activations")
     assert_equal_ir(RecogniseActivations(context)(once), once)
+
+
+# ---- padding by a level ---------------------------------------------------------------
+
+
+def padded(
+    value: float = -1.0,
+    widths: tuple[int, ...] = (0, 0, 1, 2, 0, 0, 0, 1),
+    *,
+    chain: Chain = lambda net, x: net.step(x, 0.25),
+    pool: str = "",
+    **attributes: str,
+) -> onnx.ModelProto:
+    """One convolution of a padded activation; ``pool``: before or behind the Pad."""
+    net = Net(SHAPE)
+    x = chain(net, "input")
+    if pool == "before":
+        x = net.op("MaxPool", x, kernel_shape=[2, 2])
+    x = net.op("Pad", x, net.ints(*widths), net.constant(value), **attributes)
+    if pool == "behind":
+        x = net.op("MaxPool", x, kernel_shape=[2, 2])
+    channels = 4 + widths[1] + widths[5]
+    return net.model(net.conv(x, net.signs(6, channels, 3, 3)))
+
+
+@pytest.mark.parametrize("pool", ["", "before"])
+@pytest.mark.parametrize("value", [-1.0, 1.0])
+def test_padding_by_a_level(value: float, pool: str) -> None:
+    model = padded(value, pool=pool)
+    mod, context = passes_until(model, "recognise_activations")
+    (pad,) = calls(mod, "nn.pad")
+    assert [int(n) for n in pad.attrs.pad_width] == [0, 0, 1, 0, 2, 1, 0, 0]
+    assert float(pad.attrs.pad_value) == value
+    assert len(calls(mod, "abc.bconv2d")) == 1 and not calls(mod, "nn.conv2d")
+    assert [row.N for row in context.layers.values()] == [1]
+    assert_equal_ir(RecogniseActivations(context)(mod), mod)
+    assert_same_bits(model)
+
+
+def test_padding_is_scaled_with_the_levels() -> None:
+    """Levels 0, 0.5, 1, 1.5 are none of these scaled; 12 to 15 are scaled by eight."""
+    high = lambda net, x: net.op("Add", net.op("Mul", two_bits(net, x), net.constant(2.0)),  # noqa: E731
+                                 net.constant(12.0))  # fmt: skip
+    model = padded(13.0, chain=high)
+    mod, _ = passes_until(model, "recognise_activations")
+    (pad,), (step,) = calls(mod, "nn.pad"), calls(mod, "abc.step")
+    assert float(pad.attrs.pad_value) == 13 / 8 == steps_of(step).levels[1]
+    assert_same_bits(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (
+            padded(0.5),
+            "its input is padded by Pad with 0.5, which is no level of its step function (-1, 1)",
+        ),
+        (
+            padded(1 + 2.0**-10),
+            "padded by Pad with 1.0009766, which is no level of its step function (-1, 1)",
+        ),
+        (padded(1.0, (0, 1, 1, 1, 0, 0, 1, 1)), "its input is a float tensor: pad"),
+        (padded(1.0, mode="reflect"), "its input is a float tensor: mirror_pad"),
+        (padded(1.0, pool="behind"), "its input is a float tensor: pad"),
+        (padded(1.0, chain=lambda net, x: net.op("Relu", x)), "more than 256 different values"),
+    ],
+    ids=["no level", "beside a level", "channels", "reflected", "pooled", "no step"],
+)
+def test_padding_that_stays(model: onnx.ModelProto, reason: str) -> None:
+    mod, context = passes_until(model, "recognise_activations")
+    (row,) = context.layers.values()
+    assert reason in row.reason and row.lowering == "float"
+    assert len(calls(mod, "nn.conv2d")) == 1 and not calls(mod, "abc.step")
+    assert_same_bits(model)
+
+
+def test_two_paddings_of_one_step() -> None:
+    """By either level, and one that is none: two read one step, one the graph's own chain."""
+    net = Net(SHAPE)
+    x = net.step("input", 0.25)
+    widths = net.ints(0, 0, 1, 1, 0, 0, 1, 1)
+    ends = [net.conv(net.op("Pad", x, widths, net.constant(v)), net.signs(6, 4, 3, 3))
+            for v in (-1.0, 1.0, 2.0)]  # fmt: skip
+    model = net.model(net.op("Sum", *ends))
+    mod, _ = passes_until(model, "recognise_activations")
+    assert len(calls(mod, "abc.step")) == 1 and len(calls(mod, "abc.bconv2d")) == 2
+    assert sorted(float(c.attrs.pad_value) for c in calls(mod, "nn.pad")) == [-1, 1, 2]
+    assert_same_bits(model)
+
+
+def test_golden_padding() -> None:
+    mod, _ = passes_until(padded(pool="before"), "recognise_activations")
+    check_golden("recognise_padded_levels", mod)
+    for lowering in ("bitserial", "int8"):
+        mod, _ = passes_until(padded(pool="before"), "encode", lowering)
+        check_golden(f"encode_padded_levels_{lowering}", mod)

@@ -13,6 +13,7 @@ from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.geometry import words
 from abc_tvm.records.task import make_task
 from abc_tvm.relay_passes.emit.pooling import alone
+from abc_tvm.relay_passes.lowerings.coded_padding import packed_level
 from abc_tvm.relay_passes.ops import make
 from abc_tvm.relay_passes.rewrite import const
 from abc_tvm.relay_passes.workload import Workload, build, workload_of
@@ -54,7 +55,26 @@ def pool(
     return alone(make("pool_bitserial", [x, mask], **attrs, code=code, planes=planes[1]), "pool")
 
 
+def pad(channels: int, *, planes: int = 1, groups: int = 1, code: int | None = None) -> Any:
+    """The private function of one padding; with ``code`` on bytes."""
+    attrs: dict[str, Any] = {
+        "kernel": [1, 1], "strides": [1, 1], "padding": [1, 0, 2, 3], "dilation": [1, 1],
+        "groups": 1, "in_channels": channels, "out_channels": channels,
+    }  # fmt: skip
+    blocks = words(channels // groups)
+    if code is not None:
+        x = relax.Var("x", relax.TensorType([1, 5, 4, groups, blocks * 32], "uint8"))
+        return alone(make("pad_int8", [x], **attrs, code=code), "pad")
+    x = relax.Var("x", relax.TensorType([1, 5, 4, planes, groups, blocks], "uint32"))
+    level = packed_level(np.arange(planes) % 2 == 0, channels, groups)
+    attrs |= {"code": "thermometer", "planes": planes}
+    return alone(make("pad_bitserial", [x, const(level)], **attrs), "pad")
+
+
 CASES = {
+    "padded": pad(33, planes=3),
+    "padded_groups": pad(192, groups=2),
+    "padded_int8": pad(65, code=7),
     "one_word": pool(7, 5),
     "three_words": pool(6, 96, (3, 3), padding=(1, 1, 1, 1)),
     "binary": pool(9, 65, (3, 2), (2, 1), (0, 1, 1, 0), planes=(3, 2), binary=True, turned=40),
@@ -92,7 +112,7 @@ def test_every_choice_computes_the_same(name: str) -> None:
             np.testing.assert_array_equal(found, wanted, f"{tile} {cut}")
 
 
-@pytest.mark.sweep("name", short=["binary", "codes"], full=[*CASES])
+@pytest.mark.sweep("name", short=["binary", "codes", "padded"], full=[*CASES])
 @pytest.mark.parametrize("target", ["rpi4", "rpi-armv7"])
 def test_arm_computes_the_same(name: str, target: str) -> None:
     """In emulation, against this machine."""

@@ -5,6 +5,8 @@
    differ from onnxruntime's: pads that are as long as the axis, or below zero, integers.
 3. A fill that the network computes is put where a constant mask says.
 4. CenterCropPad is a Slice and a Pad.
+5. A Pad of no width is nothing.
+6. The axes of a Pad by a constant are all of them, so that readers know what it pads.
 
 Padding of floats by constants, and by edge or reflect within the axis, stays as it is.
 """
@@ -24,12 +26,15 @@ _ROWS = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
 
 
 def pad(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Cases 1 to 3."""
+    """Cases 1 to 3, 5 and 6."""
     attrs = attributes(node)
     mode = attrs.get("mode", "constant")
     x, out = node.input[0], node.output[0]
     rank = spell.rank_of(edit, node, x)
     before, after = _widths(edit, node, rank)
+    if (mode == "constant" or mode in _ROWS) and not any(before) and not any(after):
+        edit.op(node, "Identity", x, out=out)
+        return True
     if mode == "constant":
         return _constant(edit, node, before, after)
     if mode not in _ROWS:
@@ -92,7 +97,8 @@ def _constant(edit: Rewriter, node: onnx.NodeProto, before: list[int], after: li
     x, out = node.input[0], node.output[0]
     fill = spell.given(node, 2)
     computed = bool(fill) and edit.value(fill) is None
-    if min([*before, *after], default=0) >= 0 and not computed and _is_float(edit, x):
+    plain = min([*before, *after], default=0) >= 0 and not computed and _is_float(edit, x)
+    if plain and not spell.given(node, 3):
         return False
     x = _cut(edit, node, x, before, after)
     before, after = [max(n, 0) for n in before], [max(n, 0) for n in after]

@@ -99,6 +99,35 @@ def padded_by(value: float | None = None) -> onnx.ModelProto:
     return net.model(net.conv(net.op("Sign", x), net.signs(4, 6, 2, 2)))
 
 
+def padded_by_levels(
+    first: tuple[int, int], second: tuple[int, int], steps: int
+) -> onnx.ModelProto:
+    """Levels 1 to 2 behind batch normalisation of both signs, read padded by either end.
+
+    ``first`` and ``second``: rows above and below.
+    """
+    net = Net((1, 4, 7, 7))
+    x = net.conv(net.step("input", 0.25), net.signs(6, 4, 3, 3), 1)
+    x = net.bn(x, [0.1, -0.2, 0.3, 0.1, -0.2, -0.1], 0.4, 0.5, 2.0)
+    x = net.op("Add", quantised(net, x, steps), net.constant(1.0))
+    ends = []
+    for value, (top, bottom) in ((1.0, first), (2.0, second)):
+        widths = net.ints(0, 0, top, 1, 0, 0, bottom, 1)
+        padded = net.op("Pad", x, widths, net.constant(value))
+        ends.append(net.conv(padded, net.signs(4, 6, 3, 3)))
+    return net.model(net.op("Concat", *ends, axis=1))
+
+
+def padded_levels(steps: int = 1) -> onnx.ModelProto:
+    """Padding that differs by its sides."""
+    return padded_by_levels((1, 2), (2, 1), steps)
+
+
+def one_padding_of_two_levels() -> onnx.ModelProto:
+    """Padding that differs by its level alone."""
+    return padded_by_levels((1, 1), (1, 1), 1)
+
+
 def put_together() -> onnx.ModelProto:
     """Channels that stand still nowhere, and the input's, which may anywhere, pooled."""
     net = Net((1, 4, 8, 8))
@@ -201,6 +230,9 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "rounded": rounded,
     "padded by zero": padded_by,
     "padded by a half": lambda: padded_by(0.5),
+    "padded levels": padded_levels,
+    "padding of two levels": one_padding_of_two_levels,
+    "padded levels of two bits": lambda: padded_levels(3),
     "put together": put_together,
     "summed up": summed_up,
     "without the largest": without_the_largest,

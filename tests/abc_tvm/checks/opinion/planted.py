@@ -125,6 +125,14 @@ def pooled_codes_without_turns(patch: Patch) -> None:
     forgetful_emitter(patch, "pool_int8", lambda args, attrs: (args[0], tuple(attrs["codes"])))
 
 
+def padded_bits_without_level(patch: Patch) -> None:
+    forgetful_emitter(patch, "pad_bitserial", lambda args, attrs: (args[0], "padding"))
+
+
+def padded_codes_without_level(patch: Patch) -> None:
+    forgetful_emitter(patch, "pad_int8", lambda args, attrs: (args[0], "padding"))
+
+
 def colliding_weights(patch: Patch) -> None:
     def change(term: Any) -> Any:
         key = term.parts[0].key
@@ -386,6 +394,30 @@ def pool_window(patch: Patch) -> None:
     wrapped(patch, readings.LayerReading, "pool_attributes", change)
 
 
+def padded_by_another_level(patch: Patch) -> None:
+    original = readings.LayerReading.padded_index
+
+    def index(reading: Any) -> int:
+        return 1 - original(reading) if original(reading) < 2 else 0
+
+    patch.setattr(readings.LayerReading, "padded_index", index)
+
+
+def padded_on_the_other_side(patch: Patch) -> None:
+    wrapped(patch, readings.LayerReading, "padded_rows", lambda n: [n[2], n[1], n[0], n[3]])
+
+
+def padded_in_no_channel(patch: Patch) -> None:
+    """Bits of one channel alone are those of the level."""
+
+    def change(packed: Any) -> Any:
+        some = packed.copy()
+        some[0, 0, 0] ^= 1
+        return some
+
+    wrapped(patch, bitserial, "packed_level", change)
+
+
 def constants_of_another_step(patch: Patch) -> None:
     original = encode.make
 
@@ -409,6 +441,12 @@ PLANTS: dict[str, Plant] = {
     ),
     "a pool of codes is remembered without its turns": Plant(
         pooled_codes_without_turns, networks.both_signs_pooled, "int8"
+    ),
+    "padded bits are remembered without their level": Plant(
+        padded_bits_without_level, networks.one_padding_of_two_levels
+    ),
+    "padded codes are remembered without their level": Plant(
+        padded_codes_without_level, networks.one_padding_of_two_levels, "int8"
     ),
     "weights of one hash are one weight": Plant(colliding_weights, networks.spelled),
     "a tie at a ReLU's bound before a pool": Plant(ties_given_away, networks.pooled_relu),
@@ -447,6 +485,15 @@ PLANTS: dict[str, Plant] = {
     "an image flattened the other way": Plant(flattened_the_other_way, networks.flattened),
     "a pool turned round": Plant(pools_turned_round, networks.both_signs_pooled),
     "a pool of one pixel": Plant(pool_window, networks.both_signs_pooled),
+    "bits are padded by another level": Plant(padded_by_another_level, networks.padded_levels),
+    "two bits are padded by another level": Plant(
+        padded_by_another_level, lambda: networks.padded_levels(3)
+    ),
+    "codes are padded by another level": Plant(
+        padded_by_another_level, networks.padded_levels, "int8"
+    ),
+    "the other side is padded by a level": Plant(padded_on_the_other_side, networks.padded_levels),
+    "one channel is padded by another level": Plant(padded_in_no_channel, networks.padded_levels),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -93,3 +94,38 @@ def test_a_scalar_has_no_axis_to_pad(dtype: str) -> None:
     case = Case("Pad", {"x": np.array(3, dtype)}, {"pads": np.zeros(0, np.int64)})
     model, feeds = declared(case, 13, [0])
     np.testing.assert_array_equal(compiled(model).run(feeds)["y0"], np.array(3, dtype))
+
+
+@pytest.mark.parametrize(
+    ("opset", "mode"),
+    [*product((8, 11, 13, 18, 19), ("constant", "edge", "reflect")), (19, "wrap")],
+)
+def test_a_pad_of_no_width_is_nothing(opset: int, mode: str, rng: np.random.Generator) -> None:
+    x = {"x": rng.standard_normal((1, 3, 5, 4)).astype(np.float32)}
+    if opset < 11:
+        case = Case("Pad", x, attrs={"mode": mode, "pads": [0] * 8, "value": 2.0})
+    elif opset < 18:
+        case = Case("Pad", x, {"pads": np.zeros(8, np.int64)}, {"mode": mode})
+    else:
+        stored = {"pads": np.zeros(4, np.int64), "axes": np.array([2, -1])}
+        case = Case("Pad", x, stored, {"mode": mode}, ["x", "pads", "", "axes"])
+    model, _ = model_of([case], opset)
+    assert "Pad" not in [node.op_type for node in simplify(model).graph.node]
+    agree([case], opset)
+
+
+@pytest.mark.parametrize("axes", [[2, 3], [-1, -2], [3]])
+@pytest.mark.parametrize("fill", [0.0, -1.0])
+def test_axes_are_written_out(axes: list[int], fill: float, rng: np.random.Generator) -> None:
+    """So zero padding moves into the convolutions behind it, as without axes."""
+    x = {"x": rng.standard_normal((1, 3, 5, 4)).astype(np.float32)}
+    stored = {
+        "pads": np.arange(1, 2 * len(axes) + 1),
+        "fill": np.float32(fill),
+        "axes": np.array(axes),
+    }
+    case = Case("Pad", x, stored, {}, ["x", "pads", "fill", "axes"])
+    model, _ = model_of([case], 18)
+    (node,) = simplify(model).graph.node
+    assert node.op_type == "Pad" and len(node.input) == 3
+    agree([case], 18)
