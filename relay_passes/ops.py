@@ -10,15 +10,20 @@
 ``abc.bconv2d``           ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC], W)``: NHWC
                           convolution with weights ``sum_m alpha_m * planes_m``, which are
                           ``W`` OHWI
+``abc.move``              ``(x_1, …, x_K, rows, columns, channels, source)``: levels moved as the
+                          tables of :class:`.moves.move.Move` say, and the attribute ``fill``
 ``abc.encode_bitserial``  ``(x, thresholds [N, C], sense [C])``: the index of ``abc.step`` as packed
                           bits uint32 ``[B, H, W, P, G, words]``
 ``abc.pool_bitserial``    ``(bits, flip)``: max-pooling of thermometer bits by OR
 ``abc.pad_bitserial``     ``(bits, level uint32 [P, G, words])``: rows and columns of one level
+``abc.move_bitserial``    the same of bits; where nothing is moved to, those of the attribute
+                          ``fill``, one for each plane
 ``abc.bitserial_conv2d``  ``abc.bconv2d`` on packed bits
 ``abc.encode_int8``       ``(x, thresholds [N, C], sense [C])``: the code of ``abc.step``'s level,
                           one byte a channel, ``[B, H, W, G, S]``
 ``abc.pool_int8``         ``(codes, turned)``: max-pooling of indices, then their codes
 ``abc.pad_int8``          ``(codes)``: rows and columns of the attribute ``code``
+``abc.move_int8``         the same of codes; ``fill`` is a code
 ``abc.int8_conv2d``       ``(codes, weights int8 OHWI, scale [OC])``: ``abc.bconv2d`` on codes
 ========================  =====================================================================
 """
@@ -142,6 +147,28 @@ def _infer_pool_int8(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorTyp
     return _tensor((b, w.out_height, w.out_width, g, s), dtype_of(call.args[0]))
 
 
+def moved_shape(call: relax.Call) -> tuple[int | relax.Expr, int, int, int]:
+    """NHWC of what a move gives: the batch of its first input, the lengths of its tables."""
+    rows, columns, _, source = (shape_of(a) for a in call.args[-4:])
+    return shape_of(call.args[0])[0], int(rows[2]), int(columns[2]), int(source[0])
+
+
+def _infer_move(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
+    return _tensor(moved_shape(call), "float32")
+
+
+def _infer_move_bitserial(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
+    b, h, w, c = moved_shape(call)
+    groups, planes = int(call.attrs["layout_groups"]), int(call.attrs["planes"])
+    return _tensor((b, h, w, planes, groups, words(c // groups)), "uint32")
+
+
+def _infer_move_int8(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
+    b, h, w, c = moved_shape(call)
+    groups = int(call.attrs["layout_groups"])
+    return _tensor((b, h, w, groups, code_slots(c // groups)), dtype_of(call.args[0]))
+
+
 def infer_coded_convolution(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     """The type of a convolution on bits or codes: float32 NHWC."""
     w = coded_window(call)
@@ -194,6 +221,9 @@ def register() -> bool:
         "step": _infer_step,
         "count_step": _infer_step,
         "bconv2d": _infer_bconv,
+        "move": _infer_move,
+        "move_bitserial": _infer_move_bitserial,
+        "move_int8": _infer_move_int8,
         "encode_bitserial": _infer_encode_bitserial,
         "pool_bitserial": _infer_pool_bitserial,
         "pad_bitserial": _infer_pool_bitserial,

@@ -54,8 +54,8 @@ def planes_give_the_weights(mod: tvm.IRModule) -> Iterator[str]:
 
 
 def binary_convolutions_read_steps(mod: tvm.IRModule) -> Iterator[str]:
-    """Every ``abc.bconv2d`` reads a step, or a max-pool of a step whose levels rise; or either of
-    these padded by a level of the step."""
+    """Every ``abc.bconv2d`` reads a step, or a max-pool of a step whose levels rise; or a move of
+    such, all of the same levels; or any of these padded by a level of the step."""
     for function in functions(mod).values():
         defined = definitions(function)
         for var, call in bindings(function):
@@ -63,15 +63,23 @@ def binary_convolutions_read_steps(mod: tvm.IRModule) -> Iterator[str]:
                 continue
             data, pad = unpadded(call.args[0], defined)
             source: relax.Expr = defined.get(data)
-            pooled = op_name(source) == "nn.max_pool2d"
-            if pooled:
-                source = defined.get(source.args[0])
-            if op_name(source) not in LEVELS:
-                yield f"{hint(var)} reads {op_name(source) or 'an input'}, not a step"
-            elif pooled and not steps_of(source).rising:
-                yield f"{hint(var)} reads a max-pool of levels that do not rise"
-            elif pad is not None and not pads_levels(pad, source):
-                yield f"{hint(var)} reads padding that is no level of its step"
+            leaves = list(source.args[:-4]) if op_name(source) == "abc.move" else [data]
+            levels = set()
+            for leaf in leaves:
+                source = defined.get(leaf)
+                pooled = op_name(source) == "nn.max_pool2d"
+                if pooled:
+                    source = defined.get(source.args[0])
+                if op_name(source) not in LEVELS:
+                    yield f"{hint(var)} reads {op_name(source) or 'an input'}, not a step"
+                    continue
+                levels.add(steps_of(source).levels.tobytes())
+                if pooled and not steps_of(source).rising:
+                    yield f"{hint(var)} reads a max-pool of levels that do not rise"
+                elif pad is not None and not pads_levels(pad, source):
+                    yield f"{hint(var)} reads padding that is no level of its step"
+            if len(levels) > 1:
+                yield f"{hint(var)} reads steps of several levels at once"
 
 
 def steps_are_in_order(mod: tvm.IRModule) -> Iterator[str]:

@@ -28,9 +28,12 @@ def writers() -> dict[str, tuple[str, ...]]:
         written = tuple(one.operator for one in lowering.encodings)
         pooled = tuple(one.operator for one in lowering.poolings)
         padded = tuple(one.operator for one in lowering.paddings)
+        moved = tuple(one.operator for one in lowering.moves)
         if written:
-            operators[lowering.anchor.operator] = written + pooled + padded
-        operators |= dict.fromkeys(pooled, written) | dict.fromkeys(padded, written + pooled)
+            operators[lowering.anchor.operator] = written + pooled + moved + padded
+            operators |= dict.fromkeys(moved, written + pooled)
+        operators |= dict.fromkeys(pooled, written)
+        operators |= dict.fromkeys(padded, written + pooled + moved)
     return operators
 
 
@@ -49,9 +52,13 @@ def convolutions_read_codes(mod: tvm.IRModule) -> Iterator[str]:
     defined, known = definitions(main), writers()
     for var, call in bindings(main):
         wanted = known.get(op_name(call) or "")
-        if wanted is not None and op_name(defined.get(call.args[0])) not in wanted:
-            source = op_name(defined.get(call.args[0])) or "an input"
-            yield f"{hint(var)} = {op_name(call)} reads {source}"
+        if wanted is None:
+            continue
+        inputs = call.args[:-4] if "move" in str(op_name(call)) else call.args[:1]
+        for data in inputs:
+            if op_name(defined.get(data)) not in wanted:
+                source = op_name(defined.get(data)) or "an input"
+                yield f"{hint(var)} = {op_name(call)} reads {source}"
 
 
 def codes_fit_their_readers(mod: tvm.IRModule) -> Iterator[str]:

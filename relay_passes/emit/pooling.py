@@ -17,7 +17,7 @@ from tvm.ir import Expr
 from abc_tvm.compute.geometry import Window, pair
 from abc_tvm.compute.lanes import Index, stage
 from abc_tvm.relay_passes.ops import coded_window
-from abc_tvm.relay_passes.rewrite import array_of, dtype_of, shape_of
+from abc_tvm.relay_passes.rewrite import array_of, constant, dtype_of, shape_of
 from abc_tvm.schedules.family import Plan
 
 from .anchor import Anchor
@@ -106,17 +106,18 @@ MAX_POOL = Anchor("nn.max_pool2d", begin_max_pool, _fits, lambda call: None)
 
 
 def alone(call: relax.Call, layer: str) -> relax.Function:
-    """A private function of one pooling of bits or codes, as the pass "fuse" makes them of groups.
+    """A private function of one operator on codes, as the pass "fuse" makes them of groups.
 
-    So it is lowered, tuned and recorded as they are.
+    So it is lowered, tuned and recorded as they are. Its images come before its constants.
     """
     inner = relax.BlockBuilder()
-    image = relax.Var("x0", call.args[0].ty)
+    given = [arg for arg in call.args if constant(arg) is None]
+    images = [relax.Var(f"x{i}", arg.ty) for i, arg in enumerate(given)]
     attrs = {GROUP: 1, "layer": layer}
-    with inner.function("fused_pool", [image], attrs=attrs, private=True):
+    with inner.function("fused_pool", images, attrs=attrs, private=True):
         with inner.dataflow():
-            pooled = inner.emit(relax.Call(call.op, [image, *call.args[1:]], call.attrs))
-            out = inner.emit_output(pooled)
+            args = [*images, *call.args[len(images) :]]
+            out = inner.emit_output(inner.emit(relax.Call(call.op, args, call.attrs)))
         inner.emit_func_output(out)
     return next(function for _, function in inner.get().functions_items())
 

@@ -25,6 +25,7 @@ from .bitserial_pool import POOL
 from .bitserial_sums import BitserialSums
 from .candidate import Candidate, Offer, Outcome
 from .codec import Codec, level_scale, patterns
+from .coded_moves import MOVE_BITS
 from .coded_padding import PAD_BITS, packed_level, window_attributes
 from .lowering import Emitter, Lowering
 from .packing import pack_planes
@@ -59,6 +60,7 @@ class Bitserial(Lowering):
     encodings = (BITS,)
     poolings = (POOL,)
     paddings = (PAD_BITS,)
+    moves = (MOVE_BITS,)
 
     def offer(self, layer: Candidate, rival: float) -> Offer:
         window = layer.window
@@ -86,19 +88,7 @@ class Bitserial(Lowering):
     ) -> relax.Call | str:
         if reading.mixed:
             return "pooling between activations of two kinds"
-        code, groups = layer.code, layer.window.groups
-        if reading.pool is None:
-            bits = _encode(emitter, reading.coded, code, groups)
-        else:
-            raw = thermometer(steps_of(reading.coded).levels)
-            bits = emitter.emit(
-                "pooled_bits",
-                "pool_bitserial",
-                [_encode(emitter, reading.coded, raw, groups), const(reading.turned_channels())],
-                **reading.pool_attributes(),
-                code=code.kind,
-                planes=code.planes,
-            )
+        bits = _bits(emitter, reading, layer.code, layer.window.groups)
         window = layer.window
         return make(
             "bitserial_conv2d",
@@ -107,8 +97,8 @@ class Bitserial(Lowering):
             kernel=list(window.kernel),
             in_channels=window.in_channels,
             out_channels=window.out_channels,
-            base=code.base,
-            weights=list(code.weights),
+            base=layer.code.base,
+            weights=list(layer.code.weights),
         )
 
     def padded(
@@ -140,6 +130,33 @@ class Bitserial(Lowering):
             weights,
             patterns(str(source.attrs["code"]), len(weights)),
         )
+
+
+def _bits(emitter: Emitter, reading: LayerReading, code: Code, groups: int) -> relax.Var:
+    """What a layer reads before it is padded, in planes of ``code``."""
+    if reading.move is not None:
+        parts = [_bits(emitter, part, code, 1) for part in reading.parts]
+        fill = patterns(code.kind, code.planes)[reading.fill_index()]
+        return emitter.emit(
+            "moved_bits",
+            "move_bitserial",
+            [*parts, *reading.move.args[-4:]],
+            code=code.kind,
+            planes=code.planes,
+            layout_groups=groups,
+            fill=[int(bit) for bit in fill],
+        )
+    if reading.pool is None:
+        return _encode(emitter, reading.coded, code, groups)
+    raw = thermometer(steps_of(reading.coded).levels)
+    return emitter.emit(
+        "pooled_bits",
+        "pool_bitserial",
+        [_encode(emitter, reading.coded, raw, groups), const(reading.turned_channels())],
+        **reading.pool_attributes(),
+        code=code.kind,
+        planes=code.planes,
+    )
 
 
 def _encode(emitter: Emitter, step: relax.Call, code: Code, groups: int) -> relax.Var:

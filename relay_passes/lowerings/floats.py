@@ -15,6 +15,7 @@ from abc_tvm.relay_passes.rewrite import array_of, constant, dtype_of, shape_of
 from abc_tvm.schedules.family import Plan
 
 from .candidate import Candidate, Offer, Outcome
+from .coded_moves import MOVE_LEVELS
 from .lowering import Emitter, Lowering
 from .packing import pack_weights
 
@@ -67,6 +68,7 @@ class FloatLowering(Lowering):
     colour = "#2166ac"
     arithmetic = "float32 FMA"
     anchor = Anchor("nn.conv2d", begin, _fits, lambda call: int(call.attrs.groups))
+    moves = (MOVE_LEVELS,)
 
     def offer(self, layer: Candidate, rival: float) -> Offer:
         return Offer(1.0)

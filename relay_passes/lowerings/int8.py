@@ -23,6 +23,7 @@ from abc_tvm.schedules.family import CodeType, Plan
 
 from .candidate import HINT, Candidate, Offer, Outcome
 from .codec import LEVEL_ERROR, ByteCodec, level_scale, patterns
+from .coded_moves import MOVE_INT8
 from .coded_padding import PAD_INT8, window_attributes
 from .int8_epilogue import CODES
 from .int8_form import int8_form, rounded
@@ -56,6 +57,7 @@ class Int8(Lowering):
     encodings = (CODES,)
     poolings = (POOL,)
     paddings = (PAD_INT8,)
+    moves = (MOVE_INT8,)
 
     def offer(self, layer: Candidate, rival: float) -> Offer | None:
         dot, code = layer.device.cost.dot, code_type(layer.device)
@@ -92,22 +94,7 @@ class Int8(Lowering):
             form = int8_form(layer.planes, layer.alpha, layer.steps.levels, code)
         if form is None or code is None:
             raise TypeError("a layer that was chosen to run on int8 has no such form")
-        if reading.pool is None:
-            data = _encode(emitter, reading.step, form.codes, window.groups, code)
-        else:
-            # Codes rise with the level. Where a step reads what was pooled, its index is.
-            after: tuple[int, ...] = ()
-            written = form.codes
-            if reading.coded is not reading.step:
-                after, written = form.codes, tuple(range(len(form.codes)))
-            raw = _encode(emitter, reading.coded, written, window.groups, code)
-            data = emitter.emit(
-                "pooled_codes",
-                "pool_int8",
-                [raw, const(reading.turned_channels())],
-                **reading.pool_attributes(),
-                codes=list(after),
-            )
+        data = _codes(emitter, reading, form.codes, window.groups, code)
         return make(
             "int8_conv2d",
             [data, const(form.weights), const(form.scale)],
@@ -157,6 +144,38 @@ def _refusal(error: float, allowed: float | None) -> str:
     if allowed is None:
         return f"{size}: allow it with --allow-int8"
     return f"{size}, more than the {allowed:.2%} that are allowed"
+
+
+def _codes(
+    emitter: Emitter, reading: LayerReading, codes: tuple[int, ...], groups: int, dtype: CodeType
+) -> relax.Var:
+    """What a layer reads before it is padded; ``codes`` are those of its levels."""
+    if reading.move is not None:
+        return emitter.emit(
+            "moved_codes",
+            "move_int8",
+            [
+                *(_codes(emitter, part, codes, 1, dtype) for part in reading.parts),
+                *reading.move.args[-4:],
+            ],
+            layout_groups=groups,
+            fill=int(codes[reading.fill_index()]),
+        )
+    if reading.pool is None:
+        return _encode(emitter, reading.step, codes, groups, dtype)
+    # Codes rise with the level. Where a step reads what was pooled, its index is.
+    after: tuple[int, ...] = ()
+    written = codes
+    if reading.coded is not reading.step:
+        after, written = codes, tuple(range(len(codes)))
+    raw = _encode(emitter, reading.coded, written, groups, dtype)
+    return emitter.emit(
+        "pooled_codes",
+        "pool_int8",
+        [raw, const(reading.turned_channels())],
+        **reading.pool_attributes(),
+        codes=list(after),
+    )
 
 
 def _encode(

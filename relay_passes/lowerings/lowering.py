@@ -40,8 +40,8 @@ class Lowering(ABC):
     ``anchor``: the operator that its kernels begin with, whose values are what the sums mean as
     floats and as integers to be compared, and whose weights it packs. ``encodings``: the operators
     that write its inputs; ``poolings``: those that pool them; ``paddings``: those that pad them by
-    a level. ``operators``: the type of the result of each operator that it brings, by name
-    (``abc.`` left out), so that TVM knows them.
+    a level; ``moves``: those that move them. ``operators``: the type of the result of each operator
+    that it brings, by name (``abc.`` left out), so that TVM knows them.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Lowering(ABC):
     encodings: tuple[Encoding, ...] = ()
     poolings: tuple[Pooling, ...] = ()
     paddings: tuple[Pooling, ...] = ()
+    moves: tuple[Pooling, ...] = ()
     operators: ClassVar[Mapping[str, TypeOf]] = MappingProxyType({})
 
     @abstractmethod

@@ -164,9 +164,9 @@ def poolings() -> dict[str, Pooling]:
 
 
 def between() -> dict[str, Pooling]:
-    """Kernels of their own between an encoding and an anchor: of pooling and of padding."""
-    paddings = {padding.operator: padding for one in lowerings() for padding in one.paddings}
-    return poolings() | paddings
+    """Kernels of their own between an encoding and an anchor: of pooling, padding, moving."""
+    others = {o.operator: o for one in lowerings() for o in (*one.paddings, *one.moves)}
+    return poolings() | others
 
 
 def register(lowering: Lowering) -> Registered[Lowering]:

@@ -18,12 +18,14 @@ from dataclasses import replace
 import tvm
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.padding import level_index, pad, padding_of, unpadded
+from abc_tvm.relay_passes.analysis.padding import level_index, pad, padding_of
+from abc_tvm.relay_passes.analysis.steps.readings import reading_of
 from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.context import Context, LayerRow, Measured, Rivals
 from abc_tvm.relay_passes.lowerings.candidate import HINT, Candidate, Moved, Offer
 from abc_tvm.relay_passes.lowerings.doubt import in_doubt, layer_key
 from abc_tvm.relay_passes.lowerings.table import FLOAT, lowerings
+from abc_tvm.relay_passes.ops import make
 from abc_tvm.relay_passes.rewrite import (
     Content,
     const,
@@ -123,9 +125,8 @@ class ChooseLowering:
         return Measured({name: recorded.seconds[name] for name in names})
 
     def step_behind(self, call: relax.Call) -> relax.Call:
-        data, _ = unpadded(call.args[0], self.defined)
-        source = self.defined[data]
-        return self.defined[source.args[0]] if op_name(source) == "nn.max_pool2d" else source
+        """The step of a layer; of several that were put together the first: their levels are one"""
+        return reading_of(call.args[0], self.defined).step
 
     def with_levels(self, builder: relax.BlockBuilder, data: relax.Var, near: Moved) -> relax.Var:
         """Case 4: the step, and pooling and padding behind it, with other levels."""
@@ -134,12 +135,18 @@ class ChooseLowering:
             call = self.defined[data]
             padding = padding_of(call)
             if padding is not None:
-                step = steps_of(self.step_behind(call))
-                index = level_index(padding.value, step.levels)
+                old = steps_of(reading_of(data, self.defined).step).levels
+                index = level_index(padding.value, old)
                 if index is None:
                     raise TypeError("a layer reads padding that is no level of its step")
                 inner = self.with_levels(builder, call.args[0], near)
                 new = pad(inner, replace(padding, value=float(near.levels[index])))
+            elif op_name(call) == "abc.move":
+                parts = [self.with_levels(builder, leaf, near) for leaf in call.args[:-4]]
+                old = steps_of(reading_of(data, self.defined).step).levels
+                index = level_index(float(call.attrs["fill"]), old)
+                fill = 0.0 if index is None else float(near.levels[index])
+                new = make("move", [*parts, *call.args[-4:]], fill=fill)
             elif op_name(call) == "nn.max_pool2d":
                 inner = self.with_levels(builder, call.args[0], near)
                 new = substitute(call, {call.args[0]: inner})

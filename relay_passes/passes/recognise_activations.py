@@ -9,9 +9,12 @@ Of every ``abc.bconv2d``, in the order of the graph:
    rise with the index: the largest of them is that of the largest ``x``.
 4. ``bconv2d(pad(...))`` of what 2 or 3 takes becomes ``bconv2d(pad(step(x)))``, where rows and
    columns are padded by a number that is a level of the step.
-5. Any other goes back to ``nn.conv2d``, with the reason in the layer's row.
+5. ``bconv2d(moves(chain(x), …))``, where operators that only move values stand between steps and
+   the layer, becomes ``bconv2d(move(step(x), …))``: one ``abc.move`` of all of them, of steps (or
+   max-pools of such) that have their levels in common.
+6. Any other goes back to ``nn.conv2d``, with the reason in the layer's row.
 
-In 2 to 4 the levels are scaled to a largest size in [1, 2), and the scales of the weights by the
+In 2 to 5 the levels are scaled to a largest size in [1, 2), and the scales of the weights by the
 inverse. Refused where the products of both are so large that sums of them may overflow. A step
 that several convolutions read is one step.
 
@@ -27,6 +30,8 @@ import tvm
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.atoms.analysis import AtomAnalysis
+from abc_tvm.relay_passes.analysis.moves.index_maps import static_shape
+from abc_tvm.relay_passes.analysis.moves.move import copied
 from abc_tvm.relay_passes.analysis.padding import (
     level_index,
     pad,
@@ -35,8 +40,9 @@ from abc_tvm.relay_passes.analysis.padding import (
     unpadded,
 )
 from abc_tvm.relay_passes.analysis.rounding import LARGE, in_range
-from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations
-from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep
+from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations, normalised
+from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
+from abc_tvm.relay_passes.analysis.steps.travelled import Leaf, Travelled, image_dims
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator, accumulator, integer_form
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.contracts import binary, contract
@@ -51,6 +57,7 @@ from abc_tvm.relay_passes.rewrite import (
     hint,
     op_name,
     rebuild,
+    shape_of,
     substitute,
 )
 
@@ -74,7 +81,9 @@ class RecogniseActivations(contract.Rewrite):
     def __call__(self, mod: tvm.IRModule) -> tvm.IRModule:
         self.defined = definitions(mod["main"])
         self.atoms = AtomAnalysis(list(mod["main"].params), self.integer)
-        self.activations = Activations(self.defined, self.atoms.of, self.integer)
+        self.activations = Activations(
+            self.defined, self.atoms.of, self.integer, dict(mod.functions_items())
+        )
         self.env: dict[relax.Var, relax.Var] = {}
         self.new: dict[relax.Var, relax.Expr] = {}
         self.read: dict[relax.Var, relax.Var] = {}
@@ -104,49 +113,119 @@ class RecogniseActivations(contract.Rewrite):
         if op_name(step) == "abc.step" and (padded is None or pads_levels(padded, step)):
             return call  # case 1
         try:
-            activation = self.activations.of(stepped)
-            if pool is not None and not activation.steps.rising:
-                raise NotAStep("max-pooling after levels that do not rise with the input")
-            index = None if padded is None else _padded_index(padded, activation.steps.levels)
-            activation, power = activation.normalised()
-            if not _holds(call, activation.steps.levels, float(power)):
+            activation = self.activation(stepped, pool)
+            index = None if padded is None else _padded_index(padded, activation.levels)
+            activation, power = normalised(activation)
+            if not _holds(call, activation.levels, float(power)):
                 raise NotAStep(
                     f"weights and levels (up to {power:g}) are together larger than {LARGE:.0e}: "
                     "their sums may overflow"
                 )
+            if data not in self.read:
+                # The activation, its scale and its pool follow from the old data alone.
+                self.emit_activation(builder, data, activation, pool)
+                padding = padding_of(padded)
+                if padding is not None and index is not None:  # case 4
+                    level = float(activation.levels[index])
+                    again = pad(self.read[data], replace(padding, value=level))
+                    self.emit_read(builder, data, again)
         except NotAStep as error:
             layer.reason = str(error)
-            return to_float(call)  # case 5
-        # The activation, its scale and its pool follow from the old data alone.
-        if data not in self.read:
-            self.read[data] = self.emit_step(builder, activation)  # case 2
-            if pool is not None:  # case 3
-                again = substitute(pool, {stepped: self.read[data]})
-                self.emit_read(builder, data, again)
-            padding = padding_of(padded)
-            if padding is not None and index is not None:  # case 4
-                level = float(activation.steps.levels[index])
-                again = pad(self.read[data], replace(padding, value=level))
-                self.emit_read(builder, data, again)
+            return to_float(call)  # case 6
         layer.N = activation.nominal
         alpha, weight = (const(array_of(a) * power) for a in call.args[2:4])
         return relax.Call(call.op, [self.read[data], call.args[1], alpha, weight], call.attrs)
+
+    def activation(self, stepped: relax.Var, pool: relax.Call | None) -> Activation | Travelled:
+        """What a layer reads, before it is pooled and padded."""
+        if pool is None and self.activations.moves(stepped):
+            travelled = self.activations.travelled(stepped)
+            if not travelled.identity():
+                return travelled
+            if travelled.leaves[0].pooled is None:
+                leaf = travelled.leaves[0]
+                return Activation(leaf.root, leaf.steps, leaf.nominal, leaf.turned)
+        activation = self.activations.of(stepped)
+        if pool is not None and not activation.steps.rising:
+            raise NotAStep("max-pooling after levels that do not rise with the input")
+        return activation
+
+    def emit_activation(
+        self,
+        builder: relax.BlockBuilder,
+        data: relax.Var,
+        activation: Activation | Travelled,
+        pool: relax.Call | None,
+    ) -> None:
+        """What is read in the place of ``data``, before it is padded."""
+        if isinstance(activation, Travelled):  # case 5
+            move = activation.move()
+            leaves = [self.emit_leaf(builder, leaf) for leaf in activation.leaves]
+            tables = move.tables
+            fill = 0.0 if activation.fill is None else activation.fill
+            self.emit_read(builder, data, make("move", [*leaves, *map(const, tables)], fill=fill))
+            return
+        self.read[data] = self.emit_step(
+            builder, activation.root, activation.steps, activation.turned
+        )  # case 2
+        if pool is not None:  # case 3
+            stepped = pool.args[0]
+            self.emit_read(builder, data, substitute(pool, {stepped: self.read[data]}))
+
+    def emit_leaf(self, builder: relax.BlockBuilder, leaf: Leaf) -> relax.Var:
+        step = self.emit_step(builder, leaf.root, leaf.steps, leaf.turned, leaf.copies)
+        if leaf.pooled is None:
+            return step
+        pool = self.defined[leaf.pooled]
+        key = content("pool", leaf.pooled, step)
+        if key not in self.emitted:
+            call = substitute(pool, {pool.args[0]: step})
+            self.emitted[key] = builder.emit(call, hint(leaf.pooled))
+            self.new[self.emitted[key]] = call
+        return self.emitted[key]
 
     def emit_read(self, builder: relax.BlockBuilder, data: relax.Var, call: relax.Call) -> None:
         """``call`` is what is read in the place of ``data``."""
         self.read[data] = builder.emit(call, hint(data))
         self.new[self.read[data]] = call
 
-    def emit_step(self, builder: relax.BlockBuilder, activation: Activation) -> relax.Var:
+    def emit_step(
+        self,
+        builder: relax.BlockBuilder,
+        root: relax.Var,
+        steps: StepFunction,
+        turned: bool,
+        copies: int = 1,
+    ) -> relax.Var:
         """The step, or the one that is already there of the same root, thresholds and levels."""
-        steps = activation.steps
-        key = content(activation.root, steps.thresholds, steps.sense, steps.levels)
+        key = content(root, turned, copies, steps.thresholds, steps.sense, steps.levels)
         if key not in self.emitted:
-            root = self.env.get(activation.root, activation.root)
             arrays = (steps.thresholds, steps.sense, steps.levels)
-            call = make("step", [root, *map(const, arrays)])
+            image = self.image(builder, root, turned)
+            if copies > 1:
+                dims = image_dims(static_shape(root), turned)
+                repeated = make("move", [image, *map(const, copied(dims, copies))], fill=0.0)
+                image = builder.emit(repeated, "copies")
+            call = make("step", [image, *map(const, arrays)])
             self.emitted[key] = builder.emit(call, "step")
             self.new[self.emitted[key]] = call
+        return self.emitted[key]
+
+    def image(self, builder: relax.BlockBuilder, root: relax.Var, turned: bool) -> relax.Expr:
+        """A root as the image that its step is of."""
+        new = self.env.get(root, root)
+        rank = len(shape_of(root))
+        if rank == 4 and not turned:
+            return new
+        key = content("image", root, turned)
+        if key not in self.emitted:
+            if turned:
+                axes = [0, *range(2, rank), 1]
+                new = builder.emit(relax.op.permute_dims(new, axes), "turned")
+            if rank != 4:
+                shape = [shape_of(root)[0], *image_dims(static_shape(root), turned)]
+                new = builder.emit(relax.op.reshape(new, shape), "image")
+            self.emitted[key] = new
         return self.emitted[key]
 
     def integer(self, root: relax.Var) -> Accumulator | None:

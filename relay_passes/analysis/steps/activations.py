@@ -10,6 +10,10 @@ PReLU are all one. The root decides what becomes of ties (``Sign(0) = 0`` in ONN
    spread continuously meets the point by accident, and it is given to the side of ``>=``, as the
    paper's H does.
 
+Operators that only move values may stand between the step and what reads it, or between two parts
+of it (:mod:`.travelled`): each tensor that they move is looked at for itself, and what comes after
+them changes its levels.
+
 There is no step function where
 
 a. the tensor is none of an element-wise operator;
@@ -23,11 +27,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.atoms.atoms import Atoms
+from abc_tvm.relay_passes.analysis.moves.index_maps import MAY_MOVE, moved_indices, static_shape
+from abc_tvm.relay_passes.analysis.padding import Functions
 from abc_tvm.relay_passes.analysis.pointwise import TABLE
 from abc_tvm.relay_passes.analysis.rounding import LARGE
 from abc_tvm.relay_passes.analysis.steps.chain_bounds import chain_between
@@ -35,6 +42,15 @@ from abc_tvm.relay_passes.analysis.steps.chains import roots
 from abc_tvm.relay_passes.analysis.steps.find_steps import find_steps, find_steps_without_ties
 from abc_tvm.relay_passes.analysis.steps.reachable_levels import reachable_steps
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
+from abc_tvm.relay_passes.analysis.steps.travelled import (
+    Leaf,
+    Travelled,
+    at_rest,
+    channels_read,
+    common_levels,
+    image_dims,
+    together,
+)
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator
 from abc_tvm.relay_passes.rewrite import Binding, Definitions, dtype_of, op_name, shape_of
 
@@ -43,38 +59,55 @@ _MOVES = ("permute_dims", "reshape")
 
 @dataclass(frozen=True)
 class Activation:
-    """A step function of ``root``; ``nominal`` thresholds do not count ties."""
+    """A step function of ``root``; ``nominal`` thresholds do not count ties.
+
+    Its channels are the last axis, or, ``turned``, the second one, as of NCHW.
+    """
 
     root: relax.Var
     steps: StepFunction
     nominal: int
+    turned: bool = False
 
-    def normalised(self) -> tuple[Activation, np.float32]:
-        """Levels scaled by a power of two to a largest size in [1, 2), and the inverse factor.
+    @property
+    def levels(self) -> np.ndarray:
+        """float32 ``[N + 1]``."""
+        return self.steps.levels
 
-        A scale may stand before or after the convolution; scaled so, equal layers get equal levels.
+    def scaled(self, power: np.float32) -> Activation:
+        """The same with levels divided by a power of two."""
+        return replace(self, steps=replace(self.steps, levels=self.levels / power))
 
-        Raises:
-            NotAStep: Levels are so large or small that their products are no floats.
-        """
-        sizes = np.abs(self.steps.levels)
-        largest = float(sizes.max())
-        if not np.isfinite(largest) or np.any((sizes > 0) & (sizes < 1 / LARGE)):
-            raise NotAStep(
-                "the activation takes values that are too large or small to be levels "
-                f"({sizes[sizes > 0].min():g} to {largest:g})"
-            )
-        if largest == 0:
-            return self, np.float32(1)
-        power = np.float32(2.0 ** np.floor(np.log2(largest)))
-        return replace(self, steps=replace(self.steps, levels=self.steps.levels / power)), power
+
+AnyActivation = TypeVar("AnyActivation", Activation, Travelled)
+
+
+def normalised(activation: AnyActivation) -> tuple[AnyActivation, np.float32]:
+    """Levels scaled by a power of two to a largest size in [1, 2), and the inverse factor.
+
+    A scale may stand before or after the convolution; scaled so, equal layers get equal levels.
+
+    Raises:
+        NotAStep: Levels are so large or small that their products are no floats.
+    """
+    sizes = np.abs(activation.levels)
+    largest = float(sizes.max())
+    if not np.isfinite(largest) or np.any((sizes > 0) & (sizes < 1 / LARGE)):
+        raise NotAStep(
+            "the activation takes values that are too large or small to be levels "
+            f"({sizes[sizes > 0].min():g} to {largest:g})"
+        )
+    if largest == 0:
+        return activation, np.float32(1)
+    power = np.float32(2.0 ** np.floor(np.log2(largest)))
+    return activation.scaled(power), power
 
 
 class Activations:
     """Step functions behind the tensors of one graph; each is looked for once.
 
     ``defined``: the graph. ``atoms(root)`` and ``integer(root)``: what is known of the tensors
-    before; the integer form of a convolution, where it has one.
+    before; the integer form of a convolution, where it has one. ``functions``: the module's.
     """
 
     def __init__(
@@ -82,9 +115,12 @@ class Activations:
         defined: Definitions,
         atoms: Callable[[relax.Var], Atoms],
         integer: Callable[[relax.Var], Accumulator | None],
+        functions: Functions,
     ) -> None:
         self.defined, self.atoms, self.integer = defined, atoms, integer
+        self.functions = functions
         self.known: dict[relax.Var, Activation] = {}
+        self.moved: dict[relax.Var, Travelled | NotAStep] = {}
 
     def of(self, data: relax.Var) -> Activation:
         """The step function that ``data`` is of its root.
@@ -117,22 +153,127 @@ class Activations:
         except NotAStep as error:
             return error
 
+    def moves(self, data: relax.Var) -> bool:
+        """Whether ``data`` may be moved, or computed from what is."""
+        call = self.defined.get(data)
+        if isinstance(call, relax.TupleGetItem) or op_name(call) in MAY_MOVE:
+            return True
+        return op_name(call) in TABLE and any(
+            isinstance(self.defined.get(root), relax.TupleGetItem)
+            or op_name(self.defined.get(root)) in (*MAY_MOVE, "nn.max_pool2d")
+            for root, _ in roots(self.defined, data)
+            if root is not data
+        )
+
+    def travelled(self, data: relax.Var) -> Travelled:
+        """The step functions that ``data`` is made of, and how they were moved.
+
+        Raises:
+            NotAStep: It is made of something else, too; the message says of what.
+        """
+        if data not in self.moved:
+            try:
+                self.moved[data] = self.find_travelled(data)
+            except NotAStep as error:
+                self.moved[data] = error
+        found = self.moved[data]
+        if isinstance(found, NotAStep):
+            raise found
+        return found
+
+    def find_travelled(self, data: relax.Var) -> Travelled:
+        call = self.defined.get(data)
+        name = op_name(call)
+        if name == "nn.max_pool2d" and str(call.attrs.layout) == "NHWC":
+            inner = self.of(call.args[0])
+            if not inner.steps.rising:
+                raise NotAStep("max-pooling after levels that do not rise with the input")
+            return at_rest(Leaf(inner.root, inner.steps, inner.nominal, data, inner.turned))
+        if isinstance(call, relax.TupleGetItem) or name in MAY_MOVE:
+            fills: list[float] = []
+            moved = moved_indices(data, self.defined, self.functions, fills)
+            if moved is None:
+                raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
+            return together([self.travelled(v) for v in moved[0]], moved[1], fills)
+        reason: NotAStep | None = None
+        for root, chain in roots(self.defined, data):
+            if root is data or not self.moves(root):
+                continue
+            try:
+                return self.changed(self.travelled(root), root, chain, data)
+            except NotAStep as error:
+                reason = reason or error
+        try:
+            found = self.of(data)
+        except NotAStep as error:
+            raise (error if name in TABLE else reason or error) from None
+        return at_rest(Leaf(found.root, found.steps, found.nominal, turned=found.turned))
+
+    def changed(
+        self, inner: Travelled, root: relax.Var, chain: Sequence[Binding], data: relax.Var
+    ) -> Travelled:
+        """``inner`` with the levels that element-wise operators behind the moves make of its."""
+        if shape_of(data)[1:] != shape_of(root)[1:]:
+            raise NotAStep("the activation broadcasts its input")
+        function = chain_between(root, chain, data)
+        wide = any(a.ndim and a.shape[-1] > 1 for a in function.constants.values())
+        channels = int(inner.index.shape[-1]) if wide else 1
+
+        def of(values: np.ndarray) -> np.ndarray:
+            at = np.repeat(values[:, None], channels, 1)
+            low, high = function((at, at))
+            if not np.array_equal(low, high):
+                raise NotAStep("the activation is not known at its own levels")
+            return np.asarray(low, np.float32) + np.float32(0)
+
+        values = of(inner.levels)
+        tables = [values[:, :1] for _ in inner.leaves]
+        if wide:
+            owners, own, standing = channels_read(inner)
+            for k, leaf in enumerate(inner.leaves):
+                mine = owners == k
+                table = np.zeros((len(values), leaf.steps.thresholds.shape[1]), np.float32)
+                table[:] = values[:, standing[mine][:1]]
+                table[:, own[mine]] = values[:, standing[mine]]
+                if not np.array_equal(table[:, own[mine]], values[:, standing[mine]]):
+                    raise NotAStep("channels that stand in several places differ from there on")
+                tables[k] = table
+        fill = None
+        if inner.fill is not None:
+            fills = np.unique(of(np.array([inner.fill], np.float32)))
+            if len(fills) > 1:
+                raise NotAStep("the activation is padded with several numbers")
+            fill = float(fills[0])
+        leaves = tuple(common_levels(inner.leaves, tables))
+        if fill is not None and not np.any(leaves[0].steps.levels == np.float32(fill)):
+            raise NotAStep(f"its input is padded with {fill:g}, which is no level of its step")
+        return Travelled(leaves, inner.index, fill)
+
     def steps(self, root: relax.Var, chain: Sequence[Binding], data: relax.Var) -> Activation:
         dims = shape_of(root)
-        if len(dims) != 4 or not isinstance(dims[3], int):  # case c, as the next two
-            raise NotAStep("the activation is no image or feature vector")
+        if len(dims) < 2 or not all(isinstance(n, int) for n in dims[1:]):
+            raise NotAStep("the activation is no image or feature vector")  # case c, as the next
         if dtype_of(root) != "float32":
             raise NotAStep(f"the activation starts from {dtype_of(root)}, not float32")
         if shape_of(data)[1:] != dims[1:]:
             raise NotAStep("the activation broadcasts its input")
-        channels, function = dims[3], chain_between(root, chain, data)
-        exact = self.integer(root)
+        turned = False
+        try:
+            function = chain_between(root, chain, data)
+        except NotAStep:
+            if len(dims) < 3:
+                raise
+            function, turned = chain_between(root, chain, data, turned=True), True
+        channels = image_dims(static_shape(root), turned)[2]
+        exact = self.integer(root) if len(dims) == 4 and not turned else None
         if exact is not None:  # case 1
             steps = reachable_steps(find_steps(function, channels), exact)
             return Activation(root, steps, len(steps.thresholds))
-        return Activation(  # case 2
-            root, *find_steps_without_ties(function, channels, self.atoms(root).at)
+        atoms = self.atoms(root)
+        steps, nominal = find_steps_without_ties(  # case 2
+            function, channels, atoms.spread().at if turned else atoms.at
         )
+        return Activation(root, steps, nominal, turned)
 
     def describe(self, data: relax.Var) -> str:
         """What a tensor is the result of, for a reader of the report."""

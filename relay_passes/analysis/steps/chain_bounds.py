@@ -15,7 +15,7 @@ from tvm import relax
 from abc_tvm.relay_passes.analysis import pointwise
 from abc_tvm.relay_passes.analysis.pointwise import Bounds
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep
-from abc_tvm.relay_passes.rewrite import Binding, array_of, op_name
+from abc_tvm.relay_passes.rewrite import Binding, array_of, dtype_of, op_name, shape_of
 
 Constants = Mapping[object, np.ndarray]
 """By whatever key the chain knows; the last axis of each is the channels, or 1."""
@@ -55,27 +55,38 @@ def _is_wide(array: np.ndarray) -> bool:
     return array.ndim > 0 and array.shape[-1] > 1
 
 
-def chain_between(root: relax.Var, chain: Sequence[Binding], data: relax.Var) -> Chain:
+def chain_between(
+    root: relax.Var, chain: Sequence[Binding], data: relax.Var, turned: bool = False
+) -> Chain:
     """``data`` as a function of ``root``, by the element-wise bindings between them.
+
+    The last axis are the channels, or, ``turned``, the second one.
 
     Raises:
         NotAStep: A binding is not the same at every pixel of every image.
     """
     constants: dict[object, np.ndarray] = {}
     inner = {root, *(var for var, _ in chain)}
+    rank, boolean = len(shape_of(root)), dtype_of(root) == "bool"
     operators = []
     for var, call in chain:
         name = str(op_name(call))
         for arg in call.args:
             if arg not in inner and arg not in constants:
-                constants[arg] = _same_everywhere(array_of(arg))
+                array = array_of(arg)
+                if turned:
+                    array = np.moveaxis(
+                        array.reshape((1,) * (rank - array.ndim) + array.shape), 1, -1
+                    )
+                constants[arg] = _same_everywhere(array)
         row = pointwise.TABLE[name]
         operators.append((var, list(call.args), row.bounds, pointwise.attributes(name, call)))
 
     def run(x: Bounds, constants: Constants) -> Bounds:
         shape = (1, 1, *x[0].shape)
         values: dict[object, Bounds] = {name: (v, v) for name, v in constants.items()}
-        values |= {root: (x[0].reshape(shape), x[1].reshape(shape))}
+        low, high = (v.reshape(shape) for v in x)
+        values[root] = (low != 0, high != 0) if boolean else (low, high)
         with np.errstate(all="ignore"):
             for var, args, bounds, attributes in operators:
                 values[var] = bounds(*(values[arg] for arg in args), **attributes)
@@ -86,7 +97,8 @@ def chain_between(root: relax.Var, chain: Sequence[Binding], data: relax.Var) ->
 
 
 def _same_everywhere(array: np.ndarray) -> np.ndarray:
-    *images, height, width, _ = (1, 1, 1, 1, *array.shape)  # as it broadcasts: from its last axis
+    # As it broadcasts: from its last axis.
+    *images, height, width, _ = (1, 1, 1, 1, *array.shape)
     if height > 1 or width > 1:
         raise NotAStep("the activation differs from pixel to pixel")
     if any(size > 1 for size in images):

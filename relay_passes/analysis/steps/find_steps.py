@@ -67,6 +67,17 @@ def find_steps_without_ties(
         return steps, len(steps.thresholds)
 
 
+def common_form(per_channel: Sequence[Pieces]) -> StepFunction:
+    """Channels of a few values each, with one list of levels.
+
+    Of each channel: the keys of its jumps, ascending, and the values between them.
+
+    Raises:
+        NotAStep: No one list of levels fits all channels.
+    """
+    return _normal_form(per_channel, None)
+
+
 def _shared(pieces: Sequence[Pieces], same: np.ndarray, levels: np.ndarray | None) -> StepFunction:
     """The step function of channels that are each ``pieces[same]``."""
     distinct = _normal_form([_merge(*piece) for piece in pieces], levels)

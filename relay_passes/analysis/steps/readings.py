@@ -6,7 +6,8 @@
    index is pooled, and turned round in some channels.
 4. The same where the step does more: the two are activations of two kinds, and nothing but the
    step itself can be coded.
-5. ``pad`` of any of these by a level of the step: the index of that level is added to them.
+5. ``abc.move`` of any of these, whose steps have the same levels: their codes are moved.
+6. ``pad`` of any of these by a level of the step: the index of that level is added to them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class LayerReading:
 
     ``pool``: the max-pooling of that index (cases 2 and 3); ``turned`` bool ``[C]``: the channels
     in which the step reverses it (case 3 alone). ``mixed``: case 4. ``pad``: the padding of what
-    is read (case 5).
+    is read (case 6). ``move``: the move of what ``parts`` read, of which this has the first one's
+    step (case 5).
     """
 
     step: relax.Call
@@ -40,6 +42,15 @@ class LayerReading:
     turned: np.ndarray | None = None
     mixed: bool = False
     pad: relax.Call | None = None
+    move: relax.Call | None = None
+    parts: tuple[LayerReading, ...] = ()
+
+    def fill_index(self) -> int:
+        """The index of the level that stands where nothing is moved to; 0 where all is."""
+        if self.move is None:
+            raise TypeError("there is no move here")
+        index = level_index(float(self.move.attrs["fill"]), steps_of(self.step).levels)
+        return 0 if index is None else index
 
     def padded_rows(self) -> list[int]:
         """Rows and columns that the padding adds: top, left, bottom, right."""
@@ -87,8 +98,12 @@ def reading_of(data: relax.Expr, defined: Mapping[relax.Expr, relax.Expr]) -> La
     """The reading of a layer whose input is ``data``; ``defined`` has what variables are."""
     inner, pad = unpadded(data, defined)
     if pad is not None:
-        return replace(reading_of(inner, defined), pad=pad)  # case 5
+        return replace(reading_of(inner, defined), pad=pad)  # case 6
     call = defined[data]
+    if op_name(call) == "abc.move":
+        parts = tuple(reading_of(leaf, defined) for leaf in call.args[:-4])
+        mixed = any(part.mixed for part in parts)
+        return LayerReading(parts[0].step, parts[0].coded, mixed=mixed, move=call, parts=parts)
     if op_name(call) == "nn.max_pool2d":
         step = defined[call.args[0]]
         return LayerReading(step, step, call)

@@ -5,10 +5,12 @@
 2. ``nhwc``: NHWC of an NCHW tensor.
 3. ``dense``: ``[B, 1, 1, F]`` of a ``[B, F]`` tensor.
 
-Nothing is emitted where the tensor lies so already.
+Nothing is emitted where the tensor lies so already, and each conversion of a tensor once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from tvm import relax
 
@@ -21,6 +23,14 @@ class Conversions:
 
     def __init__(self, builder: relax.BlockBuilder) -> None:
         self.builder = builder
+        self.made: dict[tuple[relax.Expr, str], relax.Expr] = {}
+
+    def once(self, x: relax.Expr, what: str, expr: Callable[[], relax.Expr]) -> relax.Expr:
+        """Bind what is made of ``x``, or take what was made so before."""
+        key = (x, what)
+        if key not in self.made:
+            self.made[key] = self.op(expr())
+        return self.made[key]
 
     def op(self, expr: relax.Expr, name: str = "") -> relax.Expr:
         """Bind ``expr`` to a variable of about that name, if it is none and no constant."""
@@ -38,17 +48,18 @@ class Conversions:
         if value.kind == "plain":
             return x
         if value.kind == "nhwc":
-            return self.op(relax.op.permute_dims(x, TO_NCHW))
+            return self.once(x, "nchw", lambda: relax.op.permute_dims(x, TO_NCHW))
         batch, h, w, c = shape_of(x)
         if value.kind == "flat_chw":
-            x = self.op(relax.op.permute_dims(x, TO_NCHW))
-        return self.op(relax.op.reshape(x, (batch, h * w * c)))
+            x = self.once(value.expr, "nchw", lambda: relax.op.permute_dims(value.expr, TO_NCHW))
+        return self.once(x, "flat", lambda: relax.op.reshape(x, (batch, h * w * c)))
 
     def nhwc(self, value: Placed) -> relax.Expr:
         """2: NHWC form of a rank-4 NCHW tensor."""
         if value.kind == "nhwc":
             return value.expr
-        return self.op(relax.op.permute_dims(self.plain(value), TO_NHWC))
+        x = self.plain(value)
+        return self.once(x, "nhwc", lambda: relax.op.permute_dims(x, TO_NHWC))
 
     def dense(self, value: Placed) -> relax.Expr:
         """3: ``[B, 1, 1, F]`` form of a rank-2 tensor."""
@@ -56,4 +67,4 @@ class Conversions:
             return value.expr
         x = self.plain(value)
         batch, features = shape_of(x)
-        return self.op(relax.op.reshape(x, (batch, 1, 1, features)))
+        return self.once(x, "dense", lambda: relax.op.reshape(x, (batch, 1, 1, features)))

@@ -1,0 +1,109 @@
+"""A move of images as tables: which source, row, column and channel each element comes from.
+
+``out[b, h, w, c] = x_k[b, y, x, i]`` with ``k = source[c]`` and ``(y, x, i)`` the sum of what row,
+column and channel say: slices, shuffles, transposes, resizing, space to depth and back, flattening
+and concatenation of channels are of this form. The tables are as long as the axes, not as the
+image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from abc_tvm.relay_passes.analysis.moves.index_maps import FILL
+
+OUTSIDE = -(1 << 20)
+"""A part of a coordinate that makes it negative: what stands there is the fill."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """``rows`` int32 ``[K, 3, H]``, ``columns`` int32 ``[K, 3, W]``, ``channels`` int32 ``[3, C]``:
+    their sum is row, column and channel in source ``source`` int32 ``[C]``. Where a coordinate is
+    negative the fill stands.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    channels: np.ndarray
+    source: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the result."""
+        return self.rows.shape[2], self.columns.shape[2], len(self.source)
+
+    @property
+    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """As operators take them."""
+        return self.rows, self.columns, self.channels, self.source
+
+    @property
+    def filled(self) -> bool:
+        """Whether something stands there that was not moved."""
+        parts = (self.rows, self.columns, self.channels)
+        return any(bool((part < OUTSIDE // 2).any()) for part in parts)
+
+    def places(self) -> np.ndarray:
+        """int64 ``[4, H, W, C]``: source, row, column and channel of every element."""
+        rows = self.rows[self.source].transpose(1, 2, 0)[:, :, None, :]
+        columns = self.columns[self.source].transpose(1, 2, 0)[:, None, :, :]
+        at = rows.astype(np.int64) + columns + self.channels[:, None, None, :]
+        source = np.broadcast_to(self.source, at.shape[1:])[None]
+        return np.concatenate([source, at])
+
+
+def as_move(index: np.ndarray, dims: Sequence[tuple[int, int, int]]) -> Move | None:
+    """The tables of int64 ``[H, W, C]``: flat indices in images, one behind the other.
+
+    ``dims``: height, width and channels of each image. ``None``: no tables say so.
+    """
+    height, width, channels = index.shape
+    ends = np.cumsum([h * w * c for h, w, c in dims])
+    starts = ends - [h * w * c for h, w, c in dims]
+    source = np.zeros(channels, np.int32)
+    rows = np.full((len(dims), 3, height), OUTSIDE, np.int32)
+    columns = np.zeros((len(dims), 3, width), np.int32)
+    table = np.full((3, channels), OUTSIDE, np.int32)
+    owner = np.searchsorted(ends, index, side="right")
+    owner = np.where(index == FILL, -1, owner)
+    first = owner.reshape(-1, channels).max(0)
+    if np.any((owner != first) & (owner != -1)):
+        return None
+    source[:] = np.maximum(first, 0)
+    for k, (_, w, c) in enumerate(dims):
+        mine = np.nonzero(first == k)[0]
+        if len(mine) == 0:
+            continue
+        inside = index[:, :, mine] != FILL
+        flat = np.where(inside, index[:, :, mine] - starts[k], 0)
+        at = np.stack([flat // (w * c), flat // c % w, flat % c])
+        h0, w0, c0 = (int(n[0]) for n in np.nonzero(inside))
+        base = at[:, h0, w0, c0]
+        rows[k] = np.where(inside[:, w0, c0], at[:, :, w0, c0], OUTSIDE)
+        columns[k] = np.where(inside[h0, :, c0], at[:, h0, :, c0] - base[:, None], OUTSIDE)
+        table[:, mine] = np.where(inside[h0, w0], at[:, h0, w0] - base[:, None], OUTSIDE)
+    move = Move(rows, columns, table, source)
+    return move if np.array_equal(flat_index(move, dims), index) else None
+
+
+def flat_index(move: Move, dims: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """int64 ``[H, W, C]``: what :func:`as_move` reads."""
+    source, y, x, i = move.places()
+    sizes = np.array(dims, np.int64)[source]
+    starts = np.cumsum([0, *(h * w * c for h, w, c in dims)])[:-1][source]
+    flat = starts + (y * sizes[..., 1] + x) * sizes[..., 2] + i
+    return np.where((y < 0) | (x < 0) | (i < 0), FILL, flat)
+
+
+def copied(dims: tuple[int, int, int], copies: int) -> tuple[np.ndarray, ...]:
+    """The tables that put the channels of one image behind one another several times."""
+    height, width, channels = dims
+    rows, columns = np.zeros((1, 3, height), np.int32), np.zeros((1, 3, width), np.int32)
+    table = np.zeros((3, channels * copies), np.int32)
+    rows[0, 0], columns[0, 1] = np.arange(height), np.arange(width)
+    table[2] = np.tile(np.arange(channels, dtype=np.int32), copies)
+    return rows, columns, table, np.zeros(channels * copies, np.int32)
