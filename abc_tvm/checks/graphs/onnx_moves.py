@@ -82,15 +82,24 @@ def _split(args: Arrays, attributes: Attributes) -> tuple[np.ndarray, ...]:
     return tuple(np.split(x, cuts, axis))
 
 
+_PAD_MODES = {"constant": "constant", "edge": "edge", "reflect": "reflect", "wrap": "wrap"}
+
+
 def _pad(args: Arrays, attributes: Attributes) -> np.ndarray:
-    if attributes.get("mode", "constant") != "constant" or len(args) > 3:
+    mode = _PAD_MODES.get(attributes.get("mode", "constant"))
+    if mode is None:
         raise NotChecked("Pad of this mode")
     x = args[0]
     pads = [int(p) for p in (args[1] if len(args) > 1 else attributes["pads"])]
     value = args[2] if len(args) > 2 and args[2] is not None else attributes.get("value", 0)
+    axes = [int(a) % x.ndim for a in args[3]] if len(args) > 3 else list(range(x.ndim))
     if min(pads, default=0) < 0:
         raise NotChecked("Pad with negative pads")
-    width = list(zip(pads[: x.ndim], pads[x.ndim :], strict=True))
+    width = [(0, 0)] * x.ndim
+    for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        width[axis] = (before, after)
+    if mode != "constant":
+        return np.pad(x, width, mode=mode)  # type: ignore[call-overload,no-any-return]
     return np.pad(x, width, constant_values=np.asarray(value, x.dtype).reshape(()))
 
 

@@ -12,6 +12,7 @@ from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_graph import ON_INT8, RelaxGraph, RelaxLayer, array, operator
 from abc_tvm.checks.graphs.relax_ops import four_pads, ints
 from abc_tvm.checks.graphs.windows import max_pool
+from abc_tvm.checks.opinion.moved import MOVES, MovedPart, copies_of
 
 FEW_THRESHOLDS = 16
 """Thresholds up to which comparing with each is quicker than searching."""
@@ -27,7 +28,8 @@ class Reading:
 
     ``thresholds`` float32 ``[N, C]``; ``counts`` int ``[N, C]`` where sums are compared as
     integers; ``rising`` bool ``[C]``; ``pool`` the call of a pooling of codes, ``pad`` that of
-    their padding, or ``None``.
+    their padding, ``move`` the move of them, or ``None``. ``copies``: how often the channels of the
+    root stand behind one another; ``C`` counts them all.
     """
 
     root: relax.Var
@@ -38,6 +40,21 @@ class Reading:
     encode: relax.Call
     layer: RelaxLayer
     pad: relax.Call | None = None
+    move: MovedPart | None = None
+    copies: int = 1
+
+    @property
+    def limits(self) -> np.ndarray:
+        """Thresholds by the root's own channels, float32 ``[N * copies, C / copies]``."""
+        return self._by_root(self.thresholds)
+
+    @property
+    def rising_of_root(self) -> np.ndarray:
+        """bool ``[C / copies]``: those of the first copy."""
+        return self.rising[: len(self.rising) // self.copies]
+
+    def _by_root(self, rows: np.ndarray) -> np.ndarray:
+        return rows.reshape(len(rows) * self.copies, -1)
 
     @property
     def on_int8(self) -> bool:
@@ -48,7 +65,9 @@ class Reading:
         return len(self.thresholds)
 
     def index(self, x: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
-        """Index of the level of ``x [..., C]``; ``sums`` are the integers that ``x`` stands for."""
+        """Index of the level of the root's ``x``; ``sums``: the integers that it stands for."""
+        if self.copies > 1:
+            x = np.tile(x, self.copies)
         compared, limits = x, self.thresholds
         if self.counts is not None:
             if sums is None:
@@ -69,8 +88,10 @@ class Reading:
         return self._int8_levels(index) if self.on_int8 else self._bit_levels(index)
 
     def read(self, x: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
-        """Levels that the layer reads where the root is ``x [B, H, W, C]``."""
+        """Levels that the layer reads where the root is ``x [B, H, W, C]``; NaN: of another."""
         inside = self._inside(x, sums)
+        if self.move is not None:
+            inside = self.move.place(inside, self.fill_level())
         return inside if self.pad is None else self._with_border(inside, self.padded_level())
 
     def padded_level(self) -> np.ndarray:
@@ -91,6 +112,20 @@ class Reading:
             raise Disagrees("it pads bits of channels that are none")
         set_bits = bits[..., :inside].reshape(len(weights), channels)
         return np.asarray(float(layer["base"]) + np.array(weights) @ set_bits)
+
+    def fill_level(self) -> np.ndarray:
+        """The level that stands where nothing was moved to, float64 ``[C]``."""
+        if self.move is None:
+            raise NotChecked("there is no move here")
+        channels = int(self.layer.call.attrs["in_channels"])
+        given, attrs = self.move.call.attrs["fill"], self.layer.call.attrs
+        if self.on_int8:
+            return np.full(channels, int(given) - float(attrs["zero"]))
+        weights = [float(w) for w in attrs["weights"]]
+        if len(given) != len(weights):
+            raise Disagrees(f"it fills {len(given)} planes of {len(weights)}")
+        level = float(attrs["base"]) + sum(w * int(b) for w, b in zip(weights, given, strict=True))
+        return np.full(channels, level)
 
     def _with_border(self, x: np.ndarray, value: np.ndarray) -> np.ndarray:
         """``x`` in the midst of ``value [C]``."""
@@ -128,6 +163,11 @@ class Reading:
         """
         if self.pool is not None:
             x = np.where(self.rising, _pooled(self.pool, x), -_pooled(self.pool, -x))
+        if self.copies > 1:
+            x = np.tile(x, self.copies)
+        if self.move is not None:
+            channels = int(self.layer.call.attrs["in_channels"])
+            x = np.nan_to_num(self.move.place(x, np.zeros(channels))).astype(x.dtype)
         return self._with_border(x, np.zeros(x.shape[3]))
 
     def every_level(self) -> np.ndarray:
@@ -185,19 +225,44 @@ def _pooled(pool: relax.Call, x: np.ndarray) -> np.ndarray:
 
 
 def reading_of(graph: RelaxGraph, layer: RelaxLayer) -> Reading:
-    """What lies before a layer on bits or bytes."""
+    """What lies before a layer on bits or bytes; the first of several."""
+    return readings_of(graph, layer)[0]
+
+
+def readings_of(graph: RelaxGraph, layer: RelaxLayer) -> tuple[Reading, ...]:
+    """What lies before a layer on bits or bytes: one, or those that are put together for it."""
     code = graph.value.get(layer.data)
-    pool = pad = None
+    pad = None
     if code is not None and operator(code) in ("abc.pad_bitserial", "abc.pad_int8"):
         pad, code = code, graph.value.get(code.args[0])
+    if code is None or operator(code) not in MOVES:
+        return (_reading(graph, layer, code, pad, None),)
+    leaves = code.args[:-4]
+    if int(code.attrs["layout_groups"]) != int(layer.call.attrs["groups"]):
+        raise Disagrees("what was moved is laid out for other groups than its")
+    return tuple(
+        _reading(graph, layer, graph.value.get(leaf), pad, MovedPart(code, k))
+        for k, leaf in enumerate(leaves)
+    )
+
+
+def _reading(
+    graph: RelaxGraph,
+    layer: RelaxLayer,
+    code: relax.Call | None,
+    pad: relax.Call | None,
+    move: MovedPart | None,
+) -> Reading:
+    pool = None
     if code is not None and operator(code) in ("abc.pool_bitserial", "abc.pool_int8"):
         pool, code = code, graph.value.get(code.args[0])
     if code is None or operator(code) not in ("abc.encode_bitserial", "abc.encode_int8"):
         raise NotChecked(f"its input comes from {operator(code) or 'somewhere else'}")
     counted = bool(code.attrs["count"])
     limits = array(code.args[1])
+    root, copies = copies_of(graph, code.args[0])
     reading = Reading(
-        code.args[0],
+        root,
         array(code.args[3]) if counted else limits,
         limits.astype(np.int64) if counted else None,
         array(code.args[2]) > 0,
@@ -205,13 +270,15 @@ def reading_of(graph: RelaxGraph, layer: RelaxLayer) -> Reading:
         code,
         layer,
         pad,
+        move,
+        copies,
     )
     _refuse_disorder(reading)
     return reading
 
 
 def _refuse_disorder(reading: Reading) -> None:
-    groups = int(reading.layer.call.attrs["groups"])
+    groups = int(reading.layer.call.attrs["groups"]) if reading.move is None else 1
     if int(reading.encode.attrs["layout_groups"]) != groups:
         raise Disagrees(f"codes are laid out for other groups than its {groups}")
     limits = reading.thresholds if reading.counts is None else reading.counts
@@ -219,6 +286,10 @@ def _refuse_disorder(reading: Reading) -> None:
     apart = reading.thresholds[1:] != reading.thresholds[:-1]
     if np.any(np.isnan(reading.thresholds)) or np.any((limits[1:] < limits[:-1]) & apart):
         raise Disagrees("thresholds that do not rise")
+    if reading.move is not None and reading.move.filled():
+        given = reading.fill_level()[:1]
+        if not np.any(given == reading.every_level()):
+            raise Disagrees("it fills with what is no level of its step")
     if reading.pad is not None:
         given = reading.padded_level()[:, None]
         if not np.all((given == reading.every_level()).any(axis=1)):

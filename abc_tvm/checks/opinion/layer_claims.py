@@ -13,8 +13,9 @@ from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_layers import Joined, OnnxLayer
 from abc_tvm.checks.graphs.relax_graph import ON_INT8, RelaxGraph, RelaxLayer, dimensions
 from abc_tvm.checks.opinion.anchors import members
-from abc_tvm.checks.opinion.codes import Disagrees, Reading, reading_of
+from abc_tvm.checks.opinion.codes import Disagrees, Reading, readings_of
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
+from abc_tvm.checks.opinion.moved import behind
 from abc_tvm.checks.opinion.roots import Roots
 from abc_tvm.checks.opinion.steps import Case, check_steps
 from abc_tvm.checks.opinion.terms import Factor, Term, clusters
@@ -28,6 +29,12 @@ class CodedLayer:
     layer: RelaxLayer
     reading: Reading
     coded: CodedWeight
+    others: tuple[Reading, ...] = ()
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """Of each step that its input is put together of."""
+        return (self.reading, *self.others)
 
     @classmethod
     def of(cls, relax: RelaxGraph, layer: RelaxLayer) -> CodedLayer:
@@ -37,7 +44,8 @@ class CodedLayer:
             NotChecked: What lies before it is not known.
             Disagrees: Its constants contradict one another.
         """
-        return cls(layer, reading_of(relax, layer), coded_weight(layer))
+        first, *others = readings_of(relax, layer)
+        return cls(layer, first, coded_weight(layer), tuple(others))
 
 
 @dataclass
@@ -157,54 +165,81 @@ class Claims:
         ratio: float,
         error: float,
     ) -> None:
-        reading = item.reading
         names = [part.tensor for part in parts]
         height, width, channels = (int(d or 0) for d in dimensions(item.layer.data)[1:4])
         channels = int(item.layer.call.attrs["in_channels"])
         lying: Lying = NCHW
         if owner.dense:
             lying = flat(height, width, channels, way == "flat_hwc")
-        size = dimensions(reading.root)
-        root_size = (int(size[1] or 0), int(size[2] or 0), int(size[3] or 0))
-        anchor = self.roots.direct(reading.root)
-        sums = rounded = None
-        if anchor is not None:
-            if len(size) != 4 or reading.root in self.relax.params:
-                root_lying = SAME
-            else:
-                root_lying = Lying("anchor", anchor.convert, lambda x: x)
-            roots = [(anchor.tensor, root_lying)]
-            sums = self.roots.sums.get(reading.root)
-            form = self.sums.get(self._layer_name(reading.root))
-            if form is not None and np.any(form.bias):
-                rounded = float(np.abs(form.bias).max())
-        else:
-            roots = self.roots.find(reading.root, names)
-        refused: Disagrees | None = None
-        for root, root_lying in roots:
-            case = Case(
-                self.graph,
-                reading,
-                root,
-                root_lying,
-                root_size,
-                self.batch,
-                tuple((p.scale, p.tensor, lying, p.channels) for p in parts),
-                1 / ratio,
-                sums,
-                KnownAtoms(True) if sums is not None else self.roots.atoms(root),
-                rounded,
-                error,
-            )
-            if reading.counts is not None:
-                case = self._in_their_unit(case)
+        found = [self._roots(reading, names, bool(item.others)) for reading in item.readings]
+        sizes = [_size(reading.root) for reading in item.readings]
+        first = [(*roots[0], size) for roots, size in zip(found, sizes, strict=True)]
+        for reading, roots, size in zip(item.readings, found, sizes, strict=True):
+            sums = rounded = None
+            if self.roots.direct(reading.root) is not None:
+                sums = self.roots.sums.get(reading.root)
+                form = self.sums.get(self._layer_name(reading.root))
+                if form is not None and np.any(form.bias):
+                    rounded = float(np.abs(form.bias).max())
+            refused: Disagrees | None = None
+            for root, root_lying in roots:
+                case = Case(
+                    self.graph,
+                    reading,
+                    root,
+                    root_lying,
+                    size,
+                    self.batch,
+                    tuple((p.scale, p.tensor, lying, p.channels) for p in parts),
+                    1 / ratio,
+                    sums,
+                    KnownAtoms(True) if sums is not None else self.roots.atoms(root),
+                    rounded,
+                    error,
+                    tuple(other for other in first if other[0] != root),
+                )
+                if reading.counts is not None:
+                    case = self._in_their_unit(case)
+                try:
+                    check_steps(case, self.rng)
+                    refused = None
+                    break
+                except Disagrees as reason:
+                    refused = refused or reason
+            if refused is not None:
+                raise refused
+
+    def _roots(self, reading: Reading, names: list[str], several: bool) -> list[tuple[str, Lying]]:
+        """The tensors of the graph that the root of a reading may be, and how each lies."""
+        refused: NotChecked | None = None
+        for var, there, back in behind(self.relax, reading.root):
             try:
-                check_steps(case, self.rng)
-                return
-            except Disagrees as reason:
+                roots = self._roots_of(var, names, several)
+            except NotChecked as reason:
                 refused = refused or reason
-        if refused is not None:
-            raise refused
+                continue
+            if var is reading.root:
+                return roots
+            return [
+                (
+                    name,
+                    Lying(
+                        "view",
+                        lambda x, t=there, one=one: one.to_onnx(t(x)),
+                        lambda x, b=back, one=one: b(one.from_onnx(x)),
+                    ),
+                )
+                for name, one in roots
+            ]
+        raise refused or NotChecked("the root of its activation is no tensor of the graph")
+
+    def _roots_of(self, root: Var, names: list[str], several: bool) -> list[tuple[str, Lying]]:
+        anchor = self.roots.direct(root)
+        if anchor is None:
+            return self.roots.find(root, names, several)
+        if len(dimensions(root)) != 4 or root in self.relax.params:
+            return [(anchor.tensor, SAME)]
+        return [(anchor.tensor, Lying("anchor", anchor.convert, lambda x: x))]
 
     def _layer_name(self, var: Var) -> str:
         return next((layer.name for layer in self.relax.layers if layer.var.same_as(var)), "")
@@ -232,6 +267,12 @@ class Claims:
             step=form.step * part,
         )
         return replace(case, sums=wider)
+
+
+def _size(root: Var) -> tuple[int, int, int]:
+    """Height, width and channels of a root in the compiled module."""
+    _, height, width, channels = (int(d or 0) for d in dimensions(root))
+    return height, width, channels
 
 
 def _ways(weight: np.ndarray, kernel: tuple[int, int]) -> list[str]:

@@ -30,6 +30,7 @@ from abc_tvm.checks.graphs.relax_graph import (
 from abc_tvm.checks.opinion.anchors import make_anchors
 from abc_tvm.checks.opinion.codes import Disagrees
 from abc_tvm.checks.opinion.layer_claims import Claims, CodedLayer
+from abc_tvm.checks.opinion.moved import behind
 from abc_tvm.checks.opinion.roots import Roots
 from abc_tvm.checks.opinion.weights import whole_weights
 from abc_tvm.layer_names import layer_nodes
@@ -198,6 +199,8 @@ class _Checker:
         padded = None
         if source is not None and operator(source) == "nn.pad":
             padded, source = source, self.relax.value.get(source.args[0])
+        if source is not None and operator(source) == "abc.move":
+            source = self.relax.value.get(source.args[0])
         if source is not None and operator(source) == "nn.max_pool2d":
             source = self.relax.value.get(source.args[0])
         if source is None or operator(source) not in ("abc.step", "abc.count_step"):
@@ -213,8 +216,12 @@ class _Checker:
         """Both graphs from random anchors, where a root is no anchor itself."""
         roots, tensors = [], []
         for item in coded:
-            if self.roots.direct(item.reading.root) is None:
-                roots.append(item.reading.root)
+            behind_it = [
+                var for reading in item.readings for var, *_ in behind(self.relax, reading.root)
+            ]
+            unknown = [var for var in behind_it if self.roots.direct(var) is None]
+            if unknown:
+                roots += unknown
                 terms = self.claims.terms(item.layer)
                 tensors += [factor.tensor for _, factors in terms for factor in factors]
         self.shrunk = bool(roots) and not whole

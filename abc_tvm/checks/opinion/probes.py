@@ -36,12 +36,14 @@ def float_probes(
     reading: Reading, constants: list[float], rng: np.random.Generator, like: np.dtype
 ) -> Probes:
     """Every threshold, one float below, one above; atoms; constants of the chain; random values."""
-    limits = reading.thresholds
+    limits = reading.limits
     channels = limits.shape[1]
     if limits.size > MOST_STEPS:
         keep = rng.permutation(len(limits))[: max(4, MOST_STEPS // channels)]
         limits = limits[np.sort(keep)]
     finite = np.where(np.isfinite(limits), limits, 0).astype(np.float32)
+    if reading.copies > 1:
+        finite = np.sort(finite, axis=0)
     least, most = finite.min(0), finite.max(0)
     span = np.maximum(most - least, np.maximum(np.abs(most), 1e-3)) * 2
     spread = rng.uniform(-1, 1, (RANDOM, channels)) * span + (least + most) / 2
@@ -59,7 +61,7 @@ def float_probes(
         np.repeat(fixed[:, None], channels, 1),
     ]
     values = np.concatenate([np.asarray(row, np.float32) for row in rows])
-    neutral = np.where(reading.rising, -far, far).astype(np.float32)
+    neutral = np.where(reading.rising_of_root, -far, far).astype(np.float32)
     return Probes(values.astype(like), neutral.astype(like))
 
 
@@ -71,7 +73,7 @@ def integer_probes(reading: Reading, sums: IntegerSums, rng: np.random.Generator
         rows = -bound[None] + sums.step * np.arange(count)[:, None]
     else:
         with np.errstate(all="ignore"):
-            near = reading.thresholds.astype(np.float64) / sums.scale
+            near = reading.limits.astype(np.float64) / sums.scale
         near = np.nan_to_num(near, nan=0, posinf=0, neginf=0)
         centre = np.clip(np.rint(near), -bound, bound).astype(np.int64)
         beside = [centre + sums.step * d for d in (-2, -1, 0, 1, 2)]
@@ -82,7 +84,7 @@ def integer_probes(reading: Reading, sums: IntegerSums, rng: np.random.Generator
         sample = rng.integers(-bound, bound + 1, (4 * RANDOM, channels))
         rows = np.concatenate([*beside, *edges, sample])
     whole = sums.reachable(rows)
-    lowest = sums.reachable(np.where(reading.rising, -bound, bound)[None])[0]
+    lowest = sums.reachable(np.where(reading.rising_of_root, -bound, bound)[None])[0]
     return Probes(sums.value(whole), sums.value(lowest), whole, lowest)
 
 

@@ -109,8 +109,10 @@ class Roots:
     def _stored(self, name: str) -> np.ndarray | None:
         return self.graph.constant(name) if name else None
 
-    def find(self, root: Var, data: list[str]) -> list[tuple[str, Lying]]:
+    def find(self, root: Var, data: list[str], several: bool = False) -> list[tuple[str, Lying]]:
         """Tensors that ``root`` may be, on each of which alone the tensors ``data`` depend.
+
+        ``several``: they depend on others, too.
 
         One, as a rule; several where some have the same values (``Mish(x)`` of large ``x``).
 
@@ -131,7 +133,7 @@ class Roots:
             tensors += [
                 (name, lying)
                 for lying in lyings(other.shape, value.shape)
-                if _alike(lying.from_onnx(other), value) and self._decides(name, data)
+                if _alike(lying.from_onnx(other), value) and (several or self._decides(name, data))
             ]
         if not tensors:
             raise NotChecked("the root of its activation is no tensor of the graph")

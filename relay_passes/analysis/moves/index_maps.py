@@ -20,7 +20,7 @@ from tvm import relax, tirx
 from tvm.sym import Analyzer
 
 from abc_tvm.relay_passes.analysis.padding import Functions, padding_of
-from abc_tvm.relay_passes.rewrite import Definitions, array_of, constant, dtype_of, op_name
+from abc_tvm.relay_passes.rewrite import Definitions, constant, dtype_of, op_name
 from abc_tvm.relay_passes.rewrite import shape_of as shape_with_batch
 
 BATCH = 2
@@ -69,7 +69,8 @@ def moved_indices(
     if name == "concat":
         return _concat(call, var, defined)
     if name in _NUMPY and isinstance(call.args[0], relax.Var):
-        return [call.args[0]], [_NUMPY[name](call, _numbers(call.args[0]), var)]
+        moved = _NUMPY[name](call, _numbers(call.args[0]), var)
+        return None if moved is None else ([call.args[0]], [moved])
     padding = padding_of(call, functions)
     if padding is not None:
         data = call.args[0] if name == "nn.pad" else call.args[1].fields[0]
@@ -137,8 +138,10 @@ def _broadcast(call: relax.Call, x: np.ndarray, var: relax.Var) -> np.ndarray:
     return np.broadcast_to(x, static_shape(var))
 
 
-def _taken(call: relax.Call, x: np.ndarray, var: relax.Var) -> np.ndarray:
-    index = array_of(call.args[1])
+def _taken(call: relax.Call, x: np.ndarray, var: relax.Var) -> np.ndarray | None:
+    index = constant(call.args[1])
+    if index is None:
+        return None
     axis = None if call.attrs.axis is None else int(call.attrs.axis)
     return np.take(x, np.where(index < 0, index + x.shape[axis or 0], index), axis)
 
@@ -176,7 +179,7 @@ def _repeated(call: relax.Call, x: np.ndarray, var: relax.Var) -> np.ndarray:
     return np.repeat(x, int(call.attrs.repeats), None if axis is None else int(axis))
 
 
-_NUMPY: Mapping[str, Callable[[relax.Call, np.ndarray, relax.Var], np.ndarray]] = {
+_NUMPY: Mapping[str, Callable[[relax.Call, np.ndarray, relax.Var], np.ndarray | None]] = {
     "permute_dims": _transposed,
     "reshape": _reshaped,
     "squeeze": _reshaped,

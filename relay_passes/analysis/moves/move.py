@@ -87,7 +87,11 @@ def as_move(index: np.ndarray, dims: Sequence[tuple[int, int, int]]) -> Move | N
         columns[k] = np.where(inside[h0, :, c0], at[:, h0, :, c0] - base[:, None], OUTSIDE)
         table[:, mine] = np.where(inside[h0, w0], at[:, h0, w0] - base[:, None], OUTSIDE)
     move = Move(rows, columns, table, source)
-    return move if np.array_equal(flat_index(move, dims), index) else None
+    _, y, x, i = move.places()
+    sizes = np.array(dims, np.int64)[source]
+    # Coordinates behind the end of an axis would reach the next row, if at all.
+    inside = bool(np.all((y < sizes[:, 0]) & (x < sizes[:, 1]) & (i < sizes[:, 2])))
+    return move if inside and np.array_equal(flat_index(move, dims), index) else None
 
 
 def flat_index(move: Move, dims: Sequence[tuple[int, int, int]]) -> np.ndarray:

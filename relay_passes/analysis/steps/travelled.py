@@ -95,7 +95,7 @@ class Travelled:
         """Whether nothing was moved: one leaf, in its own order and shape."""
         leaf = self.leaves[0]
         shape = (static_shape(leaf.tensor)[0], *leaf.dims)
-        if len(self.leaves) > 1 or self.index.shape != shape:
+        if len(self.leaves) > 1 or leaf.copies > 1 or self.index.shape != shape:
             return False
         return np.array_equal(self.index.reshape(-1), np.arange(self.index.size))
 

@@ -4,6 +4,8 @@
 2. IsNaN.
 3. Transposes.
 4. Reshape, Squeeze and Unsqueeze.
+5. Where, of a condition that is the same everywhere: one of its branches. The importer asks so
+   whether a stored index of Gather is negative.
 
 Other operators of constants are left to what reads them, which asks for a constant or does not.
 
@@ -18,7 +20,7 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis import pointwise
-from abc_tvm.relay_passes.analysis.layout import Placed, Value
+from abc_tvm.relay_passes.analysis.layout import Placed, Value, same_shape
 from abc_tvm.relay_passes.passes.canonical.walk import Walk
 from abc_tvm.relay_passes.rewrite import const, dtype_of, op_name, shape_of
 
@@ -30,6 +32,13 @@ def fold_constants(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None
     name = op_name(call)
     if name is None or not (name in pointwise.TABLE or name in _OTHERS):
         return None
+    if name == "where":
+        condition = walk.array(call.args[0])
+        if condition is not None and np.all(condition == condition.reshape(-1)[:1]):  # 5
+            branch = call.args[1 if condition.reshape(-1)[:1].all() else 2]
+            value = walk.array(branch)
+            if value is not None and same_shape(value.shape, shape_of(var)):
+                return Placed(const(value))
     arrays = []
     for arg in call.args:
         if isinstance(arg, relax.ShapeExpr):
