@@ -11,14 +11,15 @@ An open batch counts as :data:`BATCH` images.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax, tirx
-from tvm.sym import Analyzer
 
+from abc_tvm.errors import UnsupportedError
 from abc_tvm.relay_passes.analysis.padding import Functions, padding_of
 from abc_tvm.relay_passes.rewrite import Definitions, constant, dtype_of, op_name
 from abc_tvm.relay_passes.rewrite import shape_of as shape_with_batch
@@ -41,14 +42,27 @@ def static_shape(expr: relax.Expr) -> tuple[int, ...]:
 def _extent(extent: int | relax.Expr) -> int:
     if isinstance(extent, int):
         return extent
-    analyzer = Analyzer()
-    variables: list[tirx.Var] = []
-    tirx.stmt_functor.post_order_visit(
-        extent, lambda node: variables.append(node) if isinstance(node, tirx.Var) else None
-    )
-    for var in set(variables):
-        analyzer.bind(var, tirx.const(BATCH, var.dtype))
-    return int(analyzer.simplify(extent))
+    if isinstance(extent, tirx.Var):
+        return BATCH
+    if isinstance(extent, tirx.IntImm):
+        return int(extent.value)
+    name = type(extent).__name__
+    if name == "Cast":
+        return _extent(extent.value)
+    if name not in _ARITHMETIC:
+        raise UnsupportedError(f"an extent is {extent}; fix the batch (--batch)")
+    return _ARITHMETIC[name](_extent(extent.a), _extent(extent.b))
+
+
+_ARITHMETIC: Mapping[str, Callable[[int, int], int]] = {
+    "Add": operator.add,
+    "Sub": operator.sub,
+    "Mul": operator.mul,
+    "FloorDiv": operator.floordiv,
+    "FloorMod": operator.mod,
+    "Min": min,
+    "Max": max,
+}
 
 
 def moved_indices(

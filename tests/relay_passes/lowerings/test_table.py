@@ -48,8 +48,9 @@ def test_operators_are_found_under_their_lowering() -> None:
     }
     assert set(table.encodings()) == {"abc.encode_bitserial", "abc.encode_int8"}
     assert set(table.poolings()) == {"abc.pool_bitserial", "abc.pool_int8"}
-    paddings = {"abc.pad_bitserial", "abc.pad_int8"}
-    assert set(table.between()) == set(table.poolings()) | paddings
+    others = {"abc.pad_bitserial", "abc.pad_int8"}
+    others |= {"abc.move", "abc.move_bitserial", "abc.move_int8"}
+    assert set(table.between()) == set(table.poolings()) | others
 
 
 def test_a_registration_ends_with_its_block() -> None:

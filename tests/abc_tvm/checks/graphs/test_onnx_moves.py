@@ -22,6 +22,9 @@ CASES: list[Row] = [
     ("AveragePool", [X], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
     ("Slice", [X, *(np.array(v) for v in ([5, 1], [-99, 4], [2, 3], [-2, 1]))], {}),
     ("Pad", [X, np.array([0, 0, 1, 2, 0, 0, 0, 1]), np.float32(2)], {}),
+    ("Pad", [X, np.array([0, 0, 1, 2, 0, 0, 0, 1])], {"mode": "edge"}),
+    ("Pad", [X, np.array([0, 0, 1, 1, 0, 0, 1, 0])], {"mode": "reflect"}),
+    ("Pad", [X, np.array([0, 0, 1, 0, 0, 0, 0, 1])], {"mode": "wrap"}),
     ("Unsqueeze", [X, np.array([0, -1])], {}),
     ("Flatten", [X], {"axis": 2}),
     ("Flatten", [X], {"axis": 0}),
@@ -75,7 +78,7 @@ def test_parts(sizes: list[int] | None) -> None:
     ("op_type", "values", "attributes"),
     [
         ("Pad", [X, np.array([0, 0, -1, 0, 0, 0, 0, 0])], {}),
-        ("Pad", [X, np.array([0, 0, 1, 0, 0, 0, 0, 0])], {"mode": "edge"}),
+        ("Pad", [X, np.array([0, 0, 1, 0, 0, 0, 0, 0])], {"mode": "mirror"}),
         ("AveragePool", [X], {"kernel_shape": [2, 2], "ceil_mode": 1}),
         ("AveragePool", [X], {"kernel_shape": [2, 2], "dilations": [2, 1]}),
         ("Reshape", [X, np.array([5, -1])], {}),

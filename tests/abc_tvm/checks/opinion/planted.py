@@ -75,11 +75,7 @@ def steps_without_sense(patch: Patch) -> None:
         patch,
         recognise_activations.RecogniseActivations,
         "emit_step",
-        lambda _, found, *rest: (
-            found.root,
-            found.steps.thresholds.tobytes(),
-            found.steps.levels.tobytes(),
-        ),
+        lambda _, root, steps, *rest: (root, steps.thresholds.tobytes(), steps.levels.tobytes()),
     )
 
 
@@ -302,7 +298,7 @@ def coefficient_forgotten(patch: Patch) -> None:
 def power_not_put_back(patch: Patch) -> None:
     wrapped(
         patch,
-        recognise_activations.Activation,
+        recognise_activations,
         "normalised",
         lambda pair: (pair[0], np.float32(2) * pair[1]),
     )

@@ -35,6 +35,16 @@ class Steps:
     rising: np.ndarray
     counts: None = None
     pool: None = None
+    move: None = None
+    copies: int = 1
+
+    @property
+    def limits(self) -> np.ndarray:
+        return self.thresholds
+
+    @property
+    def rising_of_root(self) -> np.ndarray:
+        return self.rising
 
     def read(self, x: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
         index = sum((x >= row).astype(int) for row in self.thresholds)

@@ -9,7 +9,7 @@ import pytest
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.atoms.atoms import ANYWHERE, NOWHERE, Atoms
-from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations
+from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations, normalised
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator
 from abc_tvm.relay_passes.rewrite import const, definitions, hint
@@ -35,7 +35,7 @@ def found(
     mod = module([x], lambda bind: bind(body(bind, x), "end"))
     defined = definitions(mod["main"])
     end = next(var for var in defined if hint(var) == "end")
-    return Activations(defined, lambda root: atoms, lambda root: exact).of(end)
+    return Activations(defined, lambda root: atoms, lambda root: exact, {}).of(end)
 
 
 def shifted(bind: Bind, x: relax.Var) -> relax.Var:
@@ -82,7 +82,7 @@ def test_it_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     mod = module([x], lambda bind: bind(relax.op.sign(x), "end"))
     defined = definitions(mod["main"])
     end = next(var for var in defined if hint(var) == "end")
-    activations = Activations(defined, lambda root: NOWHERE, lambda root: None)
+    activations = Activations(defined, lambda root: NOWHERE, lambda root: None, {})
     first = activations.of(end)
     monkeypatch.setattr(Activations, "find", lambda self, data: pytest.fail("looked for again"))
     assert activations.of(end) is first
@@ -106,7 +106,7 @@ REFUSED: list[tuple[Body, relax.Var, str]] = [
         "its input is a float tensor: the network's input",
     ),
     (two_tensors, image("x", CHANNELS), "mixes several tensors"),
-    (lambda bind, x: relax.op.sign(x), tensor("x", 1, CHANNELS), "no image or feature vector"),
+    (lambda bind, x: relax.op.sign(x), tensor("x", CHANNELS), "no image or feature vector"),
     (
         lambda bind, x: relax.op.astype(x, "float32"),
         tensor("x", 1, 5, 5, CHANNELS, dtype="int32"),
@@ -144,11 +144,11 @@ def of_levels(levels: list[float]) -> Activation:
 def test_levels_are_scaled_by_a_power_of_two(
     levels: list[float], scaled: list[float], power: float
 ) -> None:
-    activation, factor = of_levels(levels).normalised()
+    activation, factor = normalised(of_levels(levels))
     assert list(activation.steps.levels) == scaled and factor == power
 
 
 @pytest.mark.parametrize("levels", [[0, np.inf], [1e-35, 1], [np.nan, 1]])
 def test_refuses_levels_of_extreme_size(levels: list[float]) -> None:
     with pytest.raises(NotAStep, match="too large or small"):
-        of_levels(levels).normalised()
+        normalised(of_levels(levels))
