@@ -6,6 +6,7 @@ need the old layout make it real.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -61,6 +62,18 @@ def graph_rank(value: Placed) -> int:
     return 4 if value.kind == "nhwc" else 2
 
 
+def graph_shape(value: Placed) -> Shape:
+    """Extents that the tensor has in the graph, whatever its layout here."""
+    dims = shape_of(value.expr)
+    if value.kind == "plain":
+        return dims
+    batch, height, width, channels = dims
+    if value.kind == "nhwc":
+        return batch, channels, height, width
+    sizes = [d for d in dims[1:] if isinstance(d, int)]
+    return batch, prod(sizes)
+
+
 def flattened(value: Placed) -> Placed:
     """The rank-2 flattening of a rank-4 value."""
     dims = shape_of(value.expr)
@@ -102,6 +115,33 @@ def place_constant(array: np.ndarray, kind: Kind, like: Shape) -> np.ndarray:
     if kind == "flat_chw":
         return full.reshape(full.shape[0], c, h, w).transpose(TO_NHWC)
     return full.reshape(full.shape[0], h, w, c)
+
+
+def narrowed(array: np.ndarray, shapes: Sequence[Shape]) -> np.ndarray:
+    """A constant without the repetitions that broadcasting makes, too.
+
+    ``shapes``: of the tensors that it meets. An axis along which it is the same everywhere becomes
+    one element where one of them is as long; so ``bias.expand_as(x)`` stays as long as the bias.
+    """
+    if sum(extent > 1 for extent in array.shape) < 2:
+        return array  # one number for each channel stays, be they equal
+    for axis in range(-array.ndim, 0):
+        extent = array.shape[axis]
+        there = any(len(s) >= -axis and s[axis] == extent for s in shapes)
+        if extent > 1 and there and _repeats(array, axis):
+            array = array.take([0], axis)
+    return array
+
+
+def _repeats(array: np.ndarray, axis: int) -> bool:
+    """Whether an array holds the same bits all along an axis."""
+    first, last = (array.take([at], axis) for at in (0, -1))
+    if first.tobytes() != last.tobytes():
+        return False
+    return np.array_equal(
+        np.ascontiguousarray(array).view(f"u{array.itemsize}"),
+        np.broadcast_to(np.ascontiguousarray(first).view(f"u{array.itemsize}"), array.shape),
+    )
 
 
 def widened(array: np.ndarray, rank: int) -> np.ndarray:

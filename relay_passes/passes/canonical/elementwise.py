@@ -10,7 +10,8 @@
 6. Of other rank-2 tensors, if one is no plain one or all are ``[B, F]``: ``[B, 1, 1, F]``.
 7. Of all others: the graph's own tensors. The result is NHWC in the graph if one operand is.
 
-Constants move to the layout (:func:`.layout.place_constant`); tensors that lie otherwise are
+Constants lose what broadcasting repeats (:func:`.layout.narrowed`), and move to the layout
+(:func:`.layout.place_constant`); tensors that lie otherwise are
 converted.
 
 Example: ``add(permute_dims(x, NCHW), const [4, 1, 1])`` becomes ``add(x, const [1, 1, 1, 4])``, and
@@ -32,6 +33,8 @@ from abc_tvm.relay_passes.analysis.layout import (
     Stacked,
     Value,
     graph_rank,
+    graph_shape,
+    narrowed,
     place_constant,
     widened,
 )
@@ -71,7 +74,15 @@ def written(walk: Walk, call: relax.Call, args: Sequence[Value]) -> Value:
     if len(constants) == len(placed):
         return Placed(const(evaluated(str(op_name(call)), call, constants)))  # 3
     tensors = [a for a, array in zip(placed, arrays, strict=True) if array is None]
-    kind = _kind(max(graph_rank(a) for a in placed), tensors)
+    rank, kinds = max(graph_rank(a) for a in placed), {a.kind for a in tensors}
+    if not kinds & {"flat_chw", "flat_hwc"}:
+        # Of flattened images a constant has every element, or one.
+        shapes = [graph_shape(a) for a in tensors]
+        for i, array in enumerate(arrays):
+            short = array if array is None else narrowed(array, shapes)
+            if short is not None and short is not array:
+                arrays[i], placed[i] = short, Placed(const(short))
+    kind = _kind(rank, tensors)
     like = next((shape_of(a.expr) for a in placed if a.kind == kind), ())
     operands = [
         _operand(walk, a, array, kind, like) for a, array in zip(placed, arrays, strict=True)

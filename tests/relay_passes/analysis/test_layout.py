@@ -13,6 +13,7 @@ from abc_tvm.relay_passes.analysis.layout import (
     flattened,
     graph_rank,
     is_flatten,
+    narrowed,
     place_constant,
     same_shape,
     widened,
@@ -82,3 +83,31 @@ def test_rank_in_the_graph() -> None:
     ranks = {"plain": 4, "nhwc": 4, "dense": 2, "flat_chw": 2, "flat_hwc": 2}
     assert {kind: graph_rank(Placed(image, kind)) for kind in ranks} == ranks  # type: ignore[arg-type]
     assert widened(np.zeros((3, 1)), 4).shape == (1, 1, 3, 1)
+
+
+def _expanded(*shape: int) -> np.ndarray:
+    return np.ascontiguousarray(
+        np.broadcast_to(np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1), shape)
+    )
+
+
+@pytest.mark.parametrize(
+    ("array", "shapes", "wanted"),
+    [
+        (_expanded(1, 3, 4, 5), [(1, 3, 4, 5)], (1, 3, 1, 1)),
+        (_expanded(2, 3, 4, 5), [(2, 3, 4, 5)], (1, 3, 1, 1)),
+        (_expanded(1, 3, 4, 5), [(1, 3, 4, 1)], (1, 3, 1, 5)),
+        (_expanded(1, 3, 4, 5)[0], [(7, 3, 4, 5)], (3, 1, 1)),
+        (np.ones((1, 3, 1, 1), np.float32), [(1, 3, 4, 5)], (1, 3, 1, 1)),
+        (np.ones((3, 4), np.float32), [(3, 4)], (1, 1)),
+        (np.float32([[0.0, -0.0], [0.0, -0.0]]), [(2, 2)], (1, 2)),
+        (np.arange(12, dtype=np.float32).reshape(3, 4), [(3, 4)], (3, 4)),
+    ],
+    ids=["image", "batch", "it broadcasts", "rank", "channels", "one", "zeros", "none"],
+)
+def test_what_broadcasting_repeats_goes(
+    array: np.ndarray, shapes: list[tuple[int, ...]], wanted: tuple[int, ...]
+) -> None:
+    short = narrowed(array, shapes)
+    assert short.shape == wanted
+    assert np.broadcast_to(short, array.shape).tobytes() == array.tobytes()
