@@ -21,6 +21,9 @@ _BETWEEN_BASES = (
     "expand_dims",
     "squeeze",
     "reshape",
+    "split",
+    "strided_slice",
+    "take",
 )
 """Operators between bases that keep the image's place (see :class:`.layout.Stacked`)."""
 

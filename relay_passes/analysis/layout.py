@@ -44,12 +44,14 @@ class Placed:
 class Stacked:
     """Slices along an extra axis, kept apart: stacked bases become single ones.
 
-    The graph's own tensor has ``rank`` dimensions, of which ``axis`` is the extra one.
+    The graph's own tensor has ``rank`` dimensions, of which ``axis`` is the extra one. ``carried``:
+    it has one less, because that axis and the batch, the first two, were joined to one.
     """
 
     slices: tuple[Placed, ...]
     axis: int
     rank: int = 5
+    carried: bool = False
 
 
 Value = Placed | Stacked

@@ -83,7 +83,7 @@ class _Mover:
         fill: Expr,
     ) -> Expr:
         """What stands at row, column and lane; ``lanes`` int ``[…]`` has the channel of each lane,
-        whose place ``index`` is. A lane without a channel (-1) is the fill."""
+        whose place ``index`` is. A lane without a channel (-1) is 0."""
         move, at = self.move, self.tables.at
         channel = np.maximum(lanes, 0)
         source = np.where(lanes < 0, -1, move.source[channel])
@@ -107,10 +107,11 @@ class _Mover:
                 result = value
             else:
                 result = tirx.if_then_else(at(source, index) == k, value, result)
+        none = tirx.const(0, fill.ty.dtype)
         if result is None:
-            return fill
+            return none
         if (source < 0).any():
-            result = tirx.if_then_else(at(source, index) >= 0, result, fill)
+            result = tirx.if_then_else(at(source, index) >= 0, result, none)
         return result
 
     def lowered(self, out: te.Tensor, groups: int, pairs: int, kind: Kind) -> Lowered:
@@ -193,33 +194,37 @@ def bits_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
                 value = tirx.Select(p == plane, there, value)
         return value
 
-    def moved(b: Expr, h: Expr, w: Expr, p: Expr, g: Expr, o: Expr) -> Expr:
-        def bit_at(k: int, at: tuple[Expr, Expr, Expr]) -> Expr:
+    def bit_of(b: Expr, h: Expr, w: Expr, p: Expr, g: Expr, o: Expr, lane: Expr) -> Expr:
+        def item(k: int, at: tuple[Expr, Expr, Expr]) -> Expr:
             word = mover.inputs[k][b, at[0], at[1], p, 0, at[2] // WORD]
             return (word >> (at[2] % WORD).astype("uint32")) & tirx.const(1, "uint32")
 
-        def word_at(k: int, at: tuple[Expr, Expr, Expr]) -> Expr:
+        return mover.read(h, w, lanes, (g, o, lane), item, fill_of(p, True))
+
+    def word_of(b: Expr, h: Expr, w: Expr, p: Expr, g: Expr, o: Expr) -> Expr:
+        def item(k: int, at: tuple[Expr, Expr, Expr]) -> Expr:
             return mover.inputs[k][b, at[0], at[1], p, 0, at[2] // WORD]
 
-        if whole:
-            first = lanes[:, :, 0]
-            word = mover.read(h, w, first, (g, o), word_at, fill_of(p, False))
-            used = (lanes >= 0).astype(np.uint8)
-            masks = np.packbits(used, axis=-1, bitorder="little").view("<u4")[..., 0]
-            if np.all(masks == 0xFFFFFFFF):
-                return word
-            return word & mover.tables.at(masks.view(np.int32), (g, o)).astype("uint32")
-        total = None
-        for bit in range(WORD):
-            if not (lanes[:, :, bit] >= 0).any():
-                continue
-            one = mover.read(h, w, lanes[:, :, bit], (g, o), bit_at, fill_of(p, True))
-            shifted = one << tirx.const(bit, "uint32")
-            total = shifted if total is None else total | shifted
+        word = mover.read(h, w, lanes[:, :, 0], (g, o), item, fill_of(p, False))
+        used = (lanes >= 0).astype(np.uint8)
+        masks = np.packbits(used, axis=-1, bitorder="little").view("<u4")[..., 0]
+        if np.all(masks == 0xFFFFFFFF):
+            return word
+        return word & mover.tables.at(masks.view(np.int32), (g, o)).astype("uint32")
+
+    def packed(*at: Expr) -> Expr:
+        total = bits[(*at, 0)]
+        for lane in range(1, WORD):
+            total = total | (bits[(*at, lane)] << tirx.const(lane, "uint32"))
         return total
 
     shape = (mover.batch, mover.height, mover.width, planes, groups, blocks)
-    out = te.compute(shape, moved, name="moved")
+    if whole:
+        out = te.compute(shape, word_of, name="moved")
+    else:
+        # One by one in a stage of their own: words of 32 reads each would be one expression.
+        bits = te.compute((*shape, WORD), bit_of, name="bits")
+        out = te.compute(shape, packed, name="moved")
     return mover.lowered(out, groups, planes, "pool_bitserial")
 
 

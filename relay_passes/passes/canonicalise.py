@@ -42,11 +42,11 @@ REWRITES: Mapping[str, tuple[Rewrite, ...]] = {
     "nn.prelu": (prelu,),
     "nn.leakyrelu": (prelu,),
     "nn.batch_norm": (batch_norm,),
-    "nn.conv2d": (convolution,),  # 3
+    "nn.conv2d": (stacked_bases.convolution, convolution),  # 5, 3
     "nn.max_pool2d": (pools.pool,),
     "nn.avg_pool2d": (pools.pool,),
     "nn.adaptive_avg_pool2d": (pools.average_of_image,),
-    "matmul": (dense,),  # 4
+    "matmul": (stacked_bases.weighted, dense),  # 5, 4
     **dict.fromkeys(("call_tir", "nn.pad"), (padded,)),  # 3
     "stack": (stacked_bases.stacked,),  # 5
     "expand_dims": (stacked_bases.unsqueezed,),
@@ -55,7 +55,10 @@ REWRITES: Mapping[str, tuple[Rewrite, ...]] = {
     "squeeze": (stacked_bases.squeezed, moves.squeezed),  # 5, 6
     "reshape": (stacked_bases.reshaped, moves.reshaped),
     "concat": (stacked_bases.concatenated, moves.concatenated),
-    "permute_dims": (moves.transposed,),  # 6
+    "permute_dims": (stacked_bases.transposed, moves.transposed),  # 5, 6
+    "split": (stacked_bases.split, moves.split),  # 5, 6
+    "take": (stacked_bases.taken, moves.taken),
+    "strided_slice": (stacked_bases.sliced, moves.sliced),
     "broadcast_to": (moves.broadcast,),
 }
 """By operator, what may write it: the first that has something to say."""

@@ -83,11 +83,17 @@ class Claims:
             owner = self._owner(layer)
         except NotChecked:
             return []
+        channels = int(layer.call.attrs["in_channels"])
         if owner not in self.sums:
             one = self.layers[owner]
-            return [(one.weight, [Factor(1.0, one.data, None)])]
+            grouped = int(layer.call.attrs["groups"]) > 1
+            if one.dense or grouped or one.weight.shape[1] == channels:
+                return [(one.weight, [Factor(1.0, one.data, None)])]
+            # A Concat of bases whose weights are one weight several times.
+            count = len(one.weight)
+            alone = Joined(one.output, (one,), np.ones((1, count)), np.zeros(count), ())
+            return clusters(self.graph, alone, channels)
         if owner not in self._terms:
-            channels = int(layer.call.attrs["in_channels"])
             self._terms[owner] = clusters(self.graph, self.sums[owner], channels)
         return self._terms[owner]
 

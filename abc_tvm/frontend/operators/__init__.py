@@ -19,6 +19,7 @@ import onnx
 from abc_tvm.frontend.operators import (
     control,
     division,
+    einsum,
     elementwise,
     functions,
     indexing,
@@ -51,6 +52,7 @@ _FAMILIES = (
     control,
     convolution,
     division,
+    einsum,
     elementwise,
     functions,
     indexing,

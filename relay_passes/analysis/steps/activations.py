@@ -33,12 +33,17 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.atoms.atoms import Atoms
-from abc_tvm.relay_passes.analysis.moves.index_maps import MAY_MOVE, moved_indices, static_shape
+from abc_tvm.relay_passes.analysis.moves.index_maps import (
+    FILL,
+    MAY_MOVE,
+    moved_indices,
+    static_shape,
+)
 from abc_tvm.relay_passes.analysis.padding import Functions
-from abc_tvm.relay_passes.analysis.pointwise import TABLE
+from abc_tvm.relay_passes.analysis.pointwise import TABLE, attributes
 from abc_tvm.relay_passes.analysis.rounding import LARGE
 from abc_tvm.relay_passes.analysis.steps.chain_bounds import chain_between
-from abc_tvm.relay_passes.analysis.steps.chains import roots
+from abc_tvm.relay_passes.analysis.steps.chains import chain_behind, roots
 from abc_tvm.relay_passes.analysis.steps.find_steps import find_steps, find_steps_without_ties
 from abc_tvm.relay_passes.analysis.steps.reachable_levels import reachable_steps
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
@@ -52,7 +57,7 @@ from abc_tvm.relay_passes.analysis.steps.travelled import (
     together,
 )
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator
-from abc_tvm.relay_passes.rewrite import Binding, Definitions, dtype_of, op_name, shape_of
+from abc_tvm.relay_passes.rewrite import Binding, Definitions, array_of, dtype_of, op_name, shape_of
 
 _MOVES = ("permute_dims", "reshape")
 
@@ -117,8 +122,9 @@ class Activations:
         integer: Callable[[relax.Var], Accumulator | None],
         functions: Functions,
     ) -> None:
-        self.defined, self.atoms, self.integer = defined, atoms, integer
+        self.defined, self.atoms, self.integer = dict(defined), atoms, integer
         self.functions = functions
+        self.virtual: set[relax.Var] = set()
         self.known: dict[relax.Var, Activation] = {}
         self.moved: dict[relax.Var, Travelled | NotAStep] = {}
 
@@ -139,6 +145,8 @@ class Activations:
         for root, chain in roots(self.defined, data):
             if root is data:
                 break
+            if root in self.virtual:
+                continue
             outcome = self.attempt(root, chain, data)
             if isinstance(outcome, Activation):
                 return outcome
@@ -158,11 +166,13 @@ class Activations:
         call = self.defined.get(data)
         if isinstance(call, relax.TupleGetItem) or op_name(call) in MAY_MOVE:
             return True
-        return op_name(call) in TABLE and any(
-            isinstance(self.defined.get(root), relax.TupleGetItem)
-            or op_name(self.defined.get(root)) in (*MAY_MOVE, "nn.max_pool2d")
-            for root, _ in roots(self.defined, data)
-            if root is not data
+        if op_name(call) not in TABLE:
+            return False
+        _, leaves = chain_behind(self.defined, data)
+        return any(
+            isinstance(self.defined.get(leaf), relax.TupleGetItem)
+            or op_name(self.defined.get(leaf)) in (*MAY_MOVE, "nn.max_pool2d")
+            for leaf in leaves
         )
 
     def travelled(self, data: relax.Var) -> Travelled:
@@ -197,17 +207,60 @@ class Activations:
             return together([self.travelled(v) for v in moved[0]], moved[1], fills)
         reason: NotAStep | None = None
         for root, chain in roots(self.defined, data):
-            if root is data or not self.moves(root):
+            if root is data or root in self.virtual or not self.moves(root):
                 continue
             try:
                 return self.changed(self.travelled(root), root, chain, data)
             except NotAStep as error:
                 reason = reason or error
         try:
+            return self.before_moves(data)
+        except NotAStep as error:
+            reason = reason or error
+        try:
             found = self.of(data)
         except NotAStep as error:
             raise (error if name in TABLE else reason or error) from None
         return at_rest(Leaf(found.root, found.steps, found.nominal, turned=found.turned))
+
+    def before_moves(self, data: relax.Var) -> Travelled:
+        """``data`` where all that it is computed from was moved in one way: it moves once, after.
+
+        Bases that are padded or transposed one by one are such. The operators are written once more
+        on what was moved; those bindings are in no graph.
+        """
+        chain, leaves = chain_behind(self.defined, data)
+        env: dict[relax.Var, relax.Var] = {}
+        fills: dict[relax.Var, float] = {}
+        first: np.ndarray | None = None
+        for leaf in leaves:
+            numbers: list[float] = []
+            moved = moved_indices(leaf, self.defined, self.functions, numbers)
+            if moved is None or len(moved[0]) != 1:
+                raise NotAStep("the activation mixes several tensors")
+            (env[leaf],), (index,) = moved
+            first = index if first is None else first
+            if not np.array_equal(index, first) or len(numbers) > 1:
+                raise NotAStep("the activation puts tensors together that were moved differently")
+            fills[leaf] = numbers[0] if numbers else 0.0
+        shapes = {str(shape_of(source)) for source in env.values()}
+        constants = [a for _, call in chain for a in call.args if not isinstance(a, relax.Var)]
+        if first is None or len(shapes) > 1 or any(array_of(a).size > 1 for a in constants):
+            raise NotAStep("the activation mixes several tensors")
+        values: dict[object, np.ndarray] = {k: np.float32(v) for k, v in fills.items()}
+        shape = shape_of(next(iter(env.values())))
+        for var, call in chain:
+            args = [env.get(a, a) for a in call.args]
+            env[var] = relax.Var(str(var.name), relax.TensorType(list(shape), dtype_of(var)))
+            self.virtual.add(env[var])
+            self.defined[env[var]] = relax.Call(call.op, args, call.attrs, call.ty_args)
+            name = str(op_name(call))
+            given = [values[a] if a in values else array_of(a).reshape(()) for a in call.args]
+            with np.errstate(all="ignore"):
+                values[var] = TABLE[name].numpy(*given, **attributes(name, call))
+        inner = self.travelled(env[data])
+        holes = [float(values[data])] if np.any(first == FILL) else []
+        return together([inner], [first], holes)
 
     def changed(
         self, inner: Travelled, root: relax.Var, chain: Sequence[Binding], data: relax.Var

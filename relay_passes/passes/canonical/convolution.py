@@ -24,11 +24,16 @@ from abc_tvm.relay_passes.rewrite import const
 def convolution(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """``nn.conv2d`` of NCHW."""
     name = walk.names.next("conv")
+    return nhwc_convolution(walk, walk.get(call.args[0]), call, name)
+
+
+def nhwc_convolution(walk: Walk, data: Value, call: relax.Call, name: str) -> Placed | None:
+    """The convolution ``call`` of ``data``, as the layer ``name``."""
     weight = walk.array(call.args[1])
     if weight is None or str(call.attrs.data_layout) != "NCHW" or not reads_float32(call):
         return None
     conv = relax.op.nn.conv2d(
-        walk.to.nhwc(walk.tensor(call.args[0])),  # 1
+        walk.to.nhwc(walk.one(data)),  # 1
         const(weight.transpose(TO_NHWC)),  # 2
         strides=pair(call.attrs.strides),  # 3
         padding=tuple(int(p) for p in call.attrs.padding),

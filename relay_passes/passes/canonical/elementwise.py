@@ -134,21 +134,27 @@ def _image(walk: Walk, value: Placed) -> relax.Expr:
 
 def _by_slices(walk: Walk, call: relax.Call, args: Sequence[Value]) -> Value:
     stacks = [a for a in args if isinstance(a, Stacked)]
-    axis, rank = stacks[0].axis, stacks[0].rank
+    axis, rank, carried = stacks[0].axis, stacks[0].rank, stacks[0].carried
     count = max(len(stack.slices) for stack in stacks)
     slices: list[Callable[[int], Placed]] = []
     for a in args:
         array = constant(a.expr) if isinstance(a, Placed) else None
-        if isinstance(a, Stacked) and a.axis == axis:
+        if isinstance(a, Stacked) and (a.axis, a.carried) == (axis, carried):
             slices.append(_slices_of(a))
-        elif array is not None:
+        elif array is not None and carried and widened(array, rank - 1).shape[0] == 1:
+            slices.append(_every_slice(Placed(const(array))))
+        elif array is not None and not carried:
             full = widened(array, rank)
             count = max(count, full.shape[axis])
             slices.append(_slices_of_constant(full, axis))
         else:
             return written(walk, call, [walk.one(v) for v in args])
     results = [written(walk, call, [take(i) for take in slices]) for i in range(count)]
-    return Stacked(tuple(v for v in results if isinstance(v, Placed)), axis, rank)
+    return Stacked(tuple(v for v in results if isinstance(v, Placed)), axis, rank, carried)
+
+
+def _every_slice(value: Placed) -> Callable[[int], Placed]:
+    return lambda i: value
 
 
 def _slices_of(stack: Stacked) -> Callable[[int], Placed]:

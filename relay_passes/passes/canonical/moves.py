@@ -7,6 +7,7 @@
    neither: ``[B, 1, 1, F]`` is there before and after.
 4. ``concat`` of images, and of features along them: in NHWC.
 5. ``broadcast_to`` the shape that is there already: nothing.
+6. ``split``, ``strided_slice`` and ``take`` of images: in NHWC.
 
 Refuses: all other cases, which are done on the graph's own tensors.
 """
@@ -24,8 +25,8 @@ from abc_tvm.relay_passes.analysis.layout import (
     is_flatten,
     same_shape,
 )
-from abc_tvm.relay_passes.passes.canonical.walk import Walk
-from abc_tvm.relay_passes.rewrite import shape_of
+from abc_tvm.relay_passes.passes.canonical.walk import Walk, stored_integers
+from abc_tvm.relay_passes.rewrite import const, shape_of
 
 _NHWC_AXIS = (0, 3, 1, 2)
 """Where each axis of NCHW is in NHWC."""
@@ -87,3 +88,43 @@ def broadcast(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """5: ``broadcast_to``."""
     same = same_shape(shape_of(call.args[0]), shape_of(var))
     return walk.get(call.args[0]) if same else None
+
+
+def split(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """6: ``split``."""
+    value = walk.get(call.args[0])
+    if not isinstance(value, Placed) or value.kind != "nhwc":
+        return None
+    where = call.attrs.indices_or_sections
+    sections = [int(n) for n in where] if hasattr(where, "__len__") else int(where)
+    axis = _NHWC_AXIS[int(call.attrs.axis) % 4]
+    cut = walk.to.op(relax.op.split(value.expr, sections, axis))
+    count = len(var.ty.fields)
+    parts: list[Value] = [
+        Placed(walk.to.op(relax.TupleGetItem(cut, i)), "nhwc") for i in range(count)
+    ]
+    walk.tuples[var] = parts
+    return parts[0]
+
+
+def sliced(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """6: ``strided_slice``."""
+    value = walk.get(call.args[0])
+    numbers = [stored_integers(walk, arg) for arg in call.args[1:]]
+    if not isinstance(value, Placed) or value.kind != "nhwc" or None in numbers:
+        return None
+    axes, begin, end, *strides = (n for n in numbers if n is not None)
+    moved = [_NHWC_AXIS[a % 4] for a in axes]
+    cut = relax.op.strided_slice(value.expr, moved, begin, end, *strides)
+    return Placed(walk.to.op(cut), "nhwc")
+
+
+def taken(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """6: ``take`` of stored indices, one dimension of them."""
+    value, index = walk.get(call.args[0]), walk.array(call.args[1])
+    if not isinstance(value, Placed) or value.kind != "nhwc" or index is None or index.ndim != 1:
+        return None
+    if call.attrs.axis is None:
+        return None
+    axis = _NHWC_AXIS[int(call.attrs.axis) % 4]
+    return Placed(walk.to.op(relax.op.take(value.expr, const(index), axis)), "nhwc")

@@ -12,7 +12,15 @@ appears with
 and goes with
 
 4. ``sum`` or ``mean`` over it; with ``keepdims`` one slice stays;
-5. ``squeeze`` or ``reshape`` without it, if there is one slice.
+5. ``squeeze`` or ``reshape`` without it, if there is one slice;
+6. ``matmul`` with a stored vector, where it is the last axis: a weighted sum.
+
+In between
+
+7. ``split``, ``take`` and ``strided_slice`` along it choose slices, and ``permute_dims`` moves it;
+8. ``reshape`` joins it with the batch, and parts them again; a ``concat`` of batches is such a
+   stack, and a ``split`` of the batch its end. Where that end is seen ahead, a convolution of the
+   whole is one of each slice, so that they can be collapsed.
 
 Every other operator puts the stack together.
 
@@ -22,13 +30,25 @@ Example: ``sum(multiply(expand_dims(x, 0), const [2, 1, 1, 1, 1]), 0)`` becomes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.layout import Placed, Stacked, Value, same_shape
+from abc_tvm.relay_passes.analysis.layout import (
+    Placed,
+    Shape,
+    Stacked,
+    Value,
+    graph_shape,
+    same_shape,
+)
+from abc_tvm.relay_passes.analysis.pointwise import TABLE
+from abc_tvm.relay_passes.passes.canonical.convolution import nhwc_convolution
 from abc_tvm.relay_passes.passes.canonical.elementwise import apply
-from abc_tvm.relay_passes.passes.canonical.walk import Walk
-from abc_tvm.relay_passes.rewrite import const, op_name, shape_of
+from abc_tvm.relay_passes.passes.canonical.walk import Walk, stored_integers
+from abc_tvm.relay_passes.rewrite import const, constant, op_name, shape_of
 
 
 def unsqueezed(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
@@ -46,6 +66,11 @@ def reshaped(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     value = walk.get(call.args[0])
     old, new = shape_of(call.args[0]), shape_of(var)
     if isinstance(value, Stacked):
+        carried = _joined_with_batch(value, old, new)
+        if carried is not None:
+            return carried
+        if value.carried:
+            return None
         one = (*old[: value.axis], *old[value.axis + 1 :])
         return value.slices[0] if len(value.slices) == 1 and same_shape(new, one) else None
     if len(old) != 4 or len(new) != 5 or value.kind not in ("plain", "nhwc"):
@@ -59,7 +84,7 @@ def reshaped(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
 def squeezed(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """5: ``squeeze``."""
     value = walk.get(call.args[0])
-    if not isinstance(value, Stacked) or len(value.slices) > 1:
+    if not isinstance(value, Stacked) or value.carried or len(value.slices) > 1:
         return None
     axes = [int(a) % value.rank for a in call.attrs.axis or []]
     return value.slices[0] if axes == [value.axis] else None
@@ -78,11 +103,14 @@ def stacked(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
 def concatenated(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """3: ``concat`` along the axis of all stacks."""
     parts = walk.fields(call.args[0])
+    batches = _batches(walk, var, call, parts)
+    if batches is not None:
+        return batches
     stacks = [p for p in parts if isinstance(p, Stacked)]
     if not stacks or len(stacks) < len(parts):
         return None
     axis, rank = int(call.attrs.axis or 0) % stacks[0].rank, stacks[0].rank
-    if any(s.axis != axis for s in stacks):
+    if any(s.axis != axis or s.carried for s in stacks):
         return None
     return Stacked(tuple(one for s in stacks for one in s.slices), axis, rank)
 
@@ -91,7 +119,11 @@ def added_up(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """4: ``sum`` or ``mean``."""
     value = walk.get(call.args[0])
     axes = [int(a) for a in call.attrs.axis or []]
-    if not isinstance(value, Stacked) or axes not in ([value.axis], [value.axis - value.rank]):
+    if (
+        not isinstance(value, Stacked)
+        or value.carried
+        or axes not in ([value.axis], [value.axis - value.rank])
+    ):
         return None
     total: Value = value.slices[0]
     for part in value.slices[1:]:
@@ -102,3 +134,155 @@ def added_up(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     if call.attrs.keepdims:
         return Stacked((walk.one(total),), value.axis, value.rank)
     return total
+
+
+def weighted(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """6: ``matmul`` of a stack and a vector ``[N]``, or ``[N, 1]``."""
+    value, weights = walk.get(call.args[0]), walk.array(call.args[1])
+    if not isinstance(value, Stacked) or value.carried or value.axis != value.rank - 1:
+        return None
+    if weights is None or weights.shape not in ((len(value.slices),), (len(value.slices), 1)):
+        return None
+    walk.names.next("dense")
+    total: Value | None = None
+    for part, weight in zip(value.slices, weights.reshape(-1), strict=True):
+        one = apply(walk, "multiply", part, Placed(const(np.asarray(weight))))
+        total = one if total is None else apply(walk, "add", total, one)
+    if total is None or weights.ndim == 1:
+        return total
+    return Stacked((walk.one(total),), value.axis, value.rank)
+
+
+def split(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """7 and 8: ``split`` into single slices."""
+    value = walk.get(call.args[0])
+    where, axis = call.attrs.indices_or_sections, int(call.attrs.axis)
+    if not isinstance(value, Stacked) or axis % value.rank != (0 if value.carried else value.axis):
+        return None
+    count = len(value.slices)
+    if value.carried:
+        batch = shape_of(value.slices[0].expr)[0]
+        if value.axis != 0 or not isinstance(batch, int):
+            return None
+    else:
+        batch = 1
+    cuts = [batch * k for k in range(1, count)]
+    given = [int(n) for n in where] if hasattr(where, "__len__") else None
+    if given != cuts and not (given is None and int(where) == count):
+        return None
+    parts: list[Value] = [
+        one if value.carried else Stacked((one,), value.axis, value.rank) for one in value.slices
+    ]
+    walk.tuples[var] = parts
+    return parts[0]
+
+
+def taken(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """7: ``take`` of stored indices."""
+    value, index = walk.get(call.args[0]), walk.array(call.args[1])
+    if not isinstance(value, Stacked) or value.carried or index is None:
+        return None
+    if call.attrs.axis is None or int(call.attrs.axis) % value.rank != value.axis:
+        return None
+    if index.ndim == 0:
+        return value.slices[int(index)]
+    if index.ndim != 1:
+        return None
+    return Stacked(tuple(value.slices[int(i)] for i in index), value.axis, value.rank)
+
+
+def sliced(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """7: ``strided_slice`` along the axis alone, forwards."""
+    value = walk.get(call.args[0])
+    if not isinstance(value, Stacked) or value.carried:
+        return None
+    numbers = [stored_integers(walk, arg) for arg in call.args[1:]]
+    if any(n is None or len(n) != 1 for n in numbers):
+        return None
+    axis, begin, end, *stride = (n[0] for n in numbers if n is not None)
+    if axis % value.rank != value.axis or (stride and stride[0] < 1):
+        return None
+    kept = value.slices[begin : end : stride[0] if stride else 1]
+    return Stacked(kept, value.axis, value.rank) if kept else None
+
+
+def transposed(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """7: ``permute_dims`` that moves the axis past others, which stay in their order."""
+    value = walk.get(call.args[0])
+    if not isinstance(value, Stacked) or value.carried or call.attrs.axes is None:
+        return None
+    axes = [int(a) % value.rank for a in call.attrs.axes]
+    place = axes.index(value.axis)
+    rest = [a for a in axes if a != value.axis]
+    return Stacked(value.slices, place, value.rank) if rest == sorted(rest) else None
+
+
+def convolution(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """8: ``nn.conv2d`` of what is carried in the batch."""
+    value = walk.get(call.args[0])
+    if not isinstance(value, Stacked) or not value.carried or not _comes_back(walk, var):
+        return None
+    name = walk.names.next("conv")
+    slices = []
+    for k, one in enumerate(value.slices):
+        layer = nhwc_convolution(walk, one, call, name if k == 0 else f"{name}+{k}")
+        if layer is None:
+            return None
+        slices.append(layer)
+    return Stacked(tuple(slices), value.axis, value.rank, carried=True)
+
+
+def _joined_with_batch(value: Stacked, old: Shape, new: Shape) -> Stacked | None:
+    """8: the stack after a ``reshape`` that joins or parts its axis and the batch."""
+    count = len(value.slices)
+    if value.axis > 1:
+        return None
+    if value.carried:
+        batch, *rest = graph_shape(value.slices[0])
+        first = (count, batch) if value.axis == 0 else (batch, count)
+        return replace(value, carried=False) if same_shape(new, (*first, *rest)) else None
+    batch = old[1 - value.axis]
+    if old[value.axis] != count or len(new) != len(old) - 1 or not same_shape(new[1:], old[2:]):
+        return None
+    both = isinstance(batch, int) and isinstance(new[0], int)
+    if both and new[0] != batch * count:  # type: ignore[operator]
+        return None
+    return replace(value, carried=True)
+
+
+def _batches(
+    walk: Walk, var: relax.Var, call: relax.Call, parts: Sequence[Value]
+) -> Stacked | None:
+    """8: images of equal shape, one batch behind the other, that are parted again."""
+    placed = tuple(p for p in parts if isinstance(p, Placed))
+    if len(placed) < max(2, len(parts)) or int(call.attrs.axis or 0) != 0:
+        return None
+    shapes = [graph_shape(p) for p in placed]
+    if len(shapes[0]) != 4 or any(not same_shape(s, shapes[0]) for s in shapes):
+        return None
+    if any(constant(p.expr) is not None for p in placed) or not _comes_back(walk, var):
+        return None
+    return Stacked(placed, 0, 5, carried=True)
+
+
+def _comes_back(walk: Walk, var: relax.Var) -> bool:
+    """Whether all that reads a batch that carries slices parts them again, behind one layer."""
+    readers = walk.readers.get(var, [])
+    if not readers:
+        return False
+    for reader, value in readers:
+        if reader is None:
+            return False
+        name = op_name(value)
+        if isinstance(value, relax.TupleGetItem) or name in TABLE or name in _PASSED:
+            if not _comes_back(walk, reader):
+                return False
+        elif name == "reshape":
+            if len(shape_of(reader)) != len(shape_of(value.args[0])) + 1:
+                return False
+        elif name != "split" or int(value.attrs.axis) != 0:
+            return False
+    return True
+
+
+_PASSED = ("nn.conv2d", "nn.batch_norm", "nn.prelu", "nn.leakyrelu")

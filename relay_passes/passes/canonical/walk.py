@@ -17,7 +17,7 @@ from abc_tvm.relay_passes.analysis.image_flow import rank_of, read_as_nchw
 from abc_tvm.relay_passes.analysis.layout import Placed, Value
 from abc_tvm.relay_passes.analysis.padding import Functions
 from abc_tvm.relay_passes.passes.canonical.conversions import Conversions
-from abc_tvm.relay_passes.rewrite import bindings, constant, dtype_of, hint
+from abc_tvm.relay_passes.rewrite import bindings, constant, dtype_of, hint, shape_of, uses
 
 
 class LayerNames:
@@ -60,6 +60,7 @@ class Walk:
         self.tuples: dict[relax.Var, list[Value]] = {}
         self.dense: set[str] = set()
         self.wanted = read_as_nchw(func)
+        self.readers = uses(func)
 
     def run(self) -> relax.Expr:
         """Visit all bindings; the new result."""
@@ -119,8 +120,15 @@ class Walk:
         if isinstance(value, Placed):
             return value
         axis = value.axis
-        parts = [self.to.op(relax.op.expand_dims(self.to.plain(v), axis)) for v in value.slices]
-        return Placed(self.to.op(relax.op.concat(parts, axis)))
+        plain = [self.to.plain(v) for v in value.slices]
+        if value.carried and axis == 0:
+            return Placed(self.to.op(relax.op.concat(plain, 0)))
+        parts = [self.to.op(relax.op.expand_dims(x, axis)) for x in plain]
+        whole = self.to.op(relax.op.concat(parts, axis))
+        if value.carried:
+            batch, *rest = shape_of(plain[0])
+            whole = self.to.op(relax.op.reshape(whole, (batch * len(plain), *rest)))
+        return Placed(whole)
 
     def plain(self, expr: relax.Expr) -> relax.Expr:
         """The graph's own tensor or tuple of an old expression."""
@@ -140,3 +148,13 @@ Rewrite = Callable[[Walk, relax.Var, relax.Call], Value | None]
 def reads_float32(call: relax.Call) -> bool:
     """Whether an operator reads float32; layers of other types stay as the graph has them."""
     return dtype_of(call.args[0]) == "float32"
+
+
+def stored_integers(walk: Walk, arg: relax.Expr) -> list[int] | None:
+    """Integers that an operator takes as a tuple, a shape or a stored tensor; else ``None``."""
+    fields = getattr(arg, "fields", None) or getattr(arg, "values", None)
+    if fields is None:
+        array = walk.array(arg)
+        return None if array is None else [int(n) for n in array.reshape(-1)]
+    numbers = [getattr(f, "value", None) for f in fields]
+    return None if None in numbers else [int(n) for n in numbers if n is not None]
