@@ -163,17 +163,17 @@ class Activations:
 
     def moves(self, data: relax.Var) -> bool:
         """Whether ``data`` may be moved, or computed from what is."""
-        call = self.defined.get(data)
-        if isinstance(call, relax.TupleGetItem) or op_name(call) in MAY_MOVE:
-            return True
-        if op_name(call) not in TABLE:
-            return False
+        if op_name(self.defined.get(data)) not in TABLE:
+            return self.may_move(data)
         _, leaves = chain_behind(self.defined, data)
-        return any(
-            isinstance(self.defined.get(leaf), relax.TupleGetItem)
-            or op_name(self.defined.get(leaf)) in (*MAY_MOVE, "nn.max_pool2d")
-            for leaf in leaves
-        )
+        return any(self.may_move(leaf) for leaf in leaves)
+
+    def may_move(self, data: relax.Var) -> bool:
+        """Whether ``data`` is the result of an operator that moves (or pools) values."""
+        call = self.defined.get(data)
+        if isinstance(call, relax.TupleGetItem):
+            return True
+        return op_name(call) in (*MAY_MOVE, "nn.max_pool2d")
 
     def travelled(self, data: relax.Var) -> Travelled:
         """The step functions that ``data`` is made of, and how they were moved.
@@ -199,7 +199,7 @@ class Activations:
             if not inner.steps.rising:
                 raise NotAStep("max-pooling after levels that do not rise with the input")
             return at_rest(Leaf(inner.root, inner.steps, inner.nominal, data, inner.turned))
-        if isinstance(call, relax.TupleGetItem) or name in MAY_MOVE:
+        if name not in TABLE and self.may_move(data):
             fills: list[float] = []
             moved = moved_indices(data, self.defined, self.functions, fills)
             if moved is None:
@@ -207,7 +207,7 @@ class Activations:
             return together([self.travelled(v) for v in moved[0]], moved[1], fills)
         reason: NotAStep | None = None
         for root, chain in roots(self.defined, data):
-            if root is data or root in self.virtual or not self.moves(root):
+            if not self.may_move(root):  # ties are decided in whole chains
                 continue
             try:
                 return self.changed(self.travelled(root), root, chain, data)
