@@ -48,6 +48,13 @@ class GraphBuilder:
         """An int64 vector: axes, shapes, pads."""
         return self.constant(values, np.int64)
 
+    def split(self, x: str, count: int, **attributes: Any) -> list[str]:
+        """Add a Split into equal parts; returns its outputs."""
+        first = self.op("Split", x, **attributes)
+        parts = [first, *(f"{first}/{k}" for k in range(1, count))]
+        self._nodes[-1].output.extend(parts[1:])
+        return parts
+
     def op(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Append one node of a standard operator; its only output's name."""
         name = self._fresh(op_type.lower())

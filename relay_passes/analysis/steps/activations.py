@@ -214,14 +214,13 @@ class Activations:
             except NotAStep as error:
                 reason = reason or error
         try:
-            return self.before_moves(data)
-        except NotAStep as error:
-            reason = reason or error
-        try:
             found = self.of(data)
+            return at_rest(Leaf(found.root, found.steps, found.nominal, turned=found.turned))
         except NotAStep as error:
-            raise (error if name in TABLE else reason or error) from None
-        return at_rest(Leaf(found.root, found.steps, found.nominal, turned=found.turned))
+            try:
+                return self.before_moves(data)
+            except NotAStep:
+                raise (error if name in TABLE else reason or error) from None
 
     def before_moves(self, data: relax.Var) -> Travelled:
         """``data`` where all that it is computed from was moved in one way: it moves once, after.
