@@ -14,6 +14,7 @@ from abc_tvm.checks.graphs.onnx_layers import Joined, OnnxLayer
 from abc_tvm.checks.graphs.relax_graph import ON_INT8, RelaxGraph, RelaxLayer, dimensions
 from abc_tvm.checks.opinion.anchors import members
 from abc_tvm.checks.opinion.codes import Disagrees, Reading, readings_of
+from abc_tvm.checks.opinion.finite import Finite
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
 from abc_tvm.checks.opinion.moved import behind
 from abc_tvm.checks.opinion.roots import Roots
@@ -67,6 +68,9 @@ class Claims:
     allowed_error: float | None
     rng: np.random.Generator
     _terms: dict[str, list[Term]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.finite = Finite(self.graph, self.roots.atoms)
 
     def _owner(self, layer: RelaxLayer) -> str:
         """Name of the ONNX layer, or of the sum of layers, that a layer stands for."""
@@ -203,6 +207,7 @@ class Claims:
                     rounded,
                     error,
                     tuple(other for other in first if other[0] != root),
+                    self.finite.of(root) if sums is None else None,
                 )
                 if reading.counts is not None:
                     case = self._in_their_unit(case)

@@ -24,6 +24,7 @@ from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_ops import ELEMENTWISE, ROUNDED
 from abc_tvm.checks.graphs.relax_ops import ints
 from abc_tvm.checks.opinion.codes import Disagrees, Reading
+from abc_tvm.checks.opinion.finite import of_values
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
 from abc_tvm.checks.opinion.probes import Probes, float_probes, images, integer_probes
 from abc_tvm.checks.opinion.whole import range_of, rounded
@@ -46,7 +47,7 @@ class Case:
     ``size``: height, width and channels of the root in the compiled module. ``parts``: factor,
     tensor, how it lies, and the channels of it that are read (``None``: all). ``others``: further
     tensors that decide what the layer reads, but none of what comes from this root, with how they
-    lie and their sizes.
+    lie and their sizes. ``finite``: all values that the root takes, where these are few.
     """
 
     graph: OnnxGraph
@@ -62,6 +63,7 @@ class Case:
     rounded: float | None
     error: float = 0.0
     others: tuple[tuple[str, Lying, tuple[int, int, int]], ...] = ()
+    finite: np.ndarray | None = None
 
     def wanted(self, x: np.ndarray) -> np.ndarray:
         """float64 ``[B, H, W, C]``: what the graph's convolution reads."""
@@ -100,6 +102,8 @@ def check_steps(case: Case, rng: np.random.Generator) -> int:
         limits = range_of(graph, case.root)
         if limits is not None:
             probes = rounded(probes, limits)
+        if case.finite is not None:
+            probes = of_values(case.finite, probes.values.shape[1])
     x, sums = _images(case, probes, kinds, rng)
     return _compare(case, x, sums, frozenset(kinds))
 

@@ -9,6 +9,8 @@ PReLU are all one. The root decides what becomes of ties (``Sign(0) = 0`` in ONN
 2. Elsewhere a level at a tie stays where the root has an atom (see :mod:`.atoms`). A tensor that is
    spread continuously meets the point by accident, and it is given to the side of ``>=``, as the
    paper's H does.
+3. A tensor that takes few values, though no single other one decides which (:mod:`.few_values`), is
+   a step function of itself.
 
 Operators that only move values may stand between the step and what reads it, or between two parts
 of it (:mod:`.travelled`): each tensor that they move is looked at for itself, and what comes after
@@ -44,6 +46,7 @@ from abc_tvm.relay_passes.analysis.pointwise import TABLE, attributes
 from abc_tvm.relay_passes.analysis.rounding import LARGE
 from abc_tvm.relay_passes.analysis.steps.chain_bounds import chain_between
 from abc_tvm.relay_passes.analysis.steps.chains import chain_behind, roots
+from abc_tvm.relay_passes.analysis.steps.few_values import FewValues, own_steps
 from abc_tvm.relay_passes.analysis.steps.find_steps import find_steps, find_steps_without_ties
 from abc_tvm.relay_passes.analysis.steps.reachable_levels import reachable_steps
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
@@ -124,6 +127,7 @@ class Activations:
     ) -> None:
         self.defined, self.atoms, self.integer = dict(defined), atoms, integer
         self.functions = functions
+        self.few = FewValues(self.defined, self.levels_of, self.levels_of_moved)
         self.virtual: set[relax.Var] = set()
         self.known: dict[relax.Var, Activation] = {}
         self.moved: dict[relax.Var, Travelled | NotAStep] = {}
@@ -139,6 +143,32 @@ class Activations:
         return self.known[data]
 
     def find(self, data: relax.Var) -> Activation:
+        try:
+            return self.find_root(data)
+        except NotAStep:
+            values = self.few.of(data)
+            if values is None or dtype_of(data) != "float32":
+                raise
+            channels = image_dims(static_shape(data), False)[2]
+            return Activation(data, own_steps(values, channels), len(values) - 1)  # case 3
+
+    def levels_of(self, data: relax.Var) -> np.ndarray | None:
+        """The levels of what is a step function of one tensor, or ``None``."""
+        try:
+            return self.find_root(data).levels
+        except NotAStep:
+            return None
+
+    def levels_of_moved(self, data: relax.Var) -> np.ndarray | None:
+        """The levels of what was moved, or ``None``."""
+        if not self.may_move(data):
+            return None
+        try:
+            return self.travelled(data).levels
+        except NotAStep:
+            return None
+
+    def find_root(self, data: relax.Var) -> Activation:
         if op_name(self.defined.get(data)) not in TABLE:  # case a
             raise NotAStep(f"its input is a float tensor: {self.describe(data)}")
         reason: NotAStep | None = None
