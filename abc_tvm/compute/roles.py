@@ -13,6 +13,7 @@ order in which a kernel computes::
 
     combine   the sum over planes of weighted sums
     value     any other number of each slot, stored or read by what follows
+    bit       bits that are picked one by one, from wherever they lie
     truth     truth values, to be packed
     pack      truth values of one word, put together
     word      stores packed words
@@ -41,6 +42,7 @@ Role = Literal[
     "tile",
     "combine",
     "value",
+    "bit",
     "truth",
     "pack",
     "word",

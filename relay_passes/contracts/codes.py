@@ -31,7 +31,7 @@ def writers() -> dict[str, tuple[str, ...]]:
         moved = tuple(one.operator for one in lowering.moves)
         if written:
             operators[lowering.anchor.operator] = written + pooled + moved + padded
-            operators |= dict.fromkeys(moved, written + pooled)
+            operators |= dict.fromkeys(moved, written + pooled + moved)
         operators |= dict.fromkeys(pooled, written)
         operators |= dict.fromkeys(padded, written + pooled + moved)
     return operators

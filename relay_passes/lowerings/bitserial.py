@@ -11,6 +11,7 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.compute.geometry import WORD, words
+from abc_tvm.relay_passes.analysis.moves.move import Move, put_together
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.analysis.weights.planes_code import Code, thermometer
@@ -25,7 +26,7 @@ from .bitserial_pool import POOL
 from .bitserial_sums import BitserialSums
 from .candidate import Candidate, Offer, Outcome
 from .codec import Codec, level_scale, patterns
-from .coded_moves import MOVE_BITS
+from .coded_moves import MOVE_BITS, move_of, whole_words
 from .coded_padding import PAD_BITS, packed_level, window_attributes
 from .lowering import Emitter, Lowering
 from .packing import pack_planes
@@ -136,16 +137,26 @@ def _bits(emitter: Emitter, reading: LayerReading, code: Code, groups: int) -> r
     """What a layer reads before it is padded, in planes of ``code``."""
     if reading.move is not None:
         parts = [_bits(emitter, part, code, 1) for part in reading.parts]
-        fill = patterns(code.kind, code.planes)[reading.fill_index()]
-        return emitter.emit(
-            "moved_bits",
-            "move_bitserial",
-            [*parts, *reading.move.args[-4:]],
-            code=code.kind,
-            planes=code.planes,
-            layout_groups=groups,
-            fill=[int(bit) for bit in fill],
-        )
+        move, sources = move_of(reading.move), reading.move.args[:-4]
+        fill = [int(bit) for bit in patterns(code.kind, code.planes)[reading.fill_index()]]
+
+        def moved(data: list[relax.Expr], move: Move, groups: int) -> relax.Var:
+            return emitter.emit(
+                "moved_bits",
+                "move_bitserial",
+                [*data, *map(const, move.tables)],
+                code=code.kind,
+                planes=code.planes,
+                layout_groups=groups,
+                fill=fill,
+            )
+
+        dims = [tuple(int(n) for n in shape_of(x)[1:]) for x in sources]
+        both = None if whole_words(move, groups) else put_together(move, dims, WORD)
+        if both is not None:
+            # Each bit is picked from one tensor, and not from one of many.
+            parts, move = [moved(parts, both[0], 1)], both[1]
+        return moved(parts, move, groups)
     if reading.pool is None:
         return _encode(emitter, reading.coded, code, groups)
     raw = thermometer(steps_of(reading.coded).levels)

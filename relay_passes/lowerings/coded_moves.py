@@ -15,8 +15,9 @@ import numpy as np
 from tvm import relax, te, tirx
 from tvm.ir import Expr
 
-from abc_tvm.compute.geometry import WORD, Window
+from abc_tvm.compute.geometry import WORD, Window, words
 from abc_tvm.compute.lanes import Blocking
+from abc_tvm.compute.roles import notes
 from abc_tvm.relay_passes.analysis.moves.move import OUTSIDE, Move
 from abc_tvm.relay_passes.emit.anchor import Pooling
 from abc_tvm.relay_passes.emit.frame import Lowered
@@ -175,12 +176,8 @@ def bits_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
     mover = _Mover(call, scheduler, batch)
     groups, planes = int(call.attrs["layout_groups"]), int(call.attrs["planes"])
     set_bits = [int(n) for n in call.attrs["fill"]]
-    blocks = int(shape_of(_typed(call))[5])
-    inside = mover.channels // groups
-    lanes = np.full((groups, blocks * WORD), -1)
-    lanes[:, :inside] = np.arange(mover.channels).reshape(groups, inside)
-    lanes = lanes.reshape(groups, blocks, WORD)
-    whole = _whole_words(mover.move, lanes)
+    lanes = _lanes(mover.channels, groups)
+    blocks, whole = lanes.shape[1], whole_words(mover.move, groups)
     ones = tirx.const(0xFFFFFFFF, "uint32")
 
     def fill_of(p: Expr, bit: bool) -> Expr:
@@ -223,7 +220,7 @@ def bits_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None
         out = te.compute(shape, word_of, name="moved")
     else:
         # One by one in a stage of their own: words of 32 reads each would be one expression.
-        bits = te.compute((*shape, WORD), bit_of, name="bits")
+        bits = te.compute((*shape, WORD), bit_of, name="bits", attrs=notes("bit"))
         out = te.compute(shape, packed, name="moved")
     return mover.lowered(out, groups, planes, "pool_bitserial")
 
@@ -235,8 +232,17 @@ def _typed(call: relax.Call) -> relax.Expr:
     return relax.BlockBuilder().normalize(call)
 
 
-def _whole_words(move: Move, lanes: np.ndarray) -> bool:
+def _lanes(channels: int, groups: int) -> np.ndarray:
+    """int ``[G, words, 32]``: the channel of every bit, -1 where there is none."""
+    inside = channels // groups
+    lanes = np.full((groups, words(inside) * WORD), -1)
+    lanes[:, :inside] = np.arange(channels).reshape(groups, inside)
+    return lanes.reshape(groups, -1, WORD)
+
+
+def whole_words(move: Move, groups: int) -> bool:
     """Whether the bits of every word come from one word, in their order, wherever it stands."""
+    lanes = _lanes(len(move.source), groups)
     parts = [move.rows[:, 2], move.columns[:, 2]]
     if any(np.any(part[part > OUTSIDE // 2] % WORD) for part in parts):
         return False

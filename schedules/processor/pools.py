@@ -62,7 +62,8 @@ def schedule_pool(func: tirx.PrimFunc, choice: Choice) -> tirx.PrimFunc:
         sch.compute_at(block, o, preserve_unit_loops=True)
         *own, vector = sch.get_loops(block)[6:]
         blocks.unroll(sch, own)
-        if lanes > 1:
+        # Bits that are picked one by one have no vector: LLVM would write out every read.
+        if lanes > 1 and blocks.role_of(sch.get(block)) != "bit":
             sch.vectorize(vector)
     blocks.unroll(sch, [column, *planes])
     if lanes > 1:

@@ -111,3 +111,46 @@ def copied(dims: tuple[int, int, int], copies: int) -> tuple[np.ndarray, ...]:
     rows[0, 0], columns[0, 1] = np.arange(height), np.arange(width)
     table[2] = np.tile(np.arange(channels, dtype=np.int32), copies)
     return rows, columns, table, np.zeros(channels * copies, np.int32)
+
+
+def put_together(
+    move: Move, dims: Sequence[tuple[int, int, int]], unit: int
+) -> tuple[Move, Move] | None:
+    """A move of several images as two: their channels one behind the other, then a move of one.
+
+    ``None`` where there is one image, or they differ in height and width, or the channels of one
+    fill no whole number of ``unit``, in which the first move would have to part them.
+    """
+    height, width, _ = dims[0]
+    widths = [c for _, _, c in dims]
+    if len(dims) < 2 or any(d[:2] != (height, width) or d[2] % unit for d in dims):
+        return None
+    starts = np.cumsum([0, *widths]).astype(np.int32)
+    rows = np.zeros((len(dims), 3, height), np.int32)
+    columns = np.zeros((len(dims), 3, width), np.int32)
+    rows[:, 0], columns[:, 1] = np.arange(height), np.arange(width)
+    table = np.zeros((3, starts[-1]), np.int32)
+    table[2] = np.concatenate([np.arange(w) for w in widths])
+    source = np.repeat(np.arange(len(dims)), widths).astype(np.int32)
+    first = Move(rows, columns, table, source)
+    # Rows and columns may move each source in its own way; where they do not, one table is enough.
+    used = np.unique(move.source)
+    if any(
+        not np.array_equal(part[k], part[used[0]])
+        for part in (move.rows[:, :2], move.columns[:, :2])
+        for k in used
+    ):
+        return None
+    shift = np.zeros(len(dims), np.int32)
+    for k in used:
+        shift[k] = move.rows[k, 2, 0] - move.rows[used[0], 2, 0]
+        same = move.rows[k, 2] - shift[k] == move.rows[used[0], 2]
+        outside = move.rows[k, 2] < OUTSIDE // 2
+        if not np.all(same | outside) or not np.array_equal(
+            move.columns[k, 2], move.columns[used[0], 2]
+        ):
+            return None
+    channels = move.channels.copy()
+    channels[2] += starts[:-1][move.source] + shift[move.source]
+    one = Move(move.rows[used[:1]], move.columns[used[:1]], channels, np.zeros_like(move.source))
+    return first, one

@@ -164,20 +164,23 @@ def together(
     Raises:
         NotAStep: They have none, or too many, or a number is no level.
     """
-    leaves: list[Leaf] = []
-    total = np.full(indices[0].shape, FILL, np.int64)
-    padded = np.ones(total.shape, bool)
-    start = 0
-    for part, index in zip(parts, indices, strict=True):
-        there = index != FILL
-        moved = part.index.reshape(-1)[np.where(there, index, 0)]
-        # A hole that the part had already is one of its fill.
-        total = np.where(there, np.where(moved == FILL, FILL, moved + start), total)
-        padded &= ~there
-        leaves += part.leaves
-        start += sum(leaf.size for leaf in part.leaves)
+    leaves = [leaf for part in parts for leaf in part.leaves]
+    starts = np.cumsum([0, *(sum(leaf.size for leaf in part.leaves) for part in parts)])
+    padded = False
+    if len(parts) == 1 and indices[0].min(initial=0) != FILL:
+        total = parts[0].index.reshape(-1)[indices[0]]
+    else:
+        total = np.full(indices[0].shape, FILL, np.int64)
+        nothing = np.ones(total.shape, bool)
+        for part, index, start in zip(parts, indices, starts[:-1], strict=True):
+            there = index != FILL
+            moved = part.index.reshape(-1)[index[there]]
+            # A hole that the part had already is one of its fill.
+            total[there] = np.where(moved == FILL, FILL, moved + start)
+            nothing &= ~there
+        padded = bool(nothing.any())
     numbers = {part.fill for part in parts if part.fill is not None}
-    numbers |= set(fills) if padded.any() else set()
+    numbers |= set(fills) if padded else set()
     if len(numbers) > 1:
         raise NotAStep("the activation is padded with several numbers")
     leaves = common_levels(leaves, [leaf.steps.levels for leaf in leaves])
@@ -195,6 +198,10 @@ def common_levels(leaves: Sequence[Leaf], values: Sequence[np.ndarray]) -> list[
     Raises:
         NotAStep: No one list of levels fits all channels.
     """
+    if all(np.array_equal(value, leaves[0].steps.levels) for value in values) and all(
+        np.array_equal(leaf.steps.levels, leaves[0].steps.levels) for leaf in leaves
+    ):
+        return list(leaves)
     pieces = []
     for leaf, value in zip(leaves, values, strict=True):
         channels = leaf.steps.thresholds.shape[1]
@@ -259,13 +266,17 @@ def _stacked(whole: Travelled) -> Travelled:
 
 def _read_alone(whole: Travelled) -> Travelled:
     """Without leaves that nothing reads, and equal ones once."""
+    if len(whole.leaves) == 1:
+        if whole.index.max(initial=FILL) == FILL:
+            raise NotAStep("nothing of the activation is left by what moves it")
+        return whole
     sizes = [leaf.size for leaf in whole.leaves]
     starts = np.cumsum([0, *sizes])
     outside = whole.index == FILL
     owner = np.minimum(
         np.searchsorted(starts[1:], whole.index, side="right"), len(whole.leaves) - 1
     )
-    used = {int(k) for k in np.unique(owner[~outside])}
+    used = set(np.nonzero(np.bincount(owner[~outside], minlength=len(sizes)))[0].tolist())
     kept: dict[object, int] = {}
     leaves: list[Leaf] = []
     begin, moved = 0, np.zeros(len(whole.leaves), np.int64)
