@@ -142,10 +142,14 @@ class RecogniseActivations(contract.Rewrite):
             travelled = self.activations.travelled(stepped)
             if not travelled.identity():
                 return travelled
-            if travelled.leaves[0].pooled is None:
-                leaf = travelled.leaves[0]
+            leaf = travelled.leaves[0]
+            if leaf.pooled is None and not leaf.turned:
                 return Activation(leaf.root, leaf.steps, leaf.nominal, leaf.turned)
         activation = self.activations.of(stepped)
+        if activation.turned:
+            if pool is not None:
+                raise NotAStep("max-pooling of an image whose channels are not its last axis")
+            return self.activations.travelled(stepped)
         if pool is not None and not activation.steps.rising:
             raise NotAStep("max-pooling after levels that do not rise with the input")
         return activation
