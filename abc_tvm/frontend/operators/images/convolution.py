@@ -3,11 +3,13 @@
 1. ``auto_pad`` SAME_* of Conv: TVM's importer would pad the image by an operator of its own, which
    hides the padding from what follows.
 2. Padding below zero of Conv cuts the image.
-3. ``output_shape`` of ConvTranspose, which the importer ignores, and its ``auto_pad``.
+3. Conv of one axis, with stored weights, is one of images of one row, so that it may run on bits.
+4. ``output_shape`` of ConvTranspose, which the importer ignores, and its ``auto_pad``.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from abc_tvm.frontend.graph_edit import attributes
@@ -17,7 +19,7 @@ from abc_tvm.frontend.operators.rewriter import Rewriter
 
 
 def conv(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Cases 1 and 2."""
+    """Cases 1 to 3."""
     attrs = attributes(node)
     pads = attrs.get("pads") or [0]
     x = node.input[0]
@@ -26,7 +28,7 @@ def conv(edit: Rewriter, node: onnx.NodeProto) -> bool:
         return False
     at = windows(edit, node, x, _kernel(edit, node))
     if plain:
-        return False
+        return _as_image(edit, node)
     plain_node = onnx.NodeProto()
     plain_node.CopyFrom(node)
     if min(*at.before, *at.after) < 0:
@@ -39,8 +41,32 @@ def conv(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _as_image(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """Case 3; the layer keeps its name."""
+    weight = edit.value(node.input[1])
+    if weight is None or weight.ndim != 3:
+        return False
+    attrs = attributes(node)
+    changed: dict[str, list[int]] = {"kernel_shape": [1, weight.shape[2]]}
+    for name in ("strides", "dilations"):
+        if attrs.get(name):
+            changed[name] = [1, *attrs[name]]
+    if attrs.get("pads"):
+        before, after = attrs["pads"]
+        changed["pads"] = [0, before, 0, after]
+    image = onnx.NodeProto()
+    image.CopyFrom(node)
+    image.name = node.name or node.output[0]
+    image.input[0] = edit.axes_op(node, "Unsqueeze", node.input[0], [2])
+    image.input[1] = edit.constant(np.expand_dims(weight, 2), f"{node.input[1]}/row")
+    image.output[0] = edit.fresh(f"{node.output[0]}/row")
+    spell.keep(edit, image, **changed)
+    edit.axes_op(node, "Squeeze", image.output[0], [2], out=node.output[0])
+    return True
+
+
 def conv_transpose(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Case 3: what the output lacks of its full size is padding, the larger half of an odd one
+    """Case 4: what the output lacks of its full size is padding, the larger half of an odd one
     before it, or behind it with SAME_UPPER."""
     attrs = attributes(node)
     auto_pad = attrs.get("auto_pad", "NOTSET")
