@@ -22,12 +22,13 @@ TO_NCHW = [0, 3, 1, 2]
 Shape = tuple[int | relax.Expr, ...]
 """Extents of a tensor: numbers, and an expression where the batch is open."""
 
-Kind = Literal["plain", "nhwc", "dense", "flat_chw", "flat_hwc"]
+Kind = Literal["plain", "nhwc", "row", "dense", "flat_chw", "flat_hwc"]
 """How the graph's own tensor is read from the one that is there.
 
-``plain``: as it is. ``nhwc``: the graph has NCHW, there is NHWC. ``dense``: the graph has
-``[B, F]``, there is ``[B, 1, 1, F]``. ``flat_chw`` and ``flat_hwc``: the graph has ``[B, F]``,
-flattened in that order, there is NHWC.
+``plain``: as it is. ``nhwc``: the graph has NCHW, there is NHWC. ``row``: the graph has
+``[B, C, W]``, there is ``[B, 1, W, C]``. ``dense``: the graph has ``[B, F]``, there is
+``[B, 1, 1, F]``. ``flat_chw`` and ``flat_hwc``: the graph has ``[B, F]``, flattened in that order,
+there is NHWC.
 """
 
 
@@ -61,7 +62,7 @@ def graph_rank(value: Placed) -> int:
     """Number of dimensions that the tensor has in the graph, whatever its layout here."""
     if value.kind == "plain":
         return len(shape_of(value.expr))
-    return 4 if value.kind == "nhwc" else 2
+    return {"nhwc": 4, "row": 3}.get(value.kind, 2)
 
 
 def graph_shape(value: Placed) -> Shape:
@@ -72,6 +73,8 @@ def graph_shape(value: Placed) -> Shape:
     batch, height, width, channels = dims
     if value.kind == "nhwc":
         return batch, channels, height, width
+    if value.kind == "row":
+        return batch, channels, width
     sizes = [d for d in dims[1:] if isinstance(d, int)]
     return batch, prod(sizes)
 
@@ -110,6 +113,8 @@ def place_constant(array: np.ndarray, kind: Kind, like: Shape) -> np.ndarray:
         return array.reshape(())
     if kind == "nhwc":
         return widened(array, 4).transpose(TO_NHWC)
+    if kind == "row":
+        return np.expand_dims(widened(array, 3).transpose(0, 2, 1), 1)
     full = widened(array, 2)
     if kind == "dense":
         return full.reshape(full.shape[0], 1, 1, full.shape[1])

@@ -49,7 +49,7 @@ REWRITES: Mapping[str, tuple[Rewrite, ...]] = {
     "matmul": (stacked_bases.weighted, dense),  # 5, 4
     **dict.fromkeys(("call_tir", "nn.pad"), (padded,)),  # 3
     "stack": (stacked_bases.stacked,),  # 5
-    "expand_dims": (stacked_bases.unsqueezed,),
+    "expand_dims": (stacked_bases.unsqueezed, moves.unsqueezed),
     "sum": (stacked_bases.added_up,),
     "mean": (stacked_bases.added_up, pools.mean_of_image),
     "squeeze": (stacked_bases.squeezed, moves.squeezed),  # 5, 6

@@ -138,18 +138,17 @@ class RecogniseActivations(contract.Rewrite):
 
     def activation(self, stepped: relax.Var, pool: relax.Call | None) -> Activation | Travelled:
         """What a layer reads, before it is pooled and padded."""
-        if pool is None and self.activations.moves(stepped):
+        if pool is None and (
+            self.activations.moves(stepped) or self.activations.of(stepped).turned
+        ):
             travelled = self.activations.travelled(stepped)
-            if not travelled.identity():
-                return travelled
             leaf = travelled.leaves[0]
-            if leaf.pooled is None and not leaf.turned:
-                return Activation(leaf.root, leaf.steps, leaf.nominal, leaf.turned)
+            if not travelled.identity() or leaf.pooled is not None:
+                return travelled
+            return Activation(leaf.root, leaf.steps, leaf.nominal, leaf.turned)
         activation = self.activations.of(stepped)
-        if activation.turned:
-            if pool is not None:
-                raise NotAStep("max-pooling of an image whose channels are not its last axis")
-            return self.activations.travelled(stepped)
+        if pool is not None and activation.turned:
+            raise NotAStep("max-pooling of an image whose channels are not its last axis")
         if pool is not None and not activation.steps.rising:
             raise NotAStep("max-pooling after levels that do not rise with the input")
         return activation

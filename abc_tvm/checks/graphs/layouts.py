@@ -39,6 +39,18 @@ def flat(height: int, width: int, channels: int, image_first: bool) -> Lying:
     )
 
 
+def flat_or_tokens(height: int, width: int, channels: int, image_first: bool) -> Lying:
+    """What a dense layer reads: ``[B, F]``, or tokens ``[B, …, T, F]`` in their order."""
+    rows = flat(height, width, channels, image_first)
+
+    def from_onnx(x: np.ndarray) -> np.ndarray:
+        if x.ndim == 2:
+            return rows.from_onnx(x)
+        return x.reshape(len(x), prod(x.shape[1:-2]), *x.shape[-2:])
+
+    return Lying("flat or tokens", rows.to_onnx, from_onnx)
+
+
 def lyings(onnx: tuple[int, ...], relax: tuple[int, ...]) -> list[Lying]:
     """Every way in which a tensor of one shape can be one of the other; batches are left out."""
     if onnx[1:] == relax[1:]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from tvm.relax import Var
 
-from abc_tvm.checks.graphs.layouts import NCHW, SAME, Lying, flat, kernel_of
+from abc_tvm.checks.graphs.layouts import NCHW, SAME, Lying, flat_or_tokens, kernel_of
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_layers import Joined, OnnxLayer
@@ -16,7 +16,7 @@ from abc_tvm.checks.opinion.anchors import members
 from abc_tvm.checks.opinion.codes import Disagrees, Reading, readings_of
 from abc_tvm.checks.opinion.finite import Finite
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
-from abc_tvm.checks.opinion.moved import behind
+from abc_tvm.checks.opinion.moved import VIEW, behind
 from abc_tvm.checks.opinion.roots import Roots
 from abc_tvm.checks.opinion.steps import Case, check_steps
 from abc_tvm.checks.opinion.terms import Factor, Term, clusters
@@ -180,7 +180,7 @@ class Claims:
         channels = int(item.layer.call.attrs["in_channels"])
         lying: Lying = NCHW
         if owner.dense:
-            lying = flat(height, width, channels, way == "flat_hwc")
+            lying = flat_or_tokens(height, width, channels, way == "flat_hwc")
         found = [self._roots(reading, names, bool(item.others)) for reading in item.readings]
         sizes = [_size(reading.root) for reading in item.readings]
         first = [(*roots[0], size) for roots, size in zip(found, sizes, strict=True)]
@@ -235,7 +235,7 @@ class Claims:
                 (
                     name,
                     Lying(
-                        "view",
+                        VIEW,
                         lambda x, t=there, one=one: one.to_onnx(t(x)),
                         lambda x, b=back, one=one: b(one.from_onnx(x)),
                     ),

@@ -19,6 +19,10 @@ from abc_tvm.checks.graphs.relax_ops import ints
 MOVES = ("abc.move_bitserial", "abc.move_int8")
 
 
+VIEW = "view"
+"""The name of how a tensor lies that is another one, reshaped or transposed."""
+
+
 @dataclass(frozen=True)
 class MovedPart:
     """``call`` moves what the layer reads; this is about its source ``which``."""

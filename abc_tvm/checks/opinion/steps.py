@@ -26,6 +26,7 @@ from abc_tvm.checks.graphs.relax_ops import ints
 from abc_tvm.checks.opinion.codes import Disagrees, Reading
 from abc_tvm.checks.opinion.finite import of_values
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
+from abc_tvm.checks.opinion.moved import VIEW
 from abc_tvm.checks.opinion.probes import Probes, float_probes, images, integer_probes
 from abc_tvm.checks.opinion.whole import range_of, rounded
 
@@ -125,8 +126,8 @@ def _images(
     height, width, channels = case.size
     pools = [k for k in kinds if k not in ELEMENTWISE and k not in ("Pad", "Transpose")]
     spacing = 1
-    if case.reading.move is not None:
-        pass
+    if case.reading.move is not None or case.lying.name == VIEW:
+        pass  # what is moved or reshaped is a whole image
     elif not pools or (height == 1 and width == 1):
         height = width = 1
     elif case.reading.pool is not None:

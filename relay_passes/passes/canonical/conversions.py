@@ -4,6 +4,7 @@
    flattens NCHW, and then flattened.
 2. ``nhwc``: NHWC of an NCHW tensor.
 3. ``dense``: ``[B, 1, 1, F]`` of a ``[B, F]`` tensor.
+4. ``row``: ``[B, 1, W, C]`` of a ``[B, C, W]`` tensor.
 
 Nothing is emitted where the tensor lies so already, and each conversion of a tensor once.
 """
@@ -50,6 +51,9 @@ class Conversions:
         if value.kind == "nhwc":
             return self.once(x, "nchw", lambda: relax.op.permute_dims(x, TO_NCHW))
         batch, h, w, c = shape_of(x)
+        if value.kind == "row":
+            x = self.once(x, "nchw", lambda: relax.op.permute_dims(value.expr, TO_NCHW))
+            return self.once(x, "row", lambda: relax.op.reshape(x, (batch, c, w)))
         if value.kind == "flat_chw":
             x = self.once(value.expr, "nchw", lambda: relax.op.permute_dims(value.expr, TO_NCHW))
         return self.once(x, "flat", lambda: relax.op.reshape(x, (batch, h * w * c)))
@@ -60,6 +64,17 @@ class Conversions:
             return value.expr
         x = self.plain(value)
         return self.once(x, "nhwc", lambda: relax.op.permute_dims(x, TO_NHWC))
+
+    def row(self, value: Placed) -> relax.Expr:
+        """4: ``[B, 1, W, C]`` form of a rank-3 tensor."""
+        if value.kind == "row":
+            return value.expr
+        x = self.plain(value)
+        batch, channels, width = shape_of(x)
+        turned = self.once(x, "turned", lambda: relax.op.permute_dims(x, [0, 2, 1]))
+        return self.once(
+            turned, "row", lambda: relax.op.reshape(turned, (batch, 1, width, channels))
+        )
 
     def dense(self, value: Placed) -> relax.Expr:
         """3: ``[B, 1, 1, F]`` form of a rank-2 tensor."""

@@ -5,7 +5,8 @@
    stacks' slices and the constants' at that place. A stack along another axis, or a tensor that is
    no constant, puts the stack together first.
 3. Of constants alone: a constant.
-4. Of rank-4 tensors of which one lies in NHWC: NHWC.
+4. Of rank-4 tensors of which one lies in NHWC: NHWC; of rank-3 tensors of which one lies as a row
+   of it: so.
 5. Of rank-2 tensors that lie flattened, all in one order: flattened so.
 6. Of other rank-2 tensors, if one is no plain one or all are ``[B, F]``: ``[B, 1, 1, F]``.
 7. Of all others: the graph's own tensors. The result is NHWC in the graph if one operand is.
@@ -97,6 +98,8 @@ def _kind(rank: int, tensors: Sequence[Placed]) -> Kind:
     kinds = {a.kind for a in tensors}
     if rank == 4 and "nhwc" in kinds:
         return "nhwc"  # 4
+    if rank == 3 and "row" in kinds:
+        return "row"  # 4
     if rank != 2:
         return "plain"  # 7
     if len(kinds) == 1 and kinds <= {"flat_chw", "flat_hwc"}:
@@ -118,6 +121,8 @@ def _operand(
         return value.expr if len(shape_of(value.expr)) < 2 else walk.to.dense(value)
     if kind == "nhwc":
         return _image(walk, value)
+    if kind == "row":
+        return _row(walk, value)
     return value.expr
 
 
@@ -130,6 +135,17 @@ def _image(walk: Walk, value: Placed) -> relax.Expr:
     if len(dims) < 4:
         plain = walk.to.op(relax.op.reshape(plain, (1,) * (4 - len(dims)) + dims))
     return walk.to.nhwc(Placed(plain))
+
+
+def _row(walk: Walk, value: Placed) -> relax.Expr:
+    """``[B, 1, W, C]`` of a tensor that broadcasts to ``[B, C, W]``."""
+    if value.kind == "row":
+        return value.expr
+    plain = walk.to.plain(value)
+    dims = shape_of(plain)
+    if len(dims) < 3:
+        plain = walk.to.op(relax.op.reshape(plain, (1,) * (3 - len(dims)) + dims))
+    return walk.to.row(Placed(plain))
 
 
 def _by_slices(walk: Walk, call: relax.Call, args: Sequence[Value]) -> Value:

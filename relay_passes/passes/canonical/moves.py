@@ -4,7 +4,8 @@
 2. ``reshape`` of an image to ``[B, C * H * W]`` (or of what is NHWC in the graph to
    ``[B, H * W * C]``): the image stays, read as flattened.
 3. ``reshape`` of ``[B, F]`` to ``[B, F, 1, 1]``, and ``squeeze`` of H and W of an image that has
-   neither: ``[B, 1, 1, F]`` is there before and after.
+   neither: ``[B, 1, 1, F]`` is there before and after. ``squeeze`` of H alone, and ``expand_dims``
+   back: ``[B, 1, W, C]`` is.
 4. ``concat`` of images, and of features along them: in NHWC.
 5. ``broadcast_to`` the shape that is there already: nothing.
 6. ``split``, ``strided_slice`` and ``take`` of images: in NHWC.
@@ -62,9 +63,19 @@ def squeezed(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """3: ``squeeze``."""
     value = walk.get(call.args[0])
     axes = [int(a) % 4 for a in call.attrs.axis or []]
-    if isinstance(value, Placed) and value.kind == "nhwc" and sorted(axes) == [2, 3]:
+    if not isinstance(value, Placed) or value.kind != "nhwc":
+        return None
+    if sorted(axes) == [2, 3]:
         return Placed(value.expr, "dense")
-    return None
+    return Placed(value.expr, "row") if axes == [2] else None
+
+
+def unsqueezed(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """3: ``expand_dims``."""
+    value = walk.get(call.args[0])
+    if not isinstance(value, Placed) or value.kind != "row":
+        return None
+    return Placed(value.expr, "nhwc") if [int(a) % 4 for a in call.attrs.axis] == [2] else None
 
 
 def concatenated(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:

@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 
 from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.operators import spell
+from abc_tvm.frontend.operators.images.rows import conv_as_image
 from abc_tvm.frontend.operators.images.windows import SAME, known_image, windows
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
@@ -28,7 +28,7 @@ def conv(edit: Rewriter, node: onnx.NodeProto) -> bool:
         return False
     at = windows(edit, node, x, _kernel(edit, node))
     if plain:
-        return _as_image(edit, node)
+        return conv_as_image(edit, node)
     plain_node = onnx.NodeProto()
     plain_node.CopyFrom(node)
     if min(*at.before, *at.after) < 0:
@@ -38,30 +38,6 @@ def conv(edit: Rewriter, node: onnx.NodeProto) -> bool:
         plain_node.input[0] = spell.cut(edit, node, x, axes, starts, ends)
     widths = [max(n, 0) for n in (*at.before, *at.after)]
     spell.keep(edit, plain_node, ("auto_pad",), pads=widths)
-    return True
-
-
-def _as_image(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Case 3; the layer keeps its name."""
-    weight = edit.value(node.input[1])
-    if weight is None or weight.ndim != 3:
-        return False
-    attrs = attributes(node)
-    changed: dict[str, list[int]] = {"kernel_shape": [1, weight.shape[2]]}
-    for name in ("strides", "dilations"):
-        if attrs.get(name):
-            changed[name] = [1, *attrs[name]]
-    if attrs.get("pads"):
-        before, after = attrs["pads"]
-        changed["pads"] = [0, before, 0, after]
-    image = onnx.NodeProto()
-    image.CopyFrom(node)
-    image.name = node.name or node.output[0]
-    image.input[0] = edit.axes_op(node, "Unsqueeze", node.input[0], [2])
-    image.input[1] = edit.constant(np.expand_dims(weight, 2), f"{node.input[1]}/row")
-    image.output[0] = edit.fresh(f"{node.output[0]}/row")
-    spell.keep(edit, image, **changed)
-    edit.axes_op(node, "Squeeze", image.output[0], [2], out=node.output[0])
     return True
 
 

@@ -8,7 +8,8 @@
 3. MaxPool with Indices becomes a running maximum over the taps of the window.
 4. AveragePool with windows that reach over the padded end becomes a sum over zeros divided by the
    count of taps that ONNX gives each window.
-5. LpPool becomes a power, a sum and a root; MaxUnpool a scatter.
+5. MaxPool and AveragePool of one axis are those of images of one row.
+6. LpPool becomes a power, a sum and a root; MaxUnpool a scatter.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import onnx
 
 from abc_tvm.frontend.graph_edit import Array, attributes
 from abc_tvm.frontend.operators import spell
+from abc_tvm.frontend.operators.images.rows import pool_as_image
 from abc_tvm.frontend.operators.images.windows import SAME, Windows, known_image, windows
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
@@ -32,7 +34,7 @@ _BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
 
 
 def max_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Cases 1 to 3."""
+    """Cases 1 to 3, and 5."""
     attrs = attributes(node)
     if len(node.output) > 1 and node.output[1]:
         return _with_indices(edit, node)
@@ -42,20 +44,20 @@ def max_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
         return True
     if not _is_implicit(attrs) and len(node.output) == 1:
         _check(edit, node)
-        return False
+        return pool_as_image(edit, node)
     at = _windows(edit, node)
     _with_pads(edit, node, at)
     return True
 
 
 def average_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Cases 1 and 4."""
+    """Cases 1, 4 and 5."""
     if _is_half(edit, node):
         return True
     attrs = attributes(node)
     if not _is_implicit(attrs):
         _check(edit, node)
-        return False
+        return pool_as_image(edit, node)
     at = _windows(edit, node)
     if at.reach == at.after or not attrs.get("ceil_mode") or not any(at.reach):
         _with_pads(edit, node, at)
@@ -70,7 +72,7 @@ def average_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
 
 
 def lp_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Case 5: ``(sum |x|^p)^(1/p)``."""
+    """Case 6: ``(sum |x|^p)^(1/p)``."""
     if _is_half(edit, node):
         return True
     at = _windows(edit, node)
@@ -91,7 +93,7 @@ def _power_of(edit: Rewriter, node: onnx.NodeProto) -> float:
 
 
 def global_lp_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Case 5, over the whole image."""
+    """Case 6, over the whole image."""
     if _is_half(edit, node):
         return True
     x, out = node.input[0], node.output[0]
@@ -105,7 +107,7 @@ def global_lp_pool(edit: Rewriter, node: onnx.NodeProto) -> bool:
 
 
 def max_unpool(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Case 5: values go to their index in a tensor of zeros."""
+    """Case 6: values go to their index in a tensor of zeros."""
     x, indices, out = node.input[0], node.input[1], node.output[0]
     shape = edit.static_shape(x)
     if shape is None:
