@@ -25,6 +25,8 @@ class OnnxGraph:
         self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
         self._arrays: dict[str, np.ndarray | None] = {}
         self.reads = [[n for n in node.input if n] for node in self.nodes]
+        self._model = model
+        self._shapes: dict[str, tuple[int, ...]] | None = None
 
     def stores(self, name: str) -> bool:
         """Whether a tensor is stored, and not computed."""
@@ -83,6 +85,25 @@ class OnnxGraph:
             if asked is not None:
                 values[name] = asked
         return values
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Extents of a tensor as ONNX infers them, 0 where one is open; ``None``: not known."""
+        if self._shapes is None:
+            small = onnx.ModelProto()
+            small.CopyFrom(self._model)
+            for tensor in small.graph.initializer:
+                if len(tensor.dims) > 1:  # only vectors may be shapes
+                    tensor.ClearField("raw_data")
+                    tensor.ClearField("float_data")
+            try:
+                values = onnx.shape_inference.infer_shapes(small).graph.value_info
+            except onnx.shape_inference.InferenceError:
+                values = []
+            every = [*values, *self._model.graph.input, *self._model.graph.output]
+            self._shapes = {
+                v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in every
+            }
+        return self._shapes.get(name)
 
     def _value(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
         if not name:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import onnx
@@ -140,20 +141,33 @@ class Finite:
     def _averaged(self, node: onnx.NodeProto, tensor: str, depth: int) -> np.ndarray | None:
         inner = self.of(node.input[0], depth)
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if inner is None or len(inner) < 2 or node.op_type != "AveragePool":
+        if inner is None or len(inner) < 2:
             return None
-        if (
-            any(attributes.get("pads", []))
-            or attributes.get("ceil_mode")
-            or "auto_pad" in attributes
-        ):
+        count = self._count(node, attributes)
+        if count is None:
             return None
-        count = int(np.prod(attributes["kernel_shape"]))
         steps = np.diff(inner.astype(np.float64))
         total = count * (len(inner) - 1)
         if np.any(np.abs(steps - steps[0]) > 1e-6 * np.abs(inner).max()) or total > MOST:
             return None
         return _few((count * float(inner[0]) + steps[0] * np.arange(total + 1)) / count)
+
+    def _count(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> int | None:
+        """How many values are averaged, where it is the same number everywhere."""
+        if node.op_type == "AveragePool":
+            pads = any(attributes.get("pads", [])) or "auto_pad" in attributes
+            if pads or attributes.get("ceil_mode"):
+                return None
+            return int(np.prod(attributes["kernel_shape"]))
+        shape = self.graph.shape(node.input[0])
+        axes = attributes.get("axes")
+        if len(node.input) > 1 and node.input[1]:
+            axes = self.graph.constant(node.input[1])
+        if node.op_type == "GlobalAveragePool" and shape is not None:
+            axes = range(2, len(shape))
+        if shape is None or axes is None:
+            return None
+        return int(np.prod([shape[int(a)] for a in axes])) or None
 
     def _combined(self, node: onnx.NodeProto, depth: int) -> np.ndarray | None:
         sets: list[np.ndarray | None] = []

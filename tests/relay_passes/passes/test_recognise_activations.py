@@ -122,15 +122,16 @@ def test_two_layers_share_a_step() -> None:
 
 def two_inputs(net: Net, x: str) -> str:
     other = net.op("AveragePool", x, kernel_shape=[1, 1])
-    return net.op("Add", net.step(x), net.step(other))
+    return net.op("Add", net.step(x), other)
 
 
 def per_pixel(net: Net, x: str) -> str:
-    return net.op("Mul", net.step(x), net.constant(np.arange(25).reshape(5, 5) / 4))
+    return net.op("Mul", net.op("Round", x), net.constant(np.arange(25).reshape(5, 5) / 4))
 
 
 def per_image(net: Net, x: str) -> str:
-    return net.op("Mul", net.step(x), net.constant(np.arange(2).reshape(2, 1, 1, 1) / 4))
+    factors = net.constant(np.arange(2).reshape(2, 1, 1, 1) / 4)
+    return net.op("Mul", net.op("Round", x), factors)
 
 
 def not_both(net: Net, x: str) -> str:
@@ -144,6 +145,68 @@ def bump_before_pool(net: Net, x: str) -> str:
     return net.op("MaxPool", bump, kernel_shape=[2, 2], strides=[1, 1])
 
 
+def other_tensor(net: Net, x: str) -> str:
+    return net.op("AveragePool", x, kernel_shape=[1, 1])
+
+
+def xnor(net: Net, x: str) -> str:
+    return net.op("Mul", net.step(x), net.step(other_tensor(net, x), 0.5))
+
+
+def either(net: Net, x: str) -> str:
+    return net.op("Max", net.step(x), net.step(other_tensor(net, x), 0.5))
+
+
+def averaged(net: Net, x: str) -> str:
+    return net.op("AveragePool", net.step(x), kernel_shape=[2, 2])
+
+
+def image_average(net: Net, x: str) -> str:
+    return net.op("GlobalAveragePool", net.step(x))
+
+
+def places(net: Net, x: str) -> str:
+    return net.op("Mul", net.step(x), net.constant(np.arange(25).reshape(5, 5) % 3 / 4))
+
+
+FEW: dict[str, tuple[Chain, list[float]]] = {
+    "xnor": (xnor, [-1, 1]),
+    "or": (either, [-1, 1]),
+    "average": (averaged, [-1, -0.5, 0, 0.5, 1]),
+    "whole average": (image_average, [-1 + k / 12.5 for k in range(26)]),
+    "places": (places, [-1, -0.5, 0, 0.5, 1]),
+    "by channel": (not_both, [0, 1, 2, 3, 4, 5, 6, 10]),
+}
+"""Tensors that take few values though no other tensor decides which, and their levels, scaled."""
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_tensor_of_few_values_is_its_own_step(name: str) -> None:
+    chain, levels = FEW[name]
+    size = 5 if name == "whole average" else 3
+    net = Net(SHAPE)
+    inner = chain(net, "input")
+    kernel = 1 if name == "whole average" else size
+    model = net.model(net.conv(inner, net.signs(6, 4, kernel, kernel)))
+    mod, _ = passes_until(model, "recognise_activations")
+    assert len(calls(mod, "abc.bconv2d")) == 1
+    (step,) = (s for s in calls(mod, "abc.step"))
+    found = steps_of(step)
+    between = (found.levels[1:] + found.levels[:-1]) / 2
+    assert len(found.levels) == len(levels) or name == "by channel"
+    if name != "by channel":
+        wanted = np.float32(levels)
+        np.testing.assert_allclose(found.levels / np.abs(found.levels).max(),
+                                   wanted / np.abs(wanted).max(), atol=2.0**-22)  # fmt: skip
+    assert np.all(found.thresholds[1:] > found.thresholds[:-1]) and len(between)
+    if name == "whole average":
+        x = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+        wanted = onnxruntime_output(model, x)
+        np.testing.assert_allclose(compiled(model)[0](x), wanted, atol=1e-6)
+        return
+    assert_same_bits(model)
+
+
 REFUSED: list[tuple[Chain, tuple[int, ...], str]] = [
     (lambda net, x: net.op("Relu", x), SHAPE, "more than 256 different values"),
     (lambda net, x: x, SHAPE, "float"),
@@ -151,7 +214,6 @@ REFUSED: list[tuple[Chain, tuple[int, ...], str]] = [
     (two_inputs, SHAPE, "mixes several tensors"),
     (per_pixel, SHAPE, "from pixel to pixel"),
     (per_image, (2, 4, 5, 5), "from image to image"),
-    (not_both, SHAPE, "channels step through different levels"),
     (bump_before_pool, SHAPE, "do not rise"),
 ]
 
@@ -176,7 +238,7 @@ def test_numbers(name: str) -> None:
     assert_same_bits(layer((SAME | OTHERS)[name]))
 
 
-@pytest.mark.parametrize(("chain", "shape", "reason"), [REFUSED[i] for i in (3, 4, 6, 7)])
+@pytest.mark.parametrize(("chain", "shape", "reason"), [REFUSED[i] for i in (3, 4, 5, 6)])
 def test_numbers_of_refused_layers(chain: Chain, shape: tuple[int, ...], reason: str) -> None:
     """The float convolution on small integers is exact as well."""
     assert_same_bits(layer(chain, shape))
@@ -257,10 +319,9 @@ def test_padding_is_scaled_with_the_levels() -> None:
             padded(1 + 2.0**-10),
             "padded by Pad with 1.0009766, which is no level of its step function (-1, 1)",
         ),
-        (padded(1.0, pool="behind"), "its input is a float tensor: pad"),
         (padded(1.0, chain=lambda net, x: net.op("Relu", x)), "more than 256 different values"),
     ],
-    ids=["no level", "beside a level", "pooled", "no step"],
+    ids=["no level", "beside a level", "no step"],
 )
 def test_padding_that_stays(model: onnx.ModelProto, reason: str) -> None:
     mod, context = passes_until(model, "recognise_activations")

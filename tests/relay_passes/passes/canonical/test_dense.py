@@ -52,12 +52,25 @@ def computed() -> onnx.ModelProto:
     return net.model(net.op("MatMul", "input", net.op("Transpose", "input", perm=[1, 0])))
 
 
-def of_rank_3() -> onnx.ModelProto:
-    net = Net((2, 3, 4))
-    return net.model(net.op("MatMul", "input", net.constant(net.signs(4, 5))))
+def of_integers() -> onnx.ModelProto:
+    net = Net((2, 3))
+    whole = net.op("Cast", "input", to=onnx.TensorProto.INT32)
+    weight = net.constant(np.arange(12).reshape(3, 4), np.int32)
+    return net.model(net.op("Cast", net.op("MatMul", whole, weight), to=onnx.TensorProto.FLOAT))
 
 
-@pytest.mark.parametrize("build", [computed, of_rank_3])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 7, 3, 4), (2, 2, 3, 5, 4)])
+def test_tokens(shape: tuple[int, ...]) -> None:
+    net = Net(shape)
+    model = net.model(net.op("MatMul", net.step("input"), net.constant(net.signs(4, 5))))
+    mod, context = passes_until(model, "recognise_activations")
+    assert len(calls(mod, "abc.bconv2d")) == 1 and not calls(mod, "matmul")
+    (row,) = context.layers.values()
+    assert (row.op, row.macs) == ("Dense", int(np.prod(shape[1:])) * 5)
+    assert_same_bits(model)
+
+
+@pytest.mark.parametrize("build", [computed, of_integers])
 def test_refuses(build) -> None:
     mod, _ = passes_until(build(), "canonicalise")
     assert len(calls(mod, "matmul")) == 1 and not calls(mod, "nn.conv2d")
