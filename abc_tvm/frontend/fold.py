@@ -33,7 +33,6 @@ _ELEMENT_WISE = frozenset(
         "Cast",
         "Ceil",
         "Clip",
-        "DequantizeLinear",
         "Div",
         "Equal",
         "Floor",
@@ -201,7 +200,7 @@ def _value_info(name: str, array: Array) -> onnx.ValueInfoProto:
 
 def _broadcast(node: onnx.NodeProto, operands: list[Array | None]) -> tuple[int, ...] | None:
     """The result's shape for element-wise operators (NumPy turns 0-d arrays into scalars)."""
-    if node.op_type not in _ELEMENT_WISE or node.op_type == "DequantizeLinear":
+    if node.op_type not in _ELEMENT_WISE:
         return None
     return np.broadcast_shapes(*(a.shape for a in operands if a is not None))
 

@@ -39,6 +39,7 @@ from abc_tvm.frontend.operators.rewriter import Rewriter
 from abc_tvm.frontend.pads import fold_pads
 from abc_tvm.frontend.refusals.finite import check_finite
 from abc_tvm.frontend.shape_values import resolve_shapes
+from abc_tvm.frontend.whole_floats import read_as_floats
 
 
 def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
@@ -64,7 +65,8 @@ def simplify(model: onnx.ModelProto, label: str = "model") -> onnx.ModelProto:
     drop_unused_initializers(result)
     check_finite(result, label)  # before rewrites store infinities of their own
     rewritten = rewrite_operators(result, label, _settle_constants)
-    if widen_halves(result, label) or rewritten:
+    widened = widen_halves(result, label)
+    if read_as_floats(result, label) or widened or rewritten:
         _settle_constants(result)
     fold_pads(result)
     _drop_dead_nodes(result)

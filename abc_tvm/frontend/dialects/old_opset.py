@@ -1,4 +1,4 @@
-"""Models of an opset older than 9: raised to 9 where ONNX knows how."""
+"""Models of an opset older than 9, and of quantized networks of opset 10: raised where ONNX can."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from onnx import defs, shape_inference, version_converter
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.frontend.onnx_file import MIN_OPSET, STANDARD_DOMAINS, all_nodes, opset_of, too_old
 
+_ROUND = 11
+"""The opset that has Round, which quantizers are made of."""
+
+_QUANTIZERS = ("DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "QuantizeLinear")
+
 _PRELU = 7
 """The opset from which a slope is broadcast from the last axis, not from the channels."""
 
 
 def raise_old_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     """``model`` itself from opset 9 on, else the same network in opset 9.
+
+    A quantized one of opset 10 becomes one of opset 11, if the converter takes it.
 
     Where no operator's definition changed in between, the number alone is another one.
 
@@ -27,6 +34,8 @@ def raise_old_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
         UnsupportedError: ONNX's converter does not take an operator of it.
     """
     version = opset_of(model)
+    if version == _ROUND - 1 and any(n.op_type in _QUANTIZERS for n in model.graph.node):
+        return _with_round(model)
     if version >= MIN_OPSET:
         return model
     if version < _PRELU and _has_slopes(model):
@@ -42,6 +51,13 @@ def raise_old_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
         return version_converter.convert_version(model, MIN_OPSET)
     except (version_converter.ConvertError, shape_inference.InferenceError, RuntimeError) as error:
         raise UnsupportedError(too_old(label, version)) from error
+
+
+def _with_round(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return version_converter.convert_version(model, _ROUND)
+    except (version_converter.ConvertError, shape_inference.InferenceError, RuntimeError):
+        return model
 
 
 def _has_slopes(model: onnx.ModelProto) -> bool:

@@ -47,13 +47,6 @@ def _mod(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _quantize(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    scale = edit.value(node.input[1])
-    if scale is not None and scale.size and not scale.any():
-        raise edit.refuse(node, "has a stored scale of 0, by which it divides")
-    return False
-
-
 def _is_harmless(edit: Rewriter, node: onnx.NodeProto, kind: np.dtype[Any]) -> bool:
     """Whether no element of the divisor ends a program.
 
@@ -100,4 +93,4 @@ def _float_mod(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
-REWRITES: dict[str, Rewrite] = {"Div": _div, "Mod": _mod, "QuantizeLinear": _quantize}
+REWRITES: dict[str, Rewrite] = {"Div": _div, "Mod": _mod}

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import onnx
 from onnx import TensorProto
 
 from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.operators.elementwise import clipped
+from abc_tvm.frontend.operators.linear_quantization import saturate
 from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 
-_ROUND = 11
 _EXACT_IN_FLOAT32 = (1 << 24) // (255 * 255)
 
 
@@ -78,7 +77,8 @@ def _dynamic_quantize_linear(edit: Rewriter, node: onnx.NodeProto) -> bool:
     edit.dtypes[start] = TensorProto.FLOAT
     whole = edit.op(node, "Round", clipped(edit, node, start, 0, 255))
     zero = edit.op(node, "Cast", whole, out=y_zero, to=TensorProto.UINT8)
-    saturate(edit, node, edit.op(node, "Div", x, scale), zero, TensorProto.UINT8)
+    shift = edit.op(node, "Cast", zero, to=TensorProto.FLOAT)
+    saturate(edit, node, edit.op(node, "Div", x, scale), shift, TensorProto.UINT8)
     return True
 
 
@@ -109,22 +109,8 @@ def _shifted(edit: Rewriter, node: onnx.NodeProto, x: str, zero: str, kind: int)
 
 def _requantize(edit: Rewriter, node: onnx.NodeProto, total: str, scale: str, zero: str) -> None:
     real = edit.op(node, "Mul", edit.op(node, "Cast", total, to=TensorProto.FLOAT), scale)
-    saturate(edit, node, real, zero, edit.dtypes[zero])
-
-
-def saturate(edit: Rewriter, node: onnx.NodeProto, real: str, zero: str, kind: int) -> None:
-    """Round float32 to the nearest even, add the zero point, and saturate to an integer type."""
-    if edit.opset < _ROUND:
-        one = edit.constant(1.0, f"{node.output[0]}/one")
-        edit.op(node, "QuantizeLinear", real, one, zero, out=node.output[0])
-        return
-    whole = edit.op(node, "Round", real)
-    if zero:
-        whole = edit.op(node, "Add", whole, edit.op(node, "Cast", zero, to=TensorProto.FLOAT))
-    ends = np.iinfo(onnx.helper.tensor_dtype_to_np_dtype(kind))
-    edit.dtypes[whole] = TensorProto.FLOAT
-    inside = clipped(edit, node, whole, ends.min, ends.max)
-    edit.op(node, "Cast", inside, out=node.output[0], to=kind)
+    shift = edit.op(node, "Cast", zero, to=TensorProto.FLOAT)
+    saturate(edit, node, real, shift, edit.dtypes[zero])
 
 
 def _row_wise(edit: Rewriter, node: onnx.NodeProto, x: str) -> str:

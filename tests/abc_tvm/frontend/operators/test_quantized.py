@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abc_tvm import stages
-from abc_tvm.errors import UnsupportedError
 from tests.abc_tvm.frontend.operators.judge import agrees
 from tests.abc_tvm.frontend.operators.judge import model_of as one_node
 from tests.abc_tvm.frontend.operators.judged import Case, agree
@@ -185,9 +183,15 @@ def test_weights_that_come_at_run_time(rng: np.random.Generator) -> None:
     agree([Case(case.op_type, feeds, case.stored, case.attrs, case.inputs)], 13)
 
 
-def test_blocks_are_refused() -> None:
-    stored = {"scale": np.full((2, 3), 0.1, np.float32), "zero": np.zeros((2, 3), np.uint8)}
-    x, attrs = np.ones((2, 6), np.float32), {"axis": 1, "block_size": 2}
-    model = one_node("QuantizeLinear", {"x": x}, stored, opset=21, **attrs)
-    with pytest.raises(UnsupportedError, match="operator QuantizeLinear"):
-        stages.import_model(model)
+def test_blocks(rng: np.random.Generator) -> None:
+    """A scale for every two columns; the last block may be narrower."""
+    stored = {
+        "scale": rng.uniform(0.1, 1, (2, 3)).astype(np.float32),
+        "zero": whole(rng, "uint8", 2, 3),
+    }
+    attrs = {"axis": 1, "block_size": 2}
+    for columns in (6, 5):
+        x = rng.standard_normal((2, columns)).astype(np.float32) * 20
+        agrees(one_node("QuantizeLinear", {"x": x}, stored, opset=21, **attrs), {"x": x})
+        codes = whole(rng, "uint8", 2, columns)
+        agrees(one_node("DequantizeLinear", {"x": codes}, stored, opset=21, **attrs), {"x": codes})

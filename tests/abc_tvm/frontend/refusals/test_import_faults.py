@@ -35,22 +35,19 @@ def test_what_the_importer_does_not_take_is_told_in_words() -> None:
 
 
 def test_a_form_that_the_importer_refuses_keeps_its_reason() -> None:
-    model = model_of("DequantizeLinear", [1, 4, 3])
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
-    scale = numpy_helper.from_array(np.ones((1, 2, 3), np.float32), "scale")
-    model.graph.initializer.append(scale)
+    model = model_of("GridSample", [1, 1, 3, 3, 3])
+    grid = numpy_helper.from_array(np.zeros((1, 3, 3, 3, 3), np.float32), "grid")
+    model.graph.initializer.append(grid)
     node = model.graph.node[0]
-    node.input.append("scale")
-    node.attribute.extend(
-        [helper.make_attribute("axis", 1), helper.make_attribute("block_size", 2)]
-    )
-    model.opset_import[0].version = 21
+    node.input.append("grid")
+    node.attribute.append(helper.make_attribute("mode", "cubic"))
+    model.opset_import[0].version = 20
     model.ir_version = 10
     with pytest.raises(UnsupportedError) as caught:
         import_onnx(model)
     line = str(caught.value)
-    assert "on uint8[1, 4, 3], stored float[1, 2, 3] with axis=1, block_size=2" in line
-    assert "(DequantizeLinear blocked quantization is not supported yet)" in line
+    assert "on float[1, 1, 3, 3, 3], stored float[1, 3, 3, 3, 3] with mode='cubic'" in line
+    assert "(5D (volumetric) GridSample with mode='cubic' is not supported" in line
     assert "Error" not in line
 
 
