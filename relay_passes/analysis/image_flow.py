@@ -18,6 +18,8 @@ _BETWEEN_BASES = (
     "concat",
     "sum",
     "mean",
+    "max",
+    "min",
     "expand_dims",
     "squeeze",
     "reshape",

@@ -52,6 +52,7 @@ REWRITES: Mapping[str, tuple[Rewrite, ...]] = {
     "expand_dims": (stacked_bases.unsqueezed, moves.unsqueezed),
     "sum": (stacked_bases.added_up,),
     "mean": (stacked_bases.added_up, pools.mean_of_image),
+    **dict.fromkeys(("max", "min"), (stacked_bases.extreme,)),
     "squeeze": (stacked_bases.squeezed, moves.squeezed),  # 5, 6
     "reshape": (stacked_bases.reshaped, moves.reshaped),
     "concat": (stacked_bases.concatenated, moves.concatenated),

@@ -7,7 +7,8 @@
    neither: ``[B, 1, 1, F]`` is there before and after. ``squeeze`` of H alone, and ``expand_dims``
    back: ``[B, 1, W, C]`` is.
 4. ``concat`` of images, and of features along them: in NHWC.
-5. ``broadcast_to`` the shape that is there already: nothing.
+5. ``broadcast_to`` the shape that is there already: nothing. Of a constant: a constant, which
+   element-wise operators make short again.
 6. ``split``, ``strided_slice`` and ``take`` of images: in NHWC.
 
 Refuses: all other cases, which are done on the graph's own tensors.
@@ -15,6 +16,9 @@ Refuses: all other cases, which are done on the graph's own tensors.
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.layout import (
@@ -28,6 +32,9 @@ from abc_tvm.relay_passes.analysis.layout import (
 )
 from abc_tvm.relay_passes.passes.canonical.walk import Walk, stored_integers
 from abc_tvm.relay_passes.rewrite import const, shape_of
+
+MOST_STORED = 1 << 22
+"""Elements of a constant that is written out."""
 
 _NHWC_AXIS = (0, 3, 1, 2)
 """Where each axis of NCHW is in NHWC."""
@@ -97,8 +104,13 @@ def concatenated(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
 
 def broadcast(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """5: ``broadcast_to``."""
-    same = same_shape(shape_of(call.args[0]), shape_of(var))
-    return walk.get(call.args[0]) if same else None
+    if same_shape(shape_of(call.args[0]), shape_of(var)):
+        return walk.get(call.args[0])
+    array, shape = walk.array(call.args[0]), shape_of(var)
+    sizes = [extent for extent in shape if isinstance(extent, int)]
+    if array is None or len(sizes) < len(shape) or prod(sizes) > MOST_STORED:
+        return None
+    return Placed(const(np.broadcast_to(array, sizes)))
 
 
 def split(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:

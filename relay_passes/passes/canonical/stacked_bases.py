@@ -11,7 +11,7 @@ appears with
 
 and goes with
 
-4. ``sum`` or ``mean`` over it; with ``keepdims`` one slice stays;
+4. ``sum``, ``mean``, ``max`` or ``min`` over it; with ``keepdims`` one slice stays;
 5. ``squeeze`` or ``reshape`` without it, if there is one slice;
 6. ``matmul`` with a stored vector, where it is the last axis: a weighted sum.
 
@@ -134,6 +134,21 @@ def added_up(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     if call.attrs.keepdims:
         return Stacked((walk.one(total),), value.axis, value.rank)
     return total
+
+
+def extreme(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
+    """4: ``max`` or ``min``."""
+    value = walk.get(call.args[0])
+    axes = [int(a) for a in call.attrs.axis or []]
+    if not isinstance(value, Stacked) or value.carried:
+        return None
+    if axes not in ([value.axis], [value.axis - value.rank]):
+        return None
+    name = {"max": "maximum", "min": "minimum"}[str(op_name(call))]
+    total: Value = value.slices[0]
+    for part in value.slices[1:]:
+        total = apply(walk, name, total, part)
+    return Stacked((walk.one(total),), value.axis, value.rank) if call.attrs.keepdims else total
 
 
 def weighted(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:

@@ -92,7 +92,14 @@ def chosen(net: Net) -> str:
     return added(net, net.op("Mul", both, factors(net, 0, 3)), 0)
 
 
+def extremes(net: Net) -> str:
+    """The importer stacks what Max and Min read."""
+    first, last = net.step("input", 0.0), net.step("input", 1.0)
+    return net.op("Min", net.op("Max", net.step("input", 0.5), last), first)
+
+
 SINGLE: dict[str, Build] = {
+    "extremes": extremes,
     "moved axis": moved_axis,
     "vector": by_vector,
     "column": by_column,
@@ -106,10 +113,10 @@ SINGLE: dict[str, Build] = {
 }
 
 
-def maximum(net: Net) -> str:
-    """Not a sum: the stack is put together."""
+def product(net: Net) -> str:
+    """Neither a sum nor an extreme: the stack is put together."""
     wide = net.op("Unsqueeze", net.step("input"), net.ints(0))
-    return net.op("ReduceMax", net.op("Mul", wide, factors(net, 0)), axes=[0], keepdims=0)
+    return net.op("ReduceProd", net.op("Mul", wide, factors(net, 0)), axes=[0], keepdims=0)
 
 
 def other_axes_moved(net: Net) -> str:
@@ -125,7 +132,7 @@ def other_axes_joined(net: Net) -> str:
 
 
 TOGETHER: dict[str, Build] = {
-    "max": maximum,
+    "product": product,
     "other axes moved": other_axes_moved,
     "joined along another axis": other_axes_joined,
 }
@@ -142,7 +149,17 @@ def model_of(build: Build, channels: int = 4) -> onnx.ModelProto:
 @pytest.mark.parametrize("name", SINGLE)
 def test_fires(name: str) -> None:
     mod, context = passes_until(model_of(SINGLE[name]), "recognise_activations")
-    for gone in ("expand_dims", "stack", "concat", "sum", "mean", "squeeze", "broadcast_to"):
+    for gone in (
+        "max",
+        "min",
+        "expand_dims",
+        "stack",
+        "concat",
+        "sum",
+        "mean",
+        "squeeze",
+        "broadcast_to",
+    ):
         assert not calls(mod, gone), gone
     assert (3 if name in THREE else 1) == next(iter(context.layers.values())).N
 
