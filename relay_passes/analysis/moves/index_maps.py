@@ -157,7 +157,10 @@ def _taken(call: relax.Call, x: np.ndarray, var: relax.Var) -> np.ndarray | None
     if index is None:
         return None
     axis = None if call.attrs.axis is None else int(call.attrs.axis)
-    return np.take(x, np.where(index < 0, index + x.shape[axis or 0], index), axis)
+    extent = x.size if axis is None else x.shape[axis]
+    if np.any((index < 0) | (index >= extent)):  # TVM would read outside
+        return None
+    return np.take(x, index, axis)
 
 
 def _sliced(call: relax.Call, x: np.ndarray, var: relax.Var) -> np.ndarray:

@@ -1,0 +1,311 @@
+"""Levels that are moved between a step and its layer, against onnxruntime to the bit.
+
+Each operator that only moves values stands between a step and a layer; and random chains of them,
+of one step and of several, with scales between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import abc_tvm
+from abc_tvm.checks.opinion.guard import STRICT
+from abc_tvm.relay_passes.context import Context
+from tests import qemu
+from tests.end_to_end.judge import Compiled, assert_equal, reference
+from tests.relay_passes.harness import Net, assert_same_bits
+
+SHAPE = (2, 12, 4, 6)
+Move = Callable[[Net, str], str]
+
+
+def one_bit(net: Net, x: str) -> str:
+    return net.step(x, 0.125)
+
+
+def two_bits(net: Net, x: str) -> str:
+    """0, 1, 2 or 3."""
+    return net.op("Clip", net.op("Round", x), net.constant(0.0), net.constant(3.0))
+
+
+def resize(mode: str, nearest: str, *scales: float) -> Move:
+    def move(net: Net, x: str) -> str:
+        sizes = net.constant([1.0, 1.0, *scales])
+        return net.op("Resize", x, "", sizes, mode="nearest", nearest_mode=nearest,
+                      coordinate_transformation_mode=mode)  # fmt: skip
+
+    return move
+
+
+def shuffle(net: Net, x: str) -> str:
+    wide = net.op("Reshape", x, net.ints(0, 3, 4, 4, 6))
+    return net.op("Reshape", net.op("Transpose", wide, perm=[0, 2, 1, 3, 4]), net.ints(0, 12, 4, 6))
+
+
+def pad(mode: str, value: float | None = None) -> Move:
+    def move(net: Net, x: str) -> str:
+        widths = net.ints(0, 0, 1, 2, 0, 0, 0, 1)
+        more = [] if value is None else [net.constant(value)]
+        return net.op("Pad", x, widths, *more, mode=mode)
+
+    return move
+
+
+def cut(start: int, end: int, axis: int, step: int) -> Move:
+    def move(net: Net, x: str) -> str:
+        return net.op("Slice", x, *(net.ints(v) for v in (start, end, axis, step)))
+
+    return move
+
+
+def swapped_halves(net: Net, x: str) -> str:
+    first, second = net.split(x, 2, axis=1)
+    return net.op("Concat", second, first, axis=1)
+
+
+def to_and_from(net: Net, x: str) -> str:
+    rows = net.op("Flatten", x)
+    return net.op("Reshape", rows, net.ints(-1, 12, 4, 6))
+
+
+def unsqueezed(net: Net, x: str) -> str:
+    wide = net.op("Unsqueeze", x, net.ints(2))
+    return net.op("Squeeze", net.op("Identity", wide), net.ints(2))
+
+
+def scaled_between(net: Net, x: str) -> str:
+    half = net.op("Mul", net.op("Transpose", x, perm=[0, 1, 3, 2]), net.constant(0.5))
+    return net.op("Tile", net.op("Neg", half), net.ints(1, 1, 2, 1))
+
+
+MOVES: dict[str, Move] = {
+    "reshape": lambda net, x: net.op("Reshape", x, net.ints(0, 6, 8, 6)),
+    "reshape, open": lambda net, x: net.op("Reshape", x, net.ints(-1, 24, 4, 3)),
+    "transpose": lambda net, x: net.op("Transpose", x, perm=[0, 2, 3, 1]),
+    "flatten": to_and_from,
+    "squeeze": unsqueezed,
+    "shuffle": shuffle,
+    "slice": cut(1, 11, 1, 3),
+    "slice, backwards": cut(-1, -7, 3, -2),
+    "gather": lambda net, x: net.op("Gather", x, net.ints(5, -1, 0, 0, 11), axis=1),
+    "gather, rows": lambda net, x: net.op("Gather", x, net.ints(3, 1, 1), axis=2),
+    "halves": swapped_halves,
+    "depth to space": lambda net, x: net.op("DepthToSpace", x, blocksize=2, mode="DCR"),
+    "depth to space, columns": lambda net, x: net.op("DepthToSpace", x, blocksize=2, mode="CRD"),
+    "space to depth": lambda net, x: net.op("SpaceToDepth", x, blocksize=2),
+    "larger": resize("asymmetric", "floor", 2, 3),
+    "larger, half pixels": resize("half_pixel", "round_prefer_floor", 1.5, 2),
+    "smaller": resize("asymmetric", "ceil", 0.5, 0.5),
+    "tile": lambda net, x: net.op("Tile", x, net.ints(1, 2, 1, 2)),
+    "expand": lambda net, x: net.op("Expand", cut(2, 3, 1, 1)(net, x), net.ints(1, 7, 1, 1)),
+    "dropout": lambda net, x: net.op("Dropout", x),
+    "edge": pad("edge"),
+    "reflect": pad("reflect"),
+    "a level": pad("constant", 1.0),
+    "a level, then a cut": lambda net, x: cut(0, 4, 2, 1)(net, pad("constant", 1.0)(net, x)),
+    "no width": lambda net, x: net.op("Pad", x, net.ints(*[0] * 8)),
+    "scaled between": scaled_between,
+    "pooled": lambda net, x: shuffle(
+        net, net.op("MaxPool", x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
+    ),
+}
+
+
+def layer(
+    name: str,
+    step: Callable[[Net, str], str] = one_bit,
+    batch: int = 2,
+    open_batch: bool = False,
+    kernel: int = 3,
+) -> onnx.ModelProto:
+    """A convolution that reads moved levels."""
+    return behind(lambda net: MOVES[name](net, step(net, "input")), batch, open_batch, kernel)
+
+
+def behind(
+    build: Callable[[Net], str], batch: int = 2, open_batch: bool = False, kernel: int = 1
+) -> onnx.ModelProto:
+    """A layer as wide as what ``build`` gives."""
+    first, net = (Net((batch, *SHAPE[1:])) for _ in range(2))
+    inferred = onnx.shape_inference.infer_shapes(first.model(build(first)), data_prop=True)
+    width = inferred.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    layer = net.conv(build(net), net.signs(7, width, kernel, kernel), kernel // 2)
+    return net.model(layer, open_batch)
+
+
+def lowered(context: Context) -> list[str]:
+    return [row.lowering for row in context.layers.values()]
+
+
+FULL = [(name, lowering) for name in MOVES for lowering in ("bitserial", "int8", "float")]
+SHORT = [(name, "bitserial") for name in MOVES]
+
+
+@pytest.mark.sweep("case", short=SHORT, full=FULL)
+def test_one_move(case: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    name, lowering = case
+    monkeypatch.setenv(STRICT, "error")
+    context = assert_same_bits(layer(name), lowering)
+    assert "float" not in lowered(context) or lowering == "float"
+
+
+@pytest.mark.parametrize("name", ["shuffle", "slice", "a level", "larger", "depth to space"])
+def test_two_bits(name: str) -> None:
+    for lowering in ("bitserial", "int8"):
+        context = assert_same_bits(layer(name, two_bits), lowering)
+        assert lowered(context) != ["float"]
+
+
+@pytest.mark.parametrize("name", ["shuffle", "flatten", "reshape, open", "gather"])
+def test_open_batch(name: str) -> None:
+    context = assert_same_bits(layer(name, open_batch=True))
+    assert lowered(context) == ["bitserial"]
+
+
+@pytest.mark.parametrize("lowering", ["bitserial", "int8"])
+def test_several_steps_of_different_levels(lowering: str) -> None:
+    """-1 and 1 beside 0 and 1, pooled or not, and one of them twice."""
+
+    def build(net: Net) -> str:
+        stem = net.conv("input", np.eye(12, dtype=np.float32).reshape(12, 12, 1, 1))
+        bits = net.op("Cast", net.op("Greater", "input", net.constant(0.5)), to=1)
+        pooled = net.op("MaxPool", net.step("input"), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        x = shuffle(net, net.op("Mul", net.step(stem, 0.25), net.constant(1.0)))
+        return net.op("Concat", x, bits, pooled, bits, axis=1)
+
+    context = assert_same_bits(behind(build, kernel=3), lowering)
+    assert lowered(context)[-1] == lowering
+
+
+def test_several_readers() -> None:
+    """One step, read as it is, shuffled, and as a vector."""
+    net = Net(SHAPE)
+    x = one_bit(net, "input")
+    first = net.conv(x, net.signs(5, 12, 1, 1))
+    second = net.conv(shuffle(net, x), net.signs(5, 12, 1, 1))
+    rows = net.op("MatMul", net.op("Flatten", x), net.constant(net.signs(288, 5)))
+    third = net.op("Reshape", rows, net.ints(2, 5, 1, 1))
+    context = assert_same_bits(net.model(net.op("Sum", first, second, third)))
+    assert "float" not in lowered(context)
+
+
+def test_thresholds_of_one_tensor_side_by_side() -> None:
+    """A thermometer code of the input, as FracBNN's: one root, many steps, one layer."""
+    net = Net((1, 3, 5, 5))
+    parts = [net.op("Cast", net.op("GreaterOrEqual", "input", net.constant(t / 4)), to=1)
+             for t in range(-10, 10)]  # fmt: skip
+    x = net.op("Concat", *parts, axis=1)
+    context = assert_same_bits(net.model(net.conv(x, net.signs(6, 60, 3, 3), 1)))
+    assert lowered(context) == ["bitserial"]
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_along_rows_and_columns_it_is_float_or_right(axis: int) -> None:
+    assert_same_bits(
+        behind(lambda net: net.op("Concat", net.step("input"), net.step("input", 0.5), axis=axis))
+    )
+
+
+def test_images_are_not_mixed() -> None:
+    """What goes from image to image stays float."""
+    net = Net(SHAPE)
+    x = net.op("Transpose", one_bit(net, "input"), perm=[1, 0, 2, 3])
+    context = assert_same_bits(net.model(net.conv(x, net.signs(5, 2, 1, 1))))
+    assert lowered(context) == ["float"]
+
+
+@pytest.mark.parametrize("target", ["native", "rpi4"])
+@pytest.mark.parametrize("name", ["shuffle", "a level, then a cut"])
+def test_in_c(name: str, target: str, tmp_path: Path) -> None:
+    """The same numbers from C, on this machine and on an emulated one."""
+    model = layer(name, two_bits)
+    x = (np.random.default_rng(0).integers(-8, 9, SHAPE) / 4).astype(np.float32)
+    compiler = "gcc" if target == "native" else qemu.cross_compiler("aarch64")
+    emulator = [] if target == "native" else qemu.emulator("aarch64")
+    abc_tvm.compile_c(model, target, name="net", lowering="bitserial").save(tmp_path)
+    x.tofile(tmp_path / "in.bin")
+    sources = ["net_example.c", "net.c", "libnet.a", "-lm", "-o", "example"]
+    qemu.run([compiler, "-std=c99", "-O2", *sources], tmp_path)
+    qemu.run([*emulator, "./example", "in.bin", "out.bin"], tmp_path)
+    (wanted,) = reference(model, {"input": x})
+    found = np.fromfile(tmp_path / "out.bin", np.float32).reshape(wanted.shape)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def random_network(seed: int) -> onnx.ModelProto:
+    """Steps of one or two tensors, put together, and up to five moves in a row."""
+    rng = np.random.default_rng(seed)
+    channels = int(rng.choice([1, 3, 4, 8, 31, 32, 33, 64]))
+    size = [int(rng.choice([1, 2, 3, 4, 6])) for _ in range(2)]
+    net = Net((int(rng.choice([1, 2, 3])), channels, *size))
+    parts = []
+    for _ in range(int(rng.choice([1, 1, 2, 3]))):
+        shift = net.channels(rng.integers(-4, 5, channels) / 8)
+        y = net.op("Add", "input", shift)
+        parts.append((one_bit if rng.random() < 0.6 else two_bits)(net, y))
+    x, shape = parts[0], [net.shape[0], channels, *size]
+    if len(parts) > 1:
+        x, shape[1] = net.op("Concat", *parts, axis=1), channels * len(parts)
+    for _ in range(int(rng.integers(1, 6))):
+        x, shape = random_move(net, rng, x, shape)
+    return net.model(net.conv(x, net.signs(5, shape[1], 1, 1)))
+
+
+def random_move(
+    net: Net, rng: np.random.Generator, x: str, shape: list[int]
+) -> tuple[str, list[int]]:
+    kind = int(rng.integers(0, 8))
+    axis = int(rng.integers(1, 4))
+    new = list(shape)
+    if kind == 0:
+        order = [0, *(1 + rng.permutation(3)).tolist()]
+        return net.op("Transpose", x, perm=order), [shape[i] for i in order]
+    if kind == 1:
+        total = int(np.prod(shape[1:]))
+        first = int(rng.choice([d for d in range(1, total + 1) if total % d == 0]))
+        second = int(
+            rng.choice([d for d in range(1, total // first + 1) if total // first % d == 0])
+        )
+        new = [shape[0], first, second, total // first // second]
+        return net.op("Reshape", x, net.ints(*new)), new
+    if kind == 2:
+        start = int(rng.integers(0, shape[axis]))
+        end = int(rng.integers(start + 1, shape[axis] + 1))
+        new[axis] = end - start
+        return cut(start, end, axis, 1)(net, x), new
+    if kind == 3:
+        new[axis] = int(rng.integers(1, 2 * shape[axis] + 1))
+        index = rng.integers(-shape[axis], shape[axis], new[axis])
+        return net.op("Gather", x, net.ints(*index.tolist()), axis=axis), new
+    if kind == 4:
+        widths = rng.integers(0, 3, 4).tolist()
+        new[2] += widths[0] + widths[2]
+        new[3] += widths[1] + widths[3]
+        sides = net.ints(0, 0, widths[0], widths[1], 0, 0, widths[2], widths[3])
+        return net.op("Pad", x, sides, mode="edge"), new
+    if kind == 5 and int(np.prod(shape)) < 8000:
+        times = [1, 1, 1, 1]
+        times[axis] = 2
+        new[axis] *= 2
+        return net.op("Tile", x, net.ints(*times)), new
+    if kind == 6 and shape[2] % 2 == 0 and shape[3] % 2 == 0:
+        new = [shape[0], shape[1] * 4, shape[2] // 2, shape[3] // 2]
+        return net.op("SpaceToDepth", x, blocksize=2), new
+    return net.op("Mul", x, net.constant(0.5)), new
+
+
+@pytest.mark.sweep("seed", short=range(12), full=range(200))
+def test_random_chains(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STRICT, "error")
+    model = random_network(seed)
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    shape = [d.dim_value for d in dims]
+    x = {"input": (np.random.default_rng(seed).integers(-8, 9, shape) / 4).astype(np.float32)}
+    for lowering in ("bitserial", "int8"):
+        made = Compiled(model, lowering)
+        assert_equal(made.run(x), reference(model, x), True, (seed, lowering))
