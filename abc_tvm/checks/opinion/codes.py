@@ -260,7 +260,10 @@ def _reading(
         raise NotChecked(f"its input comes from {operator(code) or 'somewhere else'}")
     counted = bool(code.attrs["count"])
     limits = array(code.args[1])
-    root, copies = copies_of(graph, code.args[0])
+    try:
+        root, copies = copies_of(graph, code.args[0])
+    except NotChecked as reason:
+        raise Disagrees(str(reason)) from None
     reading = Reading(
         root,
         array(code.args[3]) if counted else limits,

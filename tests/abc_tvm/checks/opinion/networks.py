@@ -128,6 +128,36 @@ def one_padding_of_two_levels() -> onnx.ModelProto:
     return padded_by_levels((1, 1), (1, 1), 1)
 
 
+def moved_levels() -> onnx.ModelProto:
+    """Two steps of different levels side by side, shuffled, with a border of a level, cut."""
+    net = Net((1, 6, 6, 5))
+    stem = net.conv("input", np.eye(6, dtype=np.float32).reshape(6, 6, 1, 1) * 0.7)
+    signs = net.op("Sign", net.op("Add", stem, net.channels(np.arange(6) / 10 - 0.23)))
+    bits = net.op("Cast", net.op("Greater", "input", net.constant(0.3)), to=1)
+    x = net.op("Concat", signs, bits, signs, axis=1)
+    wide = net.op("Reshape", x, net.ints(1, 3, 6, 6, 5))
+    x = net.op("Reshape", net.op("Transpose", wide, perm=[0, 2, 1, 3, 4]), net.ints(1, 18, 6, 5))
+    x = net.op("Pad", x, net.ints(0, 0, 1, 2, 0, 0, 0, 1), net.constant(1.0))
+    x = net.op("Slice", x, net.ints(0), net.ints(6), net.ints(2))
+    return net.model(net.conv(x, net.signs(5, 18, 3, 3)))
+
+
+def thermometer() -> onnx.ModelProto:
+    """Many thresholds of one tensor, side by side."""
+    net = Net((1, 3, 5, 5))
+    parts = [net.op("Cast", net.op("GreaterOrEqual", "input", net.constant(t / 4 + 0.1)), to=1)
+             for t in range(-3, 4)]  # fmt: skip
+    return net.model(net.conv(net.op("Concat", *parts, axis=1), net.signs(4, 21, 3, 3)))
+
+
+def xnor() -> onnx.ModelProto:
+    """A product of two signs, which is a step of no single tensor."""
+    net = Net((1, 6, 6, 5))
+    stem = net.conv("input", np.eye(6, dtype=np.float32).reshape(6, 6, 1, 1) * 0.7)
+    x = net.op("Mul", net.step(stem, 0.2), net.step("input", -0.1))
+    return net.model(net.conv(x, net.signs(4, 6, 3, 3)))
+
+
 def put_together() -> onnx.ModelProto:
     """Channels that stand still nowhere, and the input's, which may anywhere, pooled."""
     net = Net((1, 4, 8, 8))

@@ -17,7 +17,8 @@ import pytest
 from abc_tvm.relay_passes.analysis import pointwise
 from abc_tvm.relay_passes.analysis.atoms import analysis as atom_analysis
 from abc_tvm.relay_passes.analysis.atoms import atoms
-from abc_tvm.relay_passes.analysis.steps import readings
+from abc_tvm.relay_passes.analysis.moves.move import Move
+from abc_tvm.relay_passes.analysis.steps import activations, readings, travelled
 from abc_tvm.relay_passes.analysis.weights import (
     accumulator,
     joint_weights,
@@ -414,6 +415,63 @@ def padded_in_no_channel(patch: Patch) -> None:
     wrapped(patch, bitserial, "packed_level", change)
 
 
+# ---- moves -----------------------------------------------------------------------------
+
+
+def changed_move(patch: Patch, change: Callable[[Move], Move]) -> None:
+    wrapped(patch, travelled.Travelled, "move", change)
+
+
+def next_channels(patch: Patch) -> None:
+    changed_move(patch, lambda m: replace(m, channels=np.roll(m.channels, 1, axis=1)))
+
+
+def sources_swapped(patch: Patch) -> None:
+    changed_move(patch, lambda m: replace(m, source=(len(m.rows) - 1 - m.source).astype(np.int32)))
+
+
+def rows_moved_by_one(patch: Patch) -> None:
+    changed_move(patch, lambda m: replace(m, rows=np.roll(m.rows, 1, axis=2)))
+
+
+def columns_turned_round(patch: Patch) -> None:
+    changed_move(patch, lambda m: replace(m, columns=m.columns[..., ::-1].copy()))
+
+
+def filled_with_another_level(patch: Patch) -> None:
+    wrapped(patch, readings.LayerReading, "fill_index", lambda index: 0 if index else 1)
+
+
+def levels_of_one_leaf(patch: Patch) -> None:
+    """Each leaf keeps its own thresholds, though the levels are those of all together."""
+    original = travelled.common_levels
+
+    def common(leaves: Any, values: Any) -> Any:
+        made = original(leaves, values)
+        first = made[0].steps.thresholds
+        return [
+            replace(one, steps=replace(one.steps, thresholds=first))
+            if one.steps.thresholds.shape == first.shape
+            else one
+            for one in made
+        ]
+
+    patch.setattr(travelled, "common_levels", common)
+
+
+def copies_in_another_order(patch: Patch) -> None:
+    def change(tables: Any) -> Any:
+        rows, columns, channels, source = tables
+        return rows, columns, np.repeat(channels[:, :3], channels.shape[1] // 3, 1), source
+
+    wrapped(patch, recognise_activations, "copied", change)
+
+
+def a_value_is_forgotten(patch: Patch) -> None:
+    wrapped(patch, activations, "own_steps",
+            lambda steps: replace(steps, levels=steps.levels[::-1].copy()))  # fmt: skip
+
+
 def constants_of_another_step(patch: Patch) -> None:
     original = encode.make
 
@@ -488,6 +546,18 @@ PLANTS: dict[str, Plant] = {
     "codes are padded by another level": Plant(
         padded_by_another_level, networks.padded_levels, "int8"
     ),
+    "channels that are moved to the next one": Plant(next_channels, networks.moved_levels),
+    "codes that are moved to the next channel": Plant(next_channels, networks.moved_levels, "int8"),
+    "sources of a move swapped": Plant(sources_swapped, networks.moved_levels),
+    "rows moved by one": Plant(rows_moved_by_one, networks.moved_levels),
+    "columns turned round": Plant(columns_turned_round, networks.moved_levels, "int8"),
+    "a hole filled with another level": Plant(filled_with_another_level, networks.moved_levels),
+    "a hole filled with another code": Plant(
+        filled_with_another_level, networks.moved_levels, "int8"
+    ),
+    "thresholds of another leaf": Plant(levels_of_one_leaf, networks.moved_levels),
+    "copies in another order": Plant(copies_in_another_order, networks.thermometer),
+    "values of a tensor turned round": Plant(a_value_is_forgotten, networks.xnor),
     "the other side is padded by a level": Plant(padded_on_the_other_side, networks.padded_levels),
     "one channel is padded by another level": Plant(padded_in_no_channel, networks.padded_levels),
 }
