@@ -1,5 +1,8 @@
 """Networks to try things on: binarized ones, and the float twin of each.
 
+Those of ABC-Net's paper take M and N. The others, ``families``, are what people of this field
+publish, each in the spelling of its usual exporter.
+
 The weights are random. Everything else is as in a trained network: batch normalization has the
 statistics of its own input, thresholds divide the activations, and scales fit the weights. So the
 networks are right for speed and for numerical agreement, and say nothing about accuracy.
@@ -7,18 +10,22 @@ networks are right for speed and for numerical agreement, and say nothing about 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, isfinite
 
+import numpy as np
 import onnx
 
 from abc_tvm.errors import UserError
 from abc_tvm.zoo import bireal, float_resnet, lenet, resnet
-from abc_tvm.zoo.builder import GraphBuilder, Tensor
+from abc_tvm.zoo.builder import LOW, OPSET, GraphBuilder, Tensor
+from abc_tvm.zoo.families import FAMILIES
+from abc_tvm.zoo.numpy_moves import Array
 
-__all__ = ["build", "build_float", "names"]
+__all__ = ["binarized_layers", "build", "build_float", "families", "names"]
 
 MOST_BASES = 8
 
@@ -29,7 +36,8 @@ class _Network:
 
     Attributes:
         binarized: adds the ABC form; called with M and N unless ``one_basis``.
-        real: adds the float twin.
+        real: adds the float twin; where there is none, it is the binarized one in the builder's
+            form ``real``.
         channels: of the input image.
         size: default height and width of the input image, in pixels.
         smallest: least size; the last layer then sees one pixel.
@@ -37,10 +45,14 @@ class _Network:
         classes: default number of outputs.
         samples: images for calibration, at the default size.
         one_basis: M and N are 1 by definition.
+        layout: axes of the input behind the batch; C is ``channels`` long, the others ``size``.
+        opset: of the model.
+        suffix: of the names of tensors.
+        draw: gives the calibration images of a shape; by default they are normal.
     """
 
     binarized: Callable[..., Tensor]
-    real: Callable[..., Tensor]
+    real: Callable[..., Tensor] | None
     channels: int = 3
     size: int = 224
     smallest: int = 32
@@ -48,6 +60,14 @@ class _Network:
     classes: int = 1000
     samples: int = 1
     one_basis: bool = False
+    layout: str = "CHW"
+    opset: int = OPSET
+    suffix: str = ""
+    draw: Callable[[np.random.Generator, Sequence[int]], Array] | None = None
+
+    def sample_shape(self, samples: int, size: int) -> list[int]:
+        """Shape of ``samples`` inputs of this size."""
+        return [samples, *(self.channels if axis == "C" else size for axis in self.layout)]
 
 
 def _resnet(name: str) -> _Network:
@@ -71,12 +91,28 @@ _NETWORKS = {
     ),
     **{name: _resnet(name) for name in resnet.PLANS},
     "bireal18": _Network(bireal.bireal18, _resnet("resnet18").real, multiple=32, one_basis=True),
+    **{
+        name: _Network(family.add, None, one_basis=True, **family.options)
+        for name, family in FAMILIES.items()
+    },
 }
 
 
 def names() -> tuple[str, ...]:
     """Return the names that ``build`` and ``build_float`` take."""
     return tuple(_NETWORKS)
+
+
+def families() -> tuple[str, ...]:
+    """Return the names of published families, which are of one basis."""
+    return tuple(FAMILIES)
+
+
+def binarized_layers(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the layers of a family's network whose input is a step function and
+    whose weights have few values, in the order of the graph."""
+    found = [entry.value for entry in model.metadata_props if entry.key == LOW]
+    return json.loads(found[0]) if found else []
 
 
 def build(
@@ -106,8 +142,8 @@ def build(
         grid: α and β are multiples of a power of two, so that layers run on int8 exactly.
 
     Returns:
-        ONNX model, opset 17: float32 "input" [batch, C, H, W] -> float32 "output"
-        [batch, classes].
+        ONNX model: float32 "input" [batch, C, H, W] -> float32 "output" [batch, classes]. Families
+        may have another layout; those of Keras are [batch, H, W, C].
 
     Raises:
         UserError: an unknown name, or a value out of range.
@@ -137,11 +173,13 @@ def build_float(
     """Build the float twin of a network: convolution, batch normalization and ReLU.
 
     It has the depth, channels and strides of the binarized network in the form that float
-    networks usually have. Arguments, result and errors are those of ``build``.
+    networks usually have; that of a family is the same graph with Relu in the place of every
+    quantizer and weights of full precision. Arguments, result and errors are those of ``build``.
     """
     network = _lookup(name)
     title = f"{name}-float"
-    return _assemble(title, network, network.real, image_size, batch, seed, width, classes)
+    layers = network.real or network.binarized
+    return _assemble(title, network, layers, image_size, batch, seed, width, classes, real=True)
 
 
 def _lookup(name: str) -> _Network:
@@ -168,6 +206,7 @@ def _assemble(
     width: float,
     classes: int | None,
     grid: bool = False,
+    real: bool = False,
 ) -> onnx.ModelProto:
     size = network.size if image_size is None else image_size
     classes = network.classes if classes is None else classes
@@ -189,5 +228,13 @@ def _assemble(
         raise UserError(f"zoo: seed must be an integer from 0, got {seed!r}")
     # Small images leave few pixels in the last layers; more of them keep its statistics as good.
     samples = ceil(network.samples * max(1.0, network.size / size) ** 2)
-    g = GraphBuilder((samples, network.channels, size, size), seed=seed, grid=grid)
+    g = GraphBuilder(
+        network.sample_shape(samples, size),
+        seed=seed,
+        grid=grid,
+        real=real,
+        opset=network.opset,
+        suffix=network.suffix,
+        draw=network.draw,
+    )
     return g.model(layers(g, width=width, classes=classes), name=title, batch=batch)

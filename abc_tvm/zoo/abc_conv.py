@@ -22,7 +22,7 @@ from onnx import TensorProto
 from abc_tvm.reference.bases import basis_shifts, on_grid, weight_bases
 from abc_tvm.zoo.builder import GraphBuilder, Tensor
 from abc_tvm.zoo.layers import he_normal, window
-from abc_tvm.zoo.numpy_ops import Array
+from abc_tvm.zoo.numpy_moves import Array
 
 SCALE_SAMPLES = 4096
 """Normal samples for fitting β: few enough that symmetric thresholds get unequal β."""

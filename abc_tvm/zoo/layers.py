@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from abc_tvm.zoo.builder import GraphBuilder, Tensor
-from abc_tvm.zoo.numpy_ops import Array
+from abc_tvm.zoo.numpy_moves import Array
 
 NEGATIVE_GAMMAS = 1 / 16
 """Share of batch normalization channels with γ < 0, where a following comparison turns round."""
@@ -21,6 +21,11 @@ NEGATIVE_GAMMAS = 1 / 16
 def scaled(channels: int, width: float) -> int:
     """Return ``channels`` times the width multiplier, rounded, at least 1."""
     return max(1, round(channels * width))
+
+
+def scaled_by(channels: int, width: float, multiple: int) -> int:
+    """Return ``channels`` times the width multiplier, rounded to a positive multiple."""
+    return multiple * max(1, round(channels * width / multiple))
 
 
 def window(kernel: int, stride: int = 1, pad: int = 0) -> dict[str, list[int]]:
@@ -55,19 +60,25 @@ def batch_norm(g: GraphBuilder, x: Tensor, name: str) -> Tensor:
 
     |γ| is uniform in [0.5, 1.5], a few γ are negative, and the shift is uniform in [-0.2, 0.2].
     """
-    axes = tuple(axis for axis in range(x.value.ndim) if axis != 1)
-    gamma = g.rng.uniform(0.5, 1.5, x.channels)
-    gamma *= np.where(g.rng.random(x.channels) < NEGATIVE_GAMMAS, -1, 1)
-    parameters = {
-        "gamma": gamma,
-        "beta": g.rng.uniform(-0.2, 0.2, x.channels),
-        "mean": x.value.mean(axis=axes, dtype=np.float64),
-        "var": x.value.var(axis=axes, dtype=np.float64),
-    }
     constants = [
-        g.constant(f"{name}.{key}", value.astype(np.float32)) for key, value in parameters.items()
+        g.constant(f"{name}.{key}", value) for key, value in normalizer(g, x.value).items()
     ]
     return g.op("BatchNormalization", [x, *constants], name, epsilon=1e-5)
+
+
+def normalizer(g: GraphBuilder, value: Array) -> dict[str, Array]:
+    """Draw gamma and beta, and measure mean and var, of the channels (axis 1) of ``value``."""
+    axes = tuple(axis for axis in range(value.ndim) if axis != 1)
+    channels = value.shape[1]
+    gamma = g.rng.uniform(0.5, 1.5, channels)
+    gamma *= np.where(g.rng.random(channels) < NEGATIVE_GAMMAS, -1, 1)
+    parameters = {
+        "gamma": gamma,
+        "beta": g.rng.uniform(-0.2, 0.2, channels),
+        "mean": value.mean(axis=axes, dtype=np.float64),
+        "var": value.var(axis=axes, dtype=np.float64),
+    }
+    return {key: drawn.astype(np.float32) for key, drawn in parameters.items()}
 
 
 def max_pool(
