@@ -17,11 +17,11 @@ from abc_tvm.zoo.builder import Tensor
 from abc_tvm.zoo.families import boolnet, larq, meliusnet, pytorch, quicknet, reactnet
 from abc_tvm.zoo.numpy_moves import Array
 
-__all__ = ["FAMILIES", "Family"]
+__all__ = ["FAMILIES", "Published"]
 
 
 @dataclass(frozen=True)
-class Family:
+class Published:
     """One network of a family.
 
     Attributes:
@@ -68,14 +68,14 @@ TORCH: dict[str, Any] = {
     "draw": partial(images, axes=(2, 3)),
 }
 
-FAMILIES: dict[str, Family] = {
-    "quicknet-small": Family(
+FAMILIES: dict[str, Published] = {
+    "quicknet-small": Published(
         partial(quicknet.quicknet, sections=quicknet.SMALL), "Bannink 2021", KERAS
     ),
-    "quicknet": Family(
+    "quicknet": Published(
         partial(quicknet.quicknet, sections=quicknet.QUICKNET), "Bannink 2021", KERAS
     ),
-    "reactnet-a": Family(reactnet.reactnet, "Liu 2020", {**TORCH, "opset": reactnet.OPSET}),
-    "meliusnet22": Family(meliusnet.meliusnet22, "Bethge 2021", KERAS),
-    "boolnet18": Family(boolnet.boolnet18, "Guo 2021", {**TORCH, "opset": boolnet.OPSET}),
+    "reactnet-a": Published(reactnet.reactnet, "Liu 2020", {**TORCH, "opset": reactnet.OPSET}),
+    "meliusnet22": Published(meliusnet.meliusnet22, "Bethge 2021", KERAS),
+    "boolnet18": Published(boolnet.boolnet18, "Guo 2021", {**TORCH, "opset": boolnet.OPSET}),
 }

@@ -46,7 +46,7 @@ from abc_tvm.relay_passes.analysis.pointwise import TABLE, attributes
 from abc_tvm.relay_passes.analysis.rounding import LARGE
 from abc_tvm.relay_passes.analysis.steps.chain_bounds import chain_between
 from abc_tvm.relay_passes.analysis.steps.chains import chain_behind, roots
-from abc_tvm.relay_passes.analysis.steps.few_values import FewValues, own_steps
+from abc_tvm.relay_passes.analysis.steps.few_values import ValueSets, own_steps
 from abc_tvm.relay_passes.analysis.steps.find_steps import find_steps, find_steps_without_ties
 from abc_tvm.relay_passes.analysis.steps.reachable_levels import reachable_steps
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
@@ -127,7 +127,7 @@ class Activations:
     ) -> None:
         self.defined, self.atoms, self.integer = dict(defined), atoms, integer
         self.functions = functions
-        self.few = FewValues(self.defined, self.levels_of, self.levels_of_moved)
+        self.few = ValueSets(self.defined, self.levels_of, self.levels_of_moved)
         self.virtual: set[relax.Var] = set()
         self.known: dict[relax.Var, Activation] = {}
         self.moved: dict[relax.Var, Travelled | NotAStep] = {}

@@ -54,7 +54,7 @@ def test_planes_are_the_papers_steps(count: int) -> None:
     bits = abc_conv.binarize(g, g.input, count, "bin")
     stored = {
         t.name: numpy_helper.to_array(t)
-        for t in g.model(bits.planes[0], name="bin").graph.initializer
+        for t in g.model(g.op("Neg", [bits.planes[0]], "end"), name="bin").graph.initializer
     }
     v = np.array([stored[f"bin.A{n}.v"] for n in range(count)])
     if count == 1:

@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from abc_tvm.zoo.builder import GraphBuilder
 from abc_tvm.zoo.layers import window
+from abc_tvm.zoo.numpy_moves import MOVES
 from abc_tvm.zoo.numpy_ops import MEANINGS
 
 RNG = np.random.default_rng(0)
@@ -35,7 +36,16 @@ CASES: list[tuple[str, tuple[int, ...], list[np.ndarray], dict[str, Any]]] = [
     ("Conv", IMAGE, [draw(4, 3, 1, 1)], window(1, 2)),
     ("Conv", IMAGE, [draw(4, 3, 7, 7)], window(7, 2, 3)),
     ("Conv", IMAGE, [draw(4, 3, 5, 5)], window(5)),
-    ("Flatten", IMAGE, [], {}),
+    ("Div", IMAGE, [np.array(3, np.float32)], {}),
+    ("Conv", IMAGE, [draw(3, 1, 3, 3)], {**window(3, 1, 1), "group": 3}),
+    ("Max", IMAGE, [draw()], {}),
+    ("Min", IMAGE, [draw()], {}),
+    ("Neg", IMAGE, [], {}),
+    ("PRelu", IMAGE, [draw(3, 1, 1)], {}),
+    ("ReduceMean", IMAGE, [], {"axes": [2, 3], "keepdims": 0}),
+    ("Round", IMAGE, [], {}),
+    ("Sigmoid", IMAGE, [], {}),
+    ("Softmax", IMAGE, [], {"axis": -1}),
     ("Gemm", (2, 5), [draw(5, 3), draw(3)], {}),
     ("GlobalAveragePool", IMAGE, [], {}),
     ("MatMul", (2, 5), [draw(5, 3)], {}),
@@ -73,4 +83,11 @@ def test_comparison_and_cast() -> None:
 
 
 def test_every_meaning_has_a_case() -> None:
-    assert {case[0] for case in CASES} | {"Cast", "GreaterOrEqual"} == set(MEANINGS)
+    others = {"Cast", "GreaterOrEqual", "Sqrt"}
+    assert {case[0] for case in CASES} | others | set(MOVES) == set(MEANINGS)
+
+
+def test_roots_of_squares() -> None:
+    g = GraphBuilder(IMAGE)
+    output = g.op("Sqrt", [g.op("Mul", [g.input, g.input], "square")], "output")
+    np.testing.assert_allclose(output.value, np.abs(g.input.value), rtol=1e-6)

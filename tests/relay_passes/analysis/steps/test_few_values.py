@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from abc_tvm.relay_passes.analysis.steps.few_values import MOST_VALUES, FewValues, own_steps
+from abc_tvm.relay_passes.analysis.steps.few_values import MOST_VALUES, ValueSets, own_steps
 from abc_tvm.relay_passes.rewrite import const, definitions, hint
 from tests.relay_passes.relax_graph import image, module
 
@@ -26,7 +26,7 @@ def values(body: Body, channels: int = 3) -> list[float] | None:
     def stepped(var: relax.Var) -> np.ndarray | None:
         return np.float32([-1, 1]) if hint(var).startswith("s") else None
 
-    found = FewValues(defined, stepped, lambda var: None).of(end)
+    found = ValueSets(defined, stepped, lambda var: None).of(end)
     return None if found is None else [float(v) for v in found]
 
 
@@ -82,7 +82,7 @@ def test_too_many_are_none() -> None:
         mod = module([x], lambda bind: bind(relax.op.mean(sign(bind, x), [1, 2], True), "end"))
         defined = definitions(mod["main"])
         end = next(v for v in defined if hint(v) == "end")
-        found = FewValues(defined, lambda v: np.float32([-1, 1]), lambda v: None).of(end)
+        found = ValueSets(defined, lambda v: np.float32([-1, 1]), lambda v: None).of(end)
         return None if found is None else list(found)
 
     most = mean((15, 17))
