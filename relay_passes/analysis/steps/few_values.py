@@ -45,7 +45,7 @@ Levels = Callable[[relax.Var], "np.ndarray | None"]
 """The levels of a tensor that is a step function of another, or was moved; else ``None``."""
 
 
-class FewValues:
+class ValueSets:
     """Looks values up; each tensor once.
 
     ``stepped``: of tensors of case 2; ``moved``: of those that are moved (case 4).
