@@ -257,8 +257,8 @@ class _Reading:
             case "Pad":
                 fills = known[1:] or [(0.0, 0.0)]
                 constant = attributes(node).get("mode", "constant") == "constant"
-                ends = [known[0], *fills] if constant else known[:1]
-                return min(a for a, _ in ends), max(b for _, b in ends)
+                padded = [known[0], *fills] if constant else known[:1]
+                return min(a for a, _ in padded), max(b for _, b in padded)
         return min(lows), max(highs)
 
     def sums(self, node: onnx.NodeProto) -> Bounds | None:

@@ -17,7 +17,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from abc_tvm.zoo.numpy_ops import MEANINGS, Array
+from abc_tvm.zoo.numpy_moves import Array
+from abc_tvm.zoo.numpy_ops import MEANINGS
 
 OPSET = 17
 IR_VERSION = 8

@@ -70,7 +70,7 @@ def normalizer(g: GraphBuilder, value: Array) -> dict[str, Array]:
     """Draw gamma and beta, and measure mean and var, of the channels (axis 1) of ``value``."""
     axes = tuple(axis for axis in range(value.ndim) if axis != 1)
     channels = value.shape[1]
-    gamma = g.rng.uniform(0.5, 1.5, channels)
+    gamma: Array = np.asarray(g.rng.uniform(0.5, 1.5, channels))
     gamma *= np.where(g.rng.random(channels) < NEGATIVE_GAMMAS, -1, 1)
     parameters = {
         "gamma": gamma,

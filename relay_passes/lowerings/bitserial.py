@@ -11,9 +11,11 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.compute.geometry import WORD, words
+from abc_tvm.relay_passes.analysis.moves.index_maps import static_shape
 from abc_tvm.relay_passes.analysis.moves.move import Move, put_together
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
+from abc_tvm.relay_passes.analysis.steps.travelled import image_dims
 from abc_tvm.relay_passes.analysis.weights.planes_code import Code, thermometer
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
@@ -151,7 +153,7 @@ def _bits(emitter: Emitter, reading: LayerReading, code: Code, groups: int) -> r
                 fill=fill,
             )
 
-        dims = [tuple(int(n) for n in shape_of(x)[1:]) for x in sources]
+        dims = [image_dims(static_shape(x), False) for x in sources]
         both = None if whole_words(move, groups) else put_together(move, dims, WORD)
         if both is not None:
             # Each bit is picked from one tensor, and not from one of many.

@@ -40,7 +40,7 @@ from abc_tvm.relay_passes.analysis.padding import (
     unpadded,
 )
 from abc_tvm.relay_passes.analysis.rounding import LARGE, in_range
-from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations, normalised
+from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations, power_of
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
 from abc_tvm.relay_passes.analysis.steps.travelled import Leaf, Travelled, image_dims
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator, accumulator, integer_form
@@ -115,7 +115,8 @@ class RecogniseActivations(contract.Rewrite):
         try:
             activation = self.activation(stepped, pool)
             index = None if padded is None else _padded_index(padded, activation.levels)
-            activation, power = normalised(activation)
+            power = power_of(activation.levels)
+            activation = activation.scaled(power)
             if not _holds(call, activation.levels, float(power)):
                 raise NotAStep(
                     f"weights and levels (up to {power:g}) are together larger than {LARGE:.0e}: "

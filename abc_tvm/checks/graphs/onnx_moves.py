@@ -99,7 +99,7 @@ def _pad(args: Arrays, attributes: Attributes) -> np.ndarray:
     for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         width[axis] = (before, after)
     if mode != "constant":
-        return np.pad(x, width, mode=mode)  # type: ignore[call-overload,no-any-return]
+        return np.pad(x, width, mode=mode)  # type: ignore[call-overload]
     return np.pad(x, width, constant_values=np.asarray(value, x.dtype).reshape(()))
 
 

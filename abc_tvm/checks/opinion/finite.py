@@ -129,11 +129,11 @@ class Finite:
         inner = self._limits(node.input[which], depth + 1)
         if other is None or inner is None or other.size == 0:
             return None
-        corners = [
-            run(node, [np.float32(e), other] if which == 0 else [other, np.float32(e)],
-                self.graph.opset, 1)[0]
-            for e in inner
-        ]  # fmt: skip
+        corners = []
+        for end in inner:
+            single = np.asarray(end, np.float32)
+            args = [single, other] if which == 0 else [other, single]
+            corners.append(run(node, args, self.graph.opset, 1)[0])
         if not all(np.all(np.isfinite(c)) for c in corners):
             return None
         return float(min(c.min() for c in corners)), float(max(c.max() for c in corners))

@@ -16,7 +16,7 @@ from abc_tvm.checks.opinion.anchors import members
 from abc_tvm.checks.opinion.codes import Disagrees, Reading, readings_of
 from abc_tvm.checks.opinion.finite import Finite
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
-from abc_tvm.checks.opinion.moved import VIEW, behind
+from abc_tvm.checks.opinion.moved import VIEW, Way, behind
 from abc_tvm.checks.opinion.roots import Roots
 from abc_tvm.checks.opinion.steps import Case, check_steps
 from abc_tvm.checks.opinion.terms import Factor, Term, clusters
@@ -231,17 +231,7 @@ class Claims:
                 continue
             if var is reading.root:
                 return roots
-            return [
-                (
-                    name,
-                    Lying(
-                        VIEW,
-                        lambda x, t=there, one=one: one.to_onnx(t(x)),
-                        lambda x, b=back, one=one: b(one.from_onnx(x)),
-                    ),
-                )
-                for name, one in roots
-            ]
+            return [(name, _viewed(one, there, back)) for name, one in roots]
         raise refused or NotChecked("the root of its activation is no tensor of the graph")
 
     def _roots_of(self, root: Var, names: list[str], several: bool) -> list[tuple[str, Lying]]:
@@ -278,6 +268,11 @@ class Claims:
             step=form.step * part,
         )
         return replace(case, sums=wider)
+
+
+def _viewed(one: Lying, there: Way, back: Way) -> Lying:
+    """How a root lies that is a view of a tensor which lies as ``one``."""
+    return Lying(VIEW, lambda x: one.to_onnx(there(x)), lambda x: back(one.from_onnx(x)))
 
 
 def _size(root: Var) -> tuple[int, int, int]:

@@ -81,14 +81,14 @@ def copies_of(graph: RelaxGraph, root: relax.Var) -> tuple[relax.Var, int]:
     return source, count
 
 
-def behind(
-    graph: RelaxGraph, root: relax.Var
-) -> list[tuple[relax.Var, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]]:
-    """``root`` and the tensors of which it is another view: reshaped or transposed.
+Way = Callable[[np.ndarray], np.ndarray]
+View = tuple[relax.Var, Way, Way]
+"""A tensor, how an array of the root becomes one of it, and back."""
 
-    With each: how an array of ``root`` becomes one of it, and back.
-    """
-    views = [(root, _same, _same)]
+
+def behind(graph: RelaxGraph, root: relax.Var) -> list[View]:
+    """``root`` and the tensors of which it is another view: reshaped or transposed."""
+    views: list[View] = [(root, _same, _same)]
     while True:
         var, there, back = views[-1]
         call = graph.value.get(var)
@@ -104,24 +104,28 @@ def behind(
             if order[0] != 0:
                 return views
             undo = [order.index(a) for a in range(rank)]
-            views.append(
-                (
-                    source,
-                    lambda x, t=there, u=undo: t(x).transpose(u),
-                    lambda x, b=back, o=order: b(x.transpose(o)),
-                )
-            )
+            views.append((source, _turned(there, undo), _first_turned(back, order)))
             continue
         shapes = [tuple(int(d or 0) for d in dimensions(v)[1:]) for v in (source, var)]
         if any(0 in s for s in shapes) or np.prod(shapes[0]) != np.prod(shapes[1]):
             return views
-        views.append(
-            (
-                source,
-                lambda x, t=there, s=shapes[0]: t(x).reshape(-1, *s),
-                lambda x, b=back, s=shapes[1]: b(x.reshape(-1, *s)),
-            )
-        )
+        views.append((source, _shaped(there, shapes[0]), _first_shaped(back, shapes[1])))
+
+
+def _turned(way: Way, axes: list[int]) -> Way:
+    return lambda x: way(x).transpose(axes)
+
+
+def _first_turned(way: Way, axes: list[int]) -> Way:
+    return lambda x: way(x.transpose(axes))
+
+
+def _shaped(way: Way, shape: tuple[int, ...]) -> Way:
+    return lambda x: way(x).reshape(-1, *shape)
+
+
+def _first_shaped(way: Way, shape: tuple[int, ...]) -> Way:
+    return lambda x: way(x.reshape(-1, *shape))
 
 
 def _same(x: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def float_conv(
     weight = layers.he_normal(g, shape, math.prod(shape[1:]))
     attributes: dict[str, Any] = window(kernel, stride, pad, rank)
     attributes |= {"dilations": [1] * rank, "group": group}
-    bias = g.rng.uniform(-0.1, 0.1, channels).astype(np.float32)
+    bias: Array = g.rng.uniform(-0.1, 0.1, channels).astype(np.float32)
     names = f"{scope}.weight", f"{scope}.bias"
     if fold:
         drawn = layers.normalizer(g, MEANINGS["Conv"]([x.value, weight], attributes))

@@ -82,6 +82,8 @@ def moved_indices(
         return None
     if name == "concat":
         return _concat(call, var, defined)
+    if name is None:
+        return None
     if name in _NUMPY and isinstance(call.args[0], relax.Var):
         moved = _NUMPY[name](call, _numbers(call.args[0]), var)
         return None if moved is None else ([call.args[0]], [moved])
@@ -125,7 +127,7 @@ def _split(
     item: relax.TupleGetItem, var: relax.Var, defined: Definitions
 ) -> tuple[list[relax.Var], list[np.ndarray]] | None:
     call = defined.get(item.tuple_value)
-    if op_name(call) != "split" or not isinstance(call.args[0], relax.Var):
+    if call is None or op_name(call) != "split" or not isinstance(call.args[0], relax.Var):
         return None
     where = call.attrs.indices_or_sections
     axis, numbers = int(call.attrs.axis), _numbers(call.args[0])

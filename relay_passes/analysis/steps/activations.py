@@ -29,7 +29,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from tvm import relax
@@ -87,28 +86,22 @@ class Activation:
         return replace(self, steps=replace(self.steps, levels=self.levels / power))
 
 
-AnyActivation = TypeVar("AnyActivation", Activation, Travelled)
-
-
-def normalised(activation: AnyActivation) -> tuple[AnyActivation, np.float32]:
-    """Levels scaled by a power of two to a largest size in [1, 2), and the inverse factor.
+def power_of(levels: np.ndarray) -> np.float32:
+    """The power of two that scales levels to a largest size in [1, 2).
 
     A scale may stand before or after the convolution; scaled so, equal layers get equal levels.
 
     Raises:
         NotAStep: Levels are so large or small that their products are no floats.
     """
-    sizes = np.abs(activation.levels)
+    sizes = np.abs(levels)
     largest = float(sizes.max())
     if not np.isfinite(largest) or np.any((sizes > 0) & (sizes < 1 / LARGE)):
         raise NotAStep(
             "the activation takes values that are too large or small to be levels "
             f"({sizes[sizes > 0].min():g} to {largest:g})"
         )
-    if largest == 0:
-        return activation, np.float32(1)
-    power = np.float32(2.0 ** np.floor(np.log2(largest)))
-    return activation.scaled(power), power
+    return np.float32(1 if largest == 0 else 2.0 ** np.floor(np.log2(largest)))
 
 
 class Activations:
@@ -224,7 +217,7 @@ class Activations:
     def find_travelled(self, data: relax.Var) -> Travelled:
         call = self.defined.get(data)
         name = op_name(call)
-        if name == "nn.max_pool2d" and str(call.attrs.layout) == "NHWC":
+        if call is not None and name == "nn.max_pool2d" and str(call.attrs.layout) == "NHWC":
             inner = self.of(call.args[0])
             if not inner.steps.rising:
                 raise NotAStep("max-pooling after levels that do not rise with the input")
@@ -276,7 +269,9 @@ class Activations:
         constants = [a for _, call in chain for a in call.args if not isinstance(a, relax.Var)]
         if first is None or len(shapes) > 1 or any(array_of(a).size > 1 for a in constants):
             raise NotAStep("the activation mixes several tensors")
-        values: dict[object, np.ndarray] = {k: np.float32(v) for k, v in fills.items()}
+        values: dict[object, np.ndarray] = {
+            leaf: np.asarray(fill, np.float32) for leaf, fill in fills.items()
+        }
         shape = shape_of(next(iter(env.values())))
         for var, call in chain:
             args = [env.get(a, a) for a in call.args]

@@ -70,13 +70,15 @@ class ValueSets:
         call = self.defined.get(var)
         name = op_name(call)
         if name in _TRUTH:
-            return np.float32([0, 1])
+            return np.array([0, 1], np.float32)
         if name in _STEPPED:
             found = self.stepped(var)
             if found is not None:
                 return _few(np.unique(found))
         if name in TABLE:
             return self.combined(call, depth)
+        if call is None:
+            return None
         if name == "nn.max_pool2d":
             return self.of(call.args[0], depth)
         if name in ("nn.avg_pool2d", "mean", "sum"):
@@ -92,7 +94,7 @@ class ValueSets:
             values = (
                 self.of(arg, depth)
                 if not hasattr(arg, "value") or constant(arg) is not None
-                else np.float32([float(arg.value)])
+                else np.array([float(arg.value)], np.float32)
             )
             if values is None:
                 return None
@@ -101,9 +103,9 @@ class ValueSets:
         if size > MOST_COMBINED:
             return None
         name = str(op_name(call))
-        rows = np.array(list(product(*sets)), np.float32).T
+        rows = list(np.array(list(product(*sets)), np.float32).T)
         if name == "where":
-            rows = [rows[0] != 0, *rows[1:]]
+            rows[0] = rows[0] != 0
         with np.errstate(all="ignore"):
             made = TABLE[name].numpy(*rows, **attributes(name, call))
         return _few(np.unique(np.asarray(made, np.float32)))
@@ -144,7 +146,7 @@ def own_steps(values: np.ndarray, channels: int) -> StepFunction:
     levels = np.asarray(values, np.float32) + np.float32(0)
     if len(levels) == 1:  # a constant has a threshold that is never passed
         levels = np.append(levels, levels[0] + max(np.float32(1), np.abs(levels[0])))
-        between = np.float32([np.inf])
+        between = np.array([np.inf], np.float32)
     else:
         wide = levels.astype(np.float64)
         between = ((wide[1:] + wide[:-1]) / 2).astype(np.float32)

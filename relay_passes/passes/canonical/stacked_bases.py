@@ -260,7 +260,7 @@ def _joined_with_batch(value: Stacked, old: Shape, new: Shape) -> Stacked | None
     if old[value.axis] != count or len(new) != len(old) - 1 or not same_shape(new[1:], old[2:]):
         return None
     both = isinstance(batch, int) and isinstance(new[0], int)
-    if both and new[0] != batch * count:  # type: ignore[operator]
+    if both and new[0] != batch * count:
         return None
     return replace(value, carried=True)
 

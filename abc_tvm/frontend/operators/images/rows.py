@@ -48,6 +48,6 @@ def _as_image(
     for place, name in inputs.items():
         image.input[place] = name
     image.output[0] = edit.fresh(f"{node.output[0]}/row")
-    spell.keep(edit, image, **changed)
+    spell.keep(edit, image, (), **changed)
     edit.settled.add(image.output[0])
     edit.axes_op(node, "Squeeze", image.output[0], [2], out=node.output[0])

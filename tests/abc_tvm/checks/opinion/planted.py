@@ -297,12 +297,10 @@ def coefficient_forgotten(patch: Patch) -> None:
 
 
 def power_not_put_back(patch: Patch) -> None:
-    wrapped(
-        patch,
-        recognise_activations,
-        "normalised",
-        lambda pair: (pair[0], np.float32(2) * pair[1]),
-    )
+    def change(one: Any) -> Any:
+        return replace(one, steps=replace(one.steps, levels=one.steps.levels * np.float32(2)))
+
+    wrapped(patch, activations.Activation, "scaled", change)
 
 
 # ---- codes -----------------------------------------------------------------------------

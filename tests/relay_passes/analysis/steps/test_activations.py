@@ -9,7 +9,7 @@ import pytest
 from tvm import relax
 
 from abc_tvm.relay_passes.analysis.atoms.atoms import ANYWHERE, NOWHERE, Atoms
-from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations, normalised
+from abc_tvm.relay_passes.analysis.steps.activations import Activation, Activations, power_of
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator
 from abc_tvm.relay_passes.rewrite import const, definitions, hint
@@ -143,11 +143,12 @@ def of_levels(levels: list[float]) -> Activation:
 def test_levels_are_scaled_by_a_power_of_two(
     levels: list[float], scaled: list[float], power: float
 ) -> None:
-    activation, factor = normalised(of_levels(levels))
+    factor = power_of(np.float32(levels))
+    activation = of_levels(levels).scaled(factor)
     assert list(activation.steps.levels) == scaled and factor == power
 
 
 @pytest.mark.parametrize("levels", [[0, np.inf], [1e-35, 1], [np.nan, 1]])
 def test_refuses_levels_of_extreme_size(levels: list[float]) -> None:
     with pytest.raises(NotAStep, match="too large or small"):
-        normalised(of_levels(levels))
+        power_of(np.float32(levels))
