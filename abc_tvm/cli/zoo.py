@@ -34,8 +34,10 @@ def zoo(
 ) -> None:
     """Write a network of architecture NAME, with random weights, to OUT.onnx.
 
-    NAME is lenet, resnet8, resnet18, resnet34, resnet50 or bireal18; or one of the trained networks
-    that ship, lenet-mnist and resnet-fashion, which are what they are: they take no other option.
+    NAME is lenet, resnet8, resnet18, resnet34, resnet50 or bireal18; a published family in the
+    spelling of its usual exporter, quicknet-small, quicknet, reactnet-a, meliusnet22 or boolnet18;
+    or one of the trained networks that ship, lenet-mnist and resnet-fashion, which are what they
+    are: they take no other option.
     """
     from abc_tvm import pretrained
     from abc_tvm import zoo as networks
