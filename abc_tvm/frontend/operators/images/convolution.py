@@ -4,7 +4,9 @@
    hides the padding from what follows.
 2. Padding below zero of Conv cuts the image.
 3. Conv of one axis, with stored weights, is one of images of one row, so that it may run on bits.
-4. ``output_shape`` of ConvTranspose, which the importer ignores, and its ``auto_pad``.
+4. ConvTranspose of images, with stored weights, becomes ordinary convolutions
+   (:mod:`.sub_pixel`).
+5. ``output_shape`` of ConvTranspose, which the importer ignores, and its ``auto_pad``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import onnx
 from abc_tvm.frontend.graph_edit import attributes
 from abc_tvm.frontend.operators import spell
 from abc_tvm.frontend.operators.images.rows import conv_as_image
+from abc_tvm.frontend.operators.images.sub_pixel import sub_pixel
 from abc_tvm.frontend.operators.images.windows import SAME, known_image, windows
 from abc_tvm.frontend.operators.rewriter import Rewriter
 
@@ -42,8 +45,11 @@ def conv(edit: Rewriter, node: onnx.NodeProto) -> bool:
 
 
 def conv_transpose(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Case 4: what the output lacks of its full size is padding, the larger half of an odd one
-    before it, or behind it with SAME_UPPER."""
+    """Cases 4 and 5.
+
+    What the output lacks of its full size is padding, the larger half of an odd one before it, or
+    behind it with SAME_UPPER.
+    """
     attrs = attributes(node)
     auto_pad = attrs.get("auto_pad", "NOTSET")
     wanted = attrs.get("output_shape")
@@ -82,7 +88,7 @@ def conv_transpose(edit: Rewriter, node: onnx.NodeProto) -> bool:
         before.append(small if auto_pad == "SAME_UPPER" else total - small)
         after.append(total - before[-1])
     if not implicit:
-        return False
+        return sub_pixel(edit, node, size, kernel)
     changed = {"output_padding": adjust} if any(adjust) else {}
     spell.keep(edit, node, ("auto_pad", "output_shape"), pads=[*before, *after], **changed)
     return True
