@@ -48,10 +48,14 @@ def is_same(found: np.ndarray, wanted: np.ndarray, terms: Any) -> np.ndarray:
     ``terms``: size of the terms that ``wanted`` may be the sum of (broadcasts). A ``wanted`` of 0
     may be found as what is small beside the least other one along the first axis.
     """
+    nothing = (wanted != 0) & (found == 0)
+    return np.asarray((np.abs(found - wanted) <= allowed(wanted, terms)) & ~nothing)
+
+
+def allowed(wanted: np.ndarray, terms: Any) -> np.ndarray:
+    """What a number may differ by from each that is ``wanted``, to be it up to rounding."""
     size = np.abs(wanted)
     least = np.min(np.where(size > 0, size, np.inf), axis=0, initial=np.inf)
     part = PART * np.where(size > 0, size, np.where(np.isfinite(least), least, 0.0))
     granted = TERMS * np.asarray(terms)
-    allowed = np.maximum(OWN * size, np.where(granted <= part, granted, 0.0))
-    nothing = (size > 0) & (found == 0)
-    return np.asarray((np.abs(found - wanted) <= allowed) & ~nothing)
+    return np.asarray(np.maximum(OWN * size, np.where(granted <= part, granted, 0.0)))

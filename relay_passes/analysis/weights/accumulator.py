@@ -15,10 +15,9 @@ from tvm import relax
 
 from abc_tvm.relay_passes.analysis.padding import pads_levels, unpadded
 from abc_tvm.relay_passes.analysis.rounding import is_same
+from abc_tvm.relay_passes.analysis.weights.common_step import integer_multiples
 from abc_tvm.relay_passes.ops import conv_window
 from abc_tvm.relay_passes.rewrite import Definitions, array_of, op_name
-
-MAX_MULTIPLE = 256
 
 MAX_SUM = 2**29
 """Sums are 32-bit, and so are their parts and the limits that they are compared with."""
@@ -60,41 +59,12 @@ class Accumulator:
         return high
 
 
-def integer_multiples(values: np.ndarray) -> tuple[float, np.ndarray] | None:
-    """``(unit, integers)`` with ``values = unit * integers``, or ``None``."""
-    values = values.astype(np.float64)
-    size = np.abs(values)
-    positive = np.concatenate([size[size > 0], np.abs(np.diff(np.sort(values)))])
-    positive = positive[positive > 2.0**-20 * max(float(size.max(initial=0)), 1e-30)]
-    if len(positive) == 0:
-        return None
-    for part in (1, 2, 3, 4):
-        unit = float(positive.min()) / part
-        whole = np.rint(values / unit)
-        near = np.all(is_same(whole * unit, values, size.max()))
-        if near and np.abs(whole).max() <= MAX_MULTIPLE:
-            return unit, whole.astype(np.int64)
-    return _finest_multiples(values)
-
-
-def _finest_multiples(values: np.ndarray) -> tuple[float, np.ndarray] | None:
-    """Where the unit is no difference of two values: the largest value is ``k`` units."""
-    largest = float(np.abs(values).max())
-    unit = largest / np.arange(1, MAX_MULTIPLE + 1)[:, None]
-    whole = np.rint(values[None] / unit)
-    near = np.all(is_same((whole * unit).T, values[:, None], largest / 2), axis=0)
-    if not near.any():
-        return None
-    k = int(near.argmax())
-    return float(unit[k, 0]), whole[k].astype(np.int64)
-
-
 def accumulator(
     planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, padded: bool
 ) -> Accumulator | None:
     """The integer form of a convolution, or ``None`` where it has none."""
     coded = integer_multiples(levels)
-    if coded is None or np.any(alpha[0] < 0):
+    if coded is None or (len(alpha) == 1 and np.any(alpha < 0)):
         return None
     unit, level = coded
     if len(alpha) == 1:

@@ -1,7 +1,9 @@
 """A few numbers as signed sums of fewer: ``values = codes @ alpha``, every code +1 or -1.
 
 The ways that are tried; of those that give every number within its own rounding, as float32
-scales, the one with the fewest scales is taken, and of these the first:
+scales, the one with the fewest scales is taken, and of these the first. Numbers that are integer
+multiples of one step, each rounded once, are taken as these multiples: differences of the rounded
+ones are none of the step's.
 
 1. *Independent bases*: every combination of ``±alpha_1 ± alpha_2 ...``; M scales for up to
    ``2**M`` numbers, ``±alpha`` among them.
@@ -20,6 +22,7 @@ from math import comb
 import numpy as np
 
 from abc_tvm.relay_passes.analysis.rounding import is_same
+from abc_tvm.relay_passes.analysis.weights.common_step import integer_multiples
 
 MAX_BASES = 4
 """Independent bases that are looked for; nested ones may be more."""
@@ -47,7 +50,9 @@ def signed_sum(values: np.ndarray) -> SignedSum | None:
     rounding.
     """
     ways = (_independent, _grid, _nested, _grid_and_constant, _nested_and_constant)
-    sums = [one for one in (way(values) for way in ways) if one is not None]
+    multiples = integer_multiples(values)
+    exact = values if multiples is None else multiples[0] * multiples[1]
+    sums = [one for one in (way(exact) for way in ways) if one is not None]
     fewest_first = sorted(sums, key=lambda one: len(one[0]))
     return next((one for one in fewest_first if _gives(*one, values)), None)
 

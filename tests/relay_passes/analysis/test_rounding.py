@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from abc_tvm.relay_passes.analysis.rounding import LARGE, NORMAL, in_range, is_same
-from abc_tvm.relay_passes.analysis.weights.accumulator import integer_multiples
+from abc_tvm.relay_passes.analysis.weights.common_step import integer_multiples
 from abc_tvm.relay_passes.analysis.weights.planes_code import best_code
 
 

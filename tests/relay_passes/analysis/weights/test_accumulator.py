@@ -12,8 +12,8 @@ from abc_tvm.relay_passes.analysis.steps.find_steps import find_steps
 from abc_tvm.relay_passes.analysis.weights.accumulator import (
     Accumulator,
     accumulator,
-    integer_multiples,
 )
+from abc_tvm.relay_passes.analysis.weights.common_step import integer_multiples
 
 SIGNS = np.float32([-1, 1])
 
