@@ -68,10 +68,10 @@ def _fitted(values: np.ndarray, whole: np.ndarray, terms: float) -> float | None
     for step in () if one is None else (float(np.float32(one)), one):
         if np.array_equal((whole * step).astype(np.float32), values.astype(np.float32)):
             return step
-    step = _between(sizes, counts, allowed(values, terms)[used])
-    if step is None or not np.all(is_same(whole * step, values, terms)):
+    about = _between(sizes, counts, allowed(values, terms)[used])
+    if about is None or not np.all(is_same(whole * about, values, terms)):
         return None
-    return step
+    return about
 
 
 def _between(sizes: np.ndarray, counts: np.ndarray, errors: np.ndarray) -> float | None:

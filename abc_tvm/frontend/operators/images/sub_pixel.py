@@ -43,6 +43,11 @@ def sub_pixel(
     if dilated or any(k < s for k, s in zip(kernel, strides, strict=True)):
         return False
     groups = int(attrs.get("group", 1))
+    channels = weight.shape[1] * groups
+    shape = edit.shapes.get(node.input[0], (None, None))
+    fits = len(weight) % groups == 0 and shape[1] in (len(weight), None)
+    if not fits or (bias is not None and bias.shape != (channels,)):
+        return False  # what contradicts itself is refused as it stands
     extra = list(attrs.get("output_padding") or [0, 0])
     lengths = [
         (n - 1) * s + k + e - before - after
@@ -73,7 +78,6 @@ def sub_pixel(
         longer = any(q < n for q, n in zip(squares, size, strict=True))
         parts.append(spell.cut(edit, node, conv, [2, 3], [0, 0], squares) if longer else conv)
     joined = parts[0] if len(parts) == 1 else edit.op(node, "Concat", *parts, axis=1)
-    channels = weight.shape[1] * groups
     if len(phases) > 1:
         wide = spell.reshape(edit, node, joined, [-1, *strides, channels, *squares])
         turned = edit.op(node, "Transpose", wide, perm=[0, 3, 4, 1, 5, 2])
