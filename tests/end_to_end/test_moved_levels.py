@@ -179,7 +179,8 @@ def test_several_steps_of_different_levels(lowering: str) -> None:
         return net.op("Concat", x, bits, pooled, bits, axis=1)
 
     context = assert_same_bits(behind(build, kernel=3), lowering)
-    assert lowered(context)[-1] == lowering
+    # Without dot products of bytes there is no int8.
+    assert lowered(context)[-1] in (lowering, "bitserial")
 
 
 def test_several_readers() -> None:
