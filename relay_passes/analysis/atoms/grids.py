@@ -57,9 +57,13 @@ class Grid:
             a, b = a[:, None], b[:, None]
         near = 2.0**-20 * (np.maximum(np.abs(a), np.abs(b)) + np.abs(self.shift))
         step = np.where(self.unit == 0, 1.0, self.unit)
-        ends = ((a - near - self.shift) / step, (b + near - self.shift) / step)
-        least = np.ceil(np.clip(np.minimum(*ends), -FAR, FAR) - 1e-6).astype(np.int64)
-        most = np.floor(np.clip(np.maximum(*ends), -FAR, FAR) + 1e-6).astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            ends = ((a - near - self.shift) / step, (b + near - self.shift) / step)
+        low, high = np.minimum(*ends), np.maximum(*ends)
+        # What is no number lies nowhere.
+        low, high = np.where(np.isnan(low), FAR, low), np.where(np.isnan(high), -FAR, high)
+        least = np.ceil(np.clip(low, -FAR, FAR) - 1e-6).astype(np.int64)
+        most = np.floor(np.clip(high, -FAR, FAR) + 1e-6).astype(np.int64)
         point = self.unit == 0
         least = np.where(point, self.low, np.maximum(least, self.low))
         most = np.where(point, np.minimum(self.low, self.high), np.minimum(most, self.high))
