@@ -181,10 +181,10 @@ def without_the_largest() -> onnx.ModelProto:
 
 
 def transposed() -> onnx.ModelProto:
-    """A ConvTranspose with a bias before a step."""
+    """A dilated ConvTranspose, which stays one, with a bias before a step."""
     net = Net((1, 3, 4, 4))
     weight, bias = net.constant(net.signs(3, 6, 2, 2)), net.constant([-0.5, 0.25, 1, 2, -2, 0])
-    x = net.op("ConvTranspose", "input", weight, bias, kernel_shape=[2, 2])
+    x = net.op("ConvTranspose", "input", weight, bias, kernel_shape=[2, 2], dilations=[2, 2])
     return net.model(net.conv(net.step(x), net.signs(4, 6, 2, 2)))
 
 
