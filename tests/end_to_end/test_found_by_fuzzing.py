@@ -299,7 +299,9 @@ ONE_OF_MANY = {
     "values that a function leaves as they are": (
         [node("Mul", ["x", "x"], ["q"]), node("Mish", ["q"], ["r"])], "r",
     ),
-    "the bias of a transposed convolution": ([node("ConvTranspose", ["x", "t", "c"], ["r"], dilations=[2, 2])], "r"),
+    "the bias of a transposed convolution": (
+        [node("ConvTranspose", ["x", "t", "c"], ["r"], dilations=[2, 2])], "r",
+    ),
     "a truth": (
         [
             node("Greater", ["x", "c4"], ["g"]),
