@@ -11,7 +11,7 @@
                           convolution with weights ``sum_m alpha_m * planes_m``, which are
                           ``W`` OHWI
 ``abc.product``           ``(x, y)``: of levels ``[B, H, T, K]`` and ``[B, H, S, K]`` every row of
-                          one times every row of the other, times the attribute ``scale``:
+                          one times every row of the other, times ``unit`` and ``unit_y``:
                           ``[B, H, T, S]``, or ``[B, T, S]`` where the attribute ``rank`` is 3
 ``abc.move``              ``(x_1, …, x_K, rows, columns, channels, source)``: levels moved as the
                           tables of :class:`.moves.move.Move` say, and the attribute ``fill``

@@ -16,7 +16,7 @@ schedule: neither factor is known before a run, so that nothing is packed for on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +108,8 @@ def encode(
         "bitserial_product",
         data,
         rank=int(call.attrs["rank"]),
-        scale=float(call.attrs["scale"]) * left.step * right.step,
+        unit=float(call.attrs["unit"]) * left.step,
+        unit_y=float(call.attrs["unit_y"]) * right.step,
         in_channels=int(shape_of(call.args[0])[3]),
         groups=1,
         base=left.base,
@@ -121,7 +122,7 @@ def encode(
 def as_matmul(builder: relax.BlockBuilder, call: relax.Call) -> relax.Call:
     """``abc.product`` as the graph's own product, on levels."""
     x, y = call.args
-    scale = float(call.attrs["scale"])
+    scale = float(call.attrs["unit"]) * float(call.attrs["unit_y"])
     if int(call.attrs["rank"]) == 3:
         x, y = (builder.emit(relax.op.squeeze(v, [1])) for v in (x, y))
     turned = builder.emit(relax.op.permute_dims(y, [*range(len(shape_of(y)) - 2), -1, -2]))
@@ -131,22 +132,23 @@ def as_matmul(builder: relax.BlockBuilder, call: relax.Call) -> relax.Call:
     return relax.op.multiply(whole, const(np.array(scale, np.float32)))
 
 
-def codecs(call: relax.Call, codes: tuple[str, str]) -> tuple[Codec, Codec]:
-    """How both factors of a product on bits are decoded; ``codes``: the kinds of their codes."""
+def codecs(call: relax.Call, sources: Sequence[relax.Call]) -> list[Codec]:
+    """How both factors of a product on bits are decoded; ``sources`` are what wrote them."""
     attrs, channels = call.attrs, int(call.attrs["in_channels"])
     both = []
-    for suffix, kind in zip(("", "_y"), codes, strict=True):
-        weights = np.array([float(w) for w in attrs[f"weights{suffix}"]])
-        base = float(attrs[f"base{suffix}"])
-        both.append(Codec(channels, 1, base, weights, patterns(kind, len(weights))))
-    return both[0], both[1]
+    for suffix, source in zip(("", "_y"), sources, strict=True):
+        unit = float(attrs[f"unit{suffix}"])
+        weights = unit * np.array([float(w) for w in attrs[f"weights{suffix}"]])
+        kinds = patterns(str(source.attrs["code"]), len(weights))
+        both.append(Codec(channels, 1, unit * float(attrs[f"base{suffix}"]), weights, kinds))
+    return both
 
 
 def emit_kernel(builder: relax.BlockBuilder, call: relax.Call, name: str) -> relax.Expr:
     """A call of the kernel of an ``abc.bitserial_product``, which has no schedule yet."""
     attrs = call.attrs
     sides = [(int(attrs[f"base{s}"]), [int(w) for w in attrs[f"weights{s}"]]) for s in ("", "_y")]
-    rank, scale = int(attrs["rank"]), float(attrs["scale"])
+    rank, scale = int(attrs["rank"]), float(attrs["unit"]) * float(attrs["unit_y"])
 
     def compute(x: te.Tensor, y: te.Tensor) -> te.Tensor:
         return product(x, y, sides[0], sides[1], int(attrs["in_channels"]), scale, rank)

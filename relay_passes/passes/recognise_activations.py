@@ -154,9 +154,10 @@ class RecogniseActivations(contract.Rewrite):
             left, right = self.factors(self.defined[var])
             x, first = self.factor(left, "left")
             y, second = self.factor(right, "right")
-            scale = float(first) * float(second)
-            if not in_range(np.array(scale)):
-                raise NotAStep(f"products of levels (up to {scale:g}) may overflow")
+            units = {"unit": float(first), "unit_y": float(second)}
+            largest = float(first) * float(second)
+            if not in_range(np.array(largest)):
+                raise NotAStep(f"products of levels (up to {largest:g}) may overflow")
             refused = refusal(x.levels, y.levels, shape_of(left)[3], self.context.device)
             if refused:
                 layer.reason = refused
@@ -168,7 +169,7 @@ class RecogniseActivations(contract.Rewrite):
             return call
         layer.M, layer.N, layer.lowering, layer.reason = y.nominal, x.nominal, BITSERIAL.name, ""
         read = [self.read[left], self.read[right]]
-        return make("product", read, rank=len(shape_of(var)), scale=scale)
+        return make("product", read, rank=len(shape_of(var)), **units)
 
     def factor(self, data: relax.Var, side: str) -> tuple[Activation | Travelled, np.float32]:
         """The step function that a factor is, scaled, and by what.
