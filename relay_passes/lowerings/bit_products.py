@@ -72,8 +72,12 @@ class Factor:
         return [round(w) for w in self.code.weights]
 
 
-def refusal(x: np.ndarray, y: np.ndarray, channels: int, device: Device) -> str:
+def refusal(
+    x: np.ndarray, y: np.ndarray, channels: int, device: Device, forced: bool = False
+) -> str:
     """Why a product of levels stays in float; empty where it is on bits.
+
+    ``forced``: bits are asked for, whatever they cost.
 
     Raises:
         NotAStep: Levels of a factor are no multiples of one step.
@@ -83,11 +87,11 @@ def refusal(x: np.ndarray, y: np.ndarray, channels: int, device: Device) -> str:
         return f"sums over {channels} channels may be no integers of 32 bits"
     pairs = left.code.planes * right.code.planes
     cost = pairs * device.cost.pair * words(channels) * WORD / channels
-    if cost < 1:
+    if cost < 1 or forced:
         return ""
     return (
         f"{pairs} pairs of planes on {channels} channels of {WORD}-bit words would take "
-        f"{cost:.1f}x the time of float on {device.name}"
+        f"{cost:.1f}x the time of float on {device.name}; force with lowering=bitserial"
     )
 
 

@@ -158,7 +158,8 @@ class RecogniseActivations(contract.Rewrite):
             largest = float(first) * float(second)
             if not in_range(np.array(largest)):
                 raise NotAStep(f"products of levels (up to {largest:g}) may overflow")
-            refused = refusal(x.levels, y.levels, shape_of(left)[3], self.context.device)
+            channels, forced = int(shape_of(left)[3]), self.context.lowering == BITSERIAL.name
+            refused = refusal(x.levels, y.levels, channels, self.context.device, forced)
             if refused:
                 layer.reason = refused
                 return call
