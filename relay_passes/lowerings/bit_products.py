@@ -43,7 +43,7 @@ PRODUCT = "abc.bitserial_product"
 
 
 @dataclass(frozen=True)
-class Factor:
+class WholeFactor:
     """Levels as ``step`` times integers, and the planes that give those."""
 
     step: float
@@ -51,7 +51,7 @@ class Factor:
     largest: int
 
     @classmethod
-    def of(cls, levels: np.ndarray) -> Factor:
+    def of(cls, levels: np.ndarray) -> WholeFactor:
         """The factor of levels float32 ``[N + 1]``.
 
         Raises:
@@ -82,7 +82,7 @@ def refusal(
     Raises:
         NotAStep: Levels of a factor are no multiples of one step.
     """
-    left, right = Factor.of(x), Factor.of(y)
+    left, right = WholeFactor.of(x), WholeFactor.of(y)
     if 2 * channels * left.largest * right.largest >= 2**31:
         return f"sums over {channels} channels may be no integers of 32 bits"
     pairs = left.code.planes * right.code.planes
@@ -102,7 +102,7 @@ def encode(
     readings = [reading_of(x, defined) for x in call.args]
     if any(reading.mixed for reading in readings):
         return "pooling between activations of two kinds"
-    factors = [Factor.of(steps_of(reading.step).levels) for reading in readings]
+    factors = [WholeFactor.of(steps_of(reading.step).levels) for reading in readings]
     data = [
         packed_bits(emitter, reading, factor.code, 1)
         for reading, factor in zip(readings, factors, strict=True)

@@ -48,7 +48,7 @@ from abc_tvm.relay_passes.analysis.steps.travelled import Leaf, Travelled, image
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator, accumulator, integer_form
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.contracts import binary, contract
-from abc_tvm.relay_passes.lowerings.bit_products import Factor, refusal
+from abc_tvm.relay_passes.lowerings.bit_products import WholeFactor, refusal
 from abc_tvm.relay_passes.lowerings.bitserial import BITSERIAL
 from abc_tvm.relay_passes.ops import conv_window, make, to_float
 from abc_tvm.relay_passes.rewrite import (
@@ -182,7 +182,7 @@ class RecogniseActivations(contract.Rewrite):
             activation = self.activation(data, None)
             power = power_of(activation.levels)
             activation = activation.scaled(power)
-            Factor.of(activation.levels)
+            WholeFactor.of(activation.levels)
         except NotAStep as error:
             raise NotAStep(f"the {side} one is no step function on bits: {error}") from None
         return activation, power

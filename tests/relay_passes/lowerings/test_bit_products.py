@@ -12,7 +12,7 @@ from tvm import te
 
 from abc_tvm import targets
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep
-from abc_tvm.relay_passes.lowerings.bit_products import Factor, product, refusal
+from abc_tvm.relay_passes.lowerings.bit_products import WholeFactor, product, refusal
 from tests.relay_passes.harness import DEVICE, Net, assert_same_bits
 
 SIGNS, BITS, TERNARY, FOUR = [-1, 1], [0, 1], [-1, 0, 1], [0, 1, 2, 3]
@@ -23,7 +23,7 @@ PAIRS = [
 ]  # fmt: skip
 
 
-def packed(index: np.ndarray, factor: Factor) -> np.ndarray:
+def packed(index: np.ndarray, factor: WholeFactor) -> np.ndarray:
     """uint32 ``[B, H, T, P, 1, words]`` of indices of levels ``[B, H, T, K]``."""
     planes = []
     for p in range(factor.code.planes):
@@ -41,7 +41,7 @@ def test_the_kernel_is_its_meaning(pair: tuple[list[int], list[int]], channels: 
     levels = [np.array(values, np.float32) * np.float32(0.5) for values in pair]
     sizes = [(2, 3, 4, channels), (2, 3, 5, channels)]
     index = [rng.integers(0, len(v), n) for v, n in zip(levels, sizes, strict=True)]
-    factors = [Factor.of(one) for one in levels]
+    factors = [WholeFactor.of(one) for one in levels]
     bits = [packed(i, f) for i, f in zip(index, factors, strict=True)]
     x, y = (te.placeholder(b.shape, "uint32", name=n) for b, n in zip(bits, "xy", strict=True))
     left, right = ((f.base, f.weights) for f in factors)
@@ -147,4 +147,4 @@ def test_costs_and_limits() -> None:
     many = np.arange(256, dtype=np.float32)
     assert "32 bits" in refusal(many, many, 2**15, device, forced=True)
     with pytest.raises(NotAStep, match="no multiples of one step"):
-        Factor.of(np.array([1, np.pi, 17.7], np.float32))
+        WholeFactor.of(np.array([1, np.pi, 17.7], np.float32))
