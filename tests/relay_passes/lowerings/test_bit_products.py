@@ -142,9 +142,10 @@ def test_what_stays_in_float_says_why(name: str) -> None:
 def test_costs_and_limits() -> None:
     device, signs = targets.load(DEVICE), np.array([-1, 1], np.float32)
     assert refusal(signs, signs, 64, device) == ""
-    assert "force with lowering=bitserial" in refusal(signs, signs, 1, device)
-    assert refusal(signs, signs, 1, device, forced=True) == ""
     many = np.arange(256, dtype=np.float32)
+    assert refusal(signs, signs, 1, device) == ""
+    assert "force with lowering=bitserial" in refusal(many, many, 8, device)
+    assert refusal(many, many, 8, device, forced=True) == ""
     assert "32 bits" in refusal(many, many, 2**15, device, forced=True)
     with pytest.raises(NotAStep, match="no multiples of one step"):
         WholeFactor.of(np.array([1, np.pi, 17.7], np.float32))
