@@ -68,7 +68,7 @@ class Bitserial(Lowering):
     def offer(self, layer: Candidate, rival: float) -> Offer:
         window = layer.window
         fill = window.group_in / (words(window.group_in) * WORD)
-        cost = layer.pairs * layer.device.cost.pair / fill + layer.compared
+        cost = layer.slower * layer.pairs * layer.device.cost.pair / fill + layer.compared
         why = f"{layer.pairs} pairs of planes"
         if layer.compared > 0.25:
             why += f" behind {len(layer.steps.thresholds)} thresholds"
