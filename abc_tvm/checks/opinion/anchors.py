@@ -66,8 +66,9 @@ def make_anchors(
             )
         elif layer.name in layers and _plain(layer):
             one = layers[layer.name]
-            convert = _tokens(graph.shape(one.output)) if one.dense else None
-            anchors.append(CommonTensor((layer.var,), one.output, convert or one.from_relax))
+            tokens = _tokens(graph.shape(one.output)) if one.dense else None
+            there = one.from_relax if tokens is None else tokens
+            anchors.append(CommonTensor((layer.var,), one.output, there))
     for op_type, name in OPAQUE.items():
         theirs = [n for n in graph.nodes if n.op_type == op_type]
         ours = [var for var, value in module.order if _kind(value) == name]

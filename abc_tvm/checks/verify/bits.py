@@ -68,9 +68,9 @@ def bit_inputs(encoded: tvm.IRModule, canonical: tvm.IRModule) -> list[BitInput]
         lowering = of_operator(op_name(value))
         if op_name(value) == bit_products.PRODUCT:
             both = bit_products.codecs(value, [defined[x] for x in value.args])
-            for x, codec in zip(value.args, both, strict=True):
+            for x, bits in zip(value.args, both, strict=True):
                 if not any(one.var.same_as(x) for one in inputs):
-                    inputs.append(BitInput(hint(var), x, codec))
+                    inputs.append(BitInput(hint(var), x, bits))
             continue
         if lowering is None or lowering.name == FLOAT:
             continue
