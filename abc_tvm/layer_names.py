@@ -19,6 +19,8 @@ SAMPLES = 64
 """Elements that tell weights apart."""
 
 Key = tuple[tuple[int, ...], bytes]
+_PRODUCT: Key = ((), b"product")
+"""The key of products of two computed tensors."""
 
 
 def layer_nodes(simple: onnx.ModelProto) -> list[tuple[str, onnx.NodeProto]]:
@@ -43,13 +45,16 @@ def layer_names(simple: onnx.ModelProto, module: Any) -> tuple[list[str], list[s
     """
     stored = {tensor.name: tensor for tensor in simple.graph.initializer}
     names: dict[Key, deque[str]] = defaultdict(deque)
+    fixed = _fixed(simple, set(stored))
     for name, node in _as_imported(simple):
         if node.input[1] in stored:
             names[_key(numpy_helper.to_array(stored[node.input[1]]))].append(name)
+        elif node.op_type == "MatMul" and not fixed.intersection(node.input):
+            names[_PRODUCT].append(name)
     taken = {name for name, _ in layer_nodes(simple)}
     both: tuple[list[str], list[str]] = ([], [])
-    for position, weight in _layers(module):
-        fitting = names.get(_key(weight)) if weight is not None else None
+    for position, key in _layers(module):
+        fitting = names.get(key) if key is not None else None
         kind = "conv" if position == 0 else "dense"
         other = f"{kind}_{len(both[position])}"
         both[position].append(fitting.popleft() if fitting else other + "#" * (other in taken))
@@ -68,8 +73,20 @@ def _as_imported(simple: onnx.ModelProto) -> list[tuple[str, onnx.NodeProto]]:
     return [*nodes, *layers.values()]
 
 
-def _layers(module: Any) -> list[tuple[int, np.ndarray | None]]:
-    """``(0, weight)`` of every convolution of ``main`` and ``(1, weight)`` of every product."""
+def _fixed(simple: onnx.ModelProto, stored: set[str]) -> set[str]:
+    """Tensors that follow from stored ones alone."""
+    fixed = set(stored)
+    for node in simple.graph.node:
+        if all(name in fixed for name in node.input if name):
+            fixed.update(node.output)
+    return fixed
+
+
+def _layers(module: Any) -> list[tuple[int, Key | None]]:
+    """``(0, key)`` of every convolution of ``main`` and ``(1, key)`` of every product.
+
+    Keys are those of the weights, or :data:`_PRODUCT`; ``None`` where neither is known.
+    """
     bindings = [
         (binding.var, binding.value)
         for block in module["main"].body.blocks
@@ -77,12 +94,30 @@ def _layers(module: Any) -> list[tuple[int, np.ndarray | None]]:
         if hasattr(binding, "value")
     ]
     defined = dict(bindings)
-    layers = []
-    for _, value in bindings:
+    computed = set(module["main"].params)
+    layers: list[tuple[int, Key | None]] = []
+    for var, value in bindings:
+        args = list(getattr(value, "args", None) or getattr(value, "fields", None) or [])
+        if hasattr(value, "tuple_value"):
+            args = [value.tuple_value]
+        if value in computed or any(_reads(arg, computed) for arg in args):
+            computed.add(var)
         name = str(getattr(getattr(value, "op", None), "name", ""))
         if name in ("relax.nn.conv2d", "relax.matmul"):
-            layers.append((int(name == "relax.matmul"), _array(value.args[1], defined)))
+            product = name == "relax.matmul"
+            weight = _array(value.args[1], defined)
+            key = None if weight is None else _key(weight)
+            if product and all(_reads(arg, computed) for arg in args):
+                key = _PRODUCT
+            layers.append((int(product), key))
     return layers
+
+
+def _reads(value: Any, computed: set[Any]) -> bool:
+    """Whether an argument is computed from the network's inputs."""
+    return value in computed or any(
+        _reads(f, computed) for f in getattr(value, "fields", None) or []
+    )
 
 
 def _array(weight: Any, defined: dict[Any, Any]) -> np.ndarray | None:

@@ -10,6 +10,9 @@
 ``abc.bconv2d``           ``(x, planes int8 [M, OC, KH, KW, IC/g], alpha [M, OC], W)``: NHWC
                           convolution with weights ``sum_m alpha_m * planes_m``, which are
                           ``W`` OHWI
+``abc.product``           ``(x, y)``: of levels ``[B, H, T, K]`` and ``[B, H, S, K]`` every row of
+                          one times every row of the other, times ``unit`` and ``unit_y``:
+                          ``[B, H, T, S]``, or ``[B, T, S]`` where the attribute ``rank`` is 3
 ``abc.move``              ``(x_1, …, x_K, rows, columns, channels, source)``: levels moved as the
                           tables of :class:`.moves.move.Move` say, and the attribute ``fill``
 ``abc.encode_bitserial``  ``(x, thresholds [N, C], sense [C])``: the index of ``abc.step`` as packed
@@ -19,6 +22,9 @@
 ``abc.move_bitserial``    the same of bits; where nothing is moved to, those of the attribute
                           ``fill``, one for each plane
 ``abc.bitserial_conv2d``  ``abc.bconv2d`` on packed bits
+``abc.bitserial_product`` ``abc.product`` on packed bits; the integers that their planes stand for
+                          are the attributes ``base`` and ``weights`` of x, ``base_y`` and
+                          ``weights_y``, of ``in_channels`` in ``groups = 1``
 ``abc.encode_int8``       ``(x, thresholds [N, C], sense [C])``: the code of ``abc.step``'s level,
                           one byte a channel, ``[B, H, W, G, S]``
 ``abc.pool_int8``         ``(codes, turned)``: max-pooling of indices, then their codes
@@ -123,6 +129,14 @@ def _infer_bconv(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     return _tensor((w.batch, w.out_height, w.out_width, w.out_channels), "float32")
 
 
+def infer_product(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
+    """The type of a product of levels or bits: float32, of the graph's rank."""
+    batch, height, rows = shape_of(call.args[0])[:3]
+    columns = shape_of(call.args[1])[2]
+    outer = (batch, height) if int(call.attrs["rank"]) == 4 else (batch,)
+    return _tensor((*outer, rows, columns), "float32")
+
+
 def _infer_encode_bitserial(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:
     b, h, w, c = shape_of(call.args[0])
     groups = int(call.attrs["layout_groups"])
@@ -221,6 +235,8 @@ def register() -> bool:
         "step": _infer_step,
         "count_step": _infer_step,
         "bconv2d": _infer_bconv,
+        "product": infer_product,
+        "bitserial_product": infer_product,
         "move": _infer_move,
         "move_bitserial": _infer_move_bitserial,
         "move_int8": _infer_move_int8,

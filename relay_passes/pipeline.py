@@ -131,6 +131,7 @@ CONTRACTS: dict[str, Contracts] = {
             codes.no_binary_convolution_in_levels,
             codes.convolutions_read_codes,
             codes.codes_fit_their_readers,
+            codes.products_fit_their_bits,
             codes.steps_are_read_as_floats,
             binary.steps_are_in_order,
             nothing_is_dead,

@@ -13,7 +13,15 @@ from abc_tvm.relay_passes.analysis.steps.step_function import MAX_THRESHOLDS, St
 from abc_tvm.relay_passes.analysis.weights.accumulator import integer_form
 from abc_tvm.relay_passes.contracts.contract import all_calls, functions
 from abc_tvm.relay_passes.ops import LEVELS, conv_window
-from abc_tvm.relay_passes.rewrite import bindings, constant, definitions, hint, op_name, shape_of
+from abc_tvm.relay_passes.rewrite import (
+    Definitions,
+    bindings,
+    constant,
+    definitions,
+    hint,
+    op_name,
+    shape_of,
+)
 
 _OWN, _TERMS = 2.0**-19, 2.0**-21
 """What planes may differ from a weight by, of the weight and of all scales of its channel."""
@@ -54,32 +62,43 @@ def planes_give_the_weights(mod: tvm.IRModule) -> Iterator[str]:
 
 
 def binary_convolutions_read_steps(mod: tvm.IRModule) -> Iterator[str]:
-    """Every ``abc.bconv2d`` reads a step, or a max-pool of a step whose levels rise; or a move of
-    such, all of the same levels; or any of these padded by a level of the step."""
+    """Every ``abc.bconv2d``, and each factor of every ``abc.product``, is a step, or a max-pool of
+    a step whose levels rise; or a move of such, all of the same levels; or any of these padded by a
+    level of the step."""
     for function in functions(mod).values():
         defined = definitions(function)
         for var, call in bindings(function):
-            if op_name(call) != "abc.bconv2d":
-                continue
-            data, pad = unpadded(call.args[0], defined)
-            source: relax.Expr = defined.get(data)
-            leaves = list(source.args[:-4]) if op_name(source) == "abc.move" else [data]
-            levels = set()
-            for leaf in leaves:
-                source = defined.get(leaf)
-                pooled = op_name(source) == "nn.max_pool2d"
-                if pooled:
-                    source = defined.get(source.args[0])
-                if op_name(source) not in LEVELS:
-                    yield f"{hint(var)} reads {op_name(source) or 'an input'}, not a step"
-                    continue
-                levels.add(steps_of(source).levels.tobytes())
-                if pooled and not steps_of(source).rising:
-                    yield f"{hint(var)} reads a max-pool of levels that do not rise"
-                elif pad is not None and not pads_levels(pad, source):
-                    yield f"{hint(var)} reads padding that is no level of its step"
-            if len(levels) > 1:
-                yield f"{hint(var)} reads steps of several levels at once"
+            for read in _read(call):
+                yield from _no_step(hint(var), read, defined)
+
+
+def _read(call: relax.Expr) -> list[relax.Expr]:
+    """What a layer in levels reads."""
+    if op_name(call) == "abc.product":
+        return list(call.args)
+    return [call.args[0]] if op_name(call) == "abc.bconv2d" else []
+
+
+def _no_step(name: str, read: relax.Expr, defined: Definitions) -> Iterator[str]:
+    data, pad = unpadded(read, defined)
+    source: relax.Expr = defined.get(data)
+    leaves = list(source.args[:-4]) if op_name(source) == "abc.move" else [data]
+    levels = set()
+    for leaf in leaves:
+        source = defined.get(leaf)
+        pooled = op_name(source) == "nn.max_pool2d"
+        if pooled:
+            source = defined.get(source.args[0])
+        if op_name(source) not in LEVELS:
+            yield f"{name} reads {op_name(source) or 'an input'}, not a step"
+            continue
+        levels.add(steps_of(source).levels.tobytes())
+        if pooled and not steps_of(source).rising:
+            yield f"{name} reads a max-pool of levels that do not rise"
+        elif pad is not None and not pads_levels(pad, source):
+            yield f"{name} reads padding that is no level of its step"
+    if len(levels) > 1:
+        yield f"{name} reads steps of several levels at once"
 
 
 def steps_are_in_order(mod: tvm.IRModule) -> Iterator[str]:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import tvm
 
+from abc_tvm.compute.geometry import words
 from abc_tvm.relay_passes.contracts.contract import all_calls, functions
+from abc_tvm.relay_passes.lowerings.bit_products import PRODUCT
+from abc_tvm.relay_passes.lowerings.bitserial import BITSERIAL
 from abc_tvm.relay_passes.lowerings.table import lowerings
 from abc_tvm.relay_passes.ops import LEVELS, coded_window
 from abc_tvm.relay_passes.rewrite import (
@@ -32,19 +35,22 @@ def writers() -> dict[str, tuple[str, ...]]:
         if written:
             operators[lowering.anchor.operator] = written + pooled + moved + padded
             operators |= dict.fromkeys(moved, written + pooled + moved)
+        if lowering is BITSERIAL:
+            operators[PRODUCT] = written + pooled + moved + padded
         operators |= dict.fromkeys(pooled, written)
         operators |= dict.fromkeys(padded, written + pooled + moved)
     return operators
 
 
 def no_binary_convolution_in_levels(mod: tvm.IRModule) -> Iterator[str]:
-    """No ``abc.bconv2d`` is left."""
-    for var, _ in all_calls(mod, "abc.bconv2d"):
-        yield f"{hint(var)} is an abc.bconv2d"
+    """No ``abc.bconv2d`` and no ``abc.product`` is left."""
+    for var, call in all_calls(mod, "abc.bconv2d", "abc.product"):
+        yield f"{hint(var)} is an {op_name(call)}"
 
 
 def convolutions_read_codes(mod: tvm.IRModule) -> Iterator[str]:
-    """Every convolution on codes, every pool and pad of codes, reads what makes codes of its kind.
+    """Every convolution on codes, every pool and pad of codes, and both factors of a product on
+    bits are of what makes codes of its kind.
 
     ``main`` alone: see :func:`codes_fit_their_readers` for shapes, which hold in every function.
     """
@@ -55,6 +61,8 @@ def convolutions_read_codes(mod: tvm.IRModule) -> Iterator[str]:
         if wanted is None:
             continue
         inputs = call.args[:-4] if "move" in str(op_name(call)) else call.args[:1]
+        if op_name(call) == PRODUCT:
+            inputs = call.args
         for data in inputs:
             if op_name(defined.get(data)) not in wanted:
                 source = op_name(defined.get(data)) or "an input"
@@ -86,6 +94,21 @@ def codes_fit_their_readers(mod: tvm.IRModule) -> Iterator[str]:
             yield f"{hint(var)}: reads {dtype_of(call.args[0])} {dims}, not bytes"
         elif dims[3] != window.groups:
             yield f"{hint(var)}: reads bytes in {dims[3]} groups"
+
+
+def products_fit_their_bits(mod: tvm.IRModule) -> Iterator[str]:
+    """Both factors of every ``abc.bitserial_product`` are uint32 bits of one batch, of as many
+    planes as it has weights for, in one group of its channels."""
+    for var, call in all_calls(mod, PRODUCT):
+        dims = [shape_of(x) for x in call.args]
+        many = [len(call.attrs["weights"]), len(call.attrs["weights_y"])]
+        wide = words(int(call.attrs["in_channels"]))
+        if any(dtype_of(x) != "uint32" for x in call.args) or any(len(d) != 6 for d in dims):
+            yield f"{hint(var)}: its factors are no bits"
+        elif [str(n) for n in dims[0][:2]] != [str(n) for n in dims[1][:2]]:
+            yield f"{hint(var)}: its factors are of {dims[0][:2]} and {dims[1][:2]} matrices"
+        elif any(d[3:] != (n, 1, wide) for d, n in zip(dims, many, strict=True)):
+            yield f"{hint(var)}: its factors have {[d[3:] for d in dims]} planes, groups and words"
 
 
 def steps_are_read_as_floats(mod: tvm.IRModule) -> Iterator[str]:

@@ -68,7 +68,7 @@ class Bitserial(Lowering):
     def offer(self, layer: Candidate, rival: float) -> Offer:
         window = layer.window
         fill = window.group_in / (words(window.group_in) * WORD)
-        cost = layer.pairs * layer.device.cost.pair / fill + layer.compared
+        cost = layer.slower * layer.pairs * layer.device.cost.pair / fill + layer.compared
         why = f"{layer.pairs} pairs of planes"
         if layer.compared > 0.25:
             why += f" behind {len(layer.steps.thresholds)} thresholds"
@@ -91,7 +91,7 @@ class Bitserial(Lowering):
     ) -> relax.Call | str:
         if reading.mixed:
             return "pooling between activations of two kinds"
-        bits = _bits(emitter, reading, layer.code, layer.window.groups)
+        bits = packed_bits(emitter, reading, layer.code, layer.window.groups)
         window = layer.window
         return make(
             "bitserial_conv2d",
@@ -135,10 +135,10 @@ class Bitserial(Lowering):
         )
 
 
-def _bits(emitter: Emitter, reading: LayerReading, code: Code, groups: int) -> relax.Var:
+def packed_bits(emitter: Emitter, reading: LayerReading, code: Code, groups: int) -> relax.Var:
     """What a layer reads before it is padded, in planes of ``code``."""
     if reading.move is not None:
-        parts = [_bits(emitter, part, code, 1) for part in reading.parts]
+        parts = [packed_bits(emitter, part, code, 1) for part in reading.parts]
         move, sources = move_of(reading.move), reading.move.args[:-4]
         fill = [int(bit) for bit in patterns(code.kind, code.planes)[reading.fill_index()]]
 

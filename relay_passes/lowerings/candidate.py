@@ -18,6 +18,21 @@ from abc_tvm.targets import Device
 HINT = 0.8
 """A row mentions a lowering that is refused where it takes less than this of the others' time."""
 
+MOST_TAPS = 64
+"""Taps of a depthwise convolution that a kernel writes out one by one."""
+
+DEPTHWISE = 8.0
+"""What a depthwise convolution on bits or bytes costs more than its planes say: kernels of these
+have one channel in a vector of outputs, the float kernel one in each lane. Of 128 channels of 28x28
+bits take 8, bytes 11 times the time of float (measured on x86)."""
+
+
+def is_depthwise(window: Window) -> bool:
+    """Whether every channel is convolved with few taps of its own."""
+    taps = window.kernel[0] * window.kernel[1]
+    alone = window.groups == window.in_channels == window.out_channels
+    return alone and window.groups > 1 and taps <= MOST_TAPS
+
 
 class Candidate:
     """One ``abc.bconv2d`` and the step function that it reads, on a device.
@@ -58,6 +73,11 @@ class Candidate:
     def pairs(self) -> int:
         """Pairs of planes, of weights and of activations."""
         return self.M * self.code.planes
+
+    @property
+    def slower(self) -> float:
+        """By how much kernels of bits and bytes are slower here than their cost says."""
+        return DEPTHWISE if is_depthwise(self.window) else 1.0
 
     @property
     def compared(self) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from tvm import relax, te
+from tvm import relax, te, tirx
+from tvm.ir import Expr
 
 from abc_tvm.compute.geometry import Window
+from abc_tvm.compute.lanes import Index, stage
 from abc_tvm.compute.roles import notes
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
@@ -14,7 +16,7 @@ from abc_tvm.relay_passes.ops import conv_window, to_float
 from abc_tvm.relay_passes.rewrite import array_of, constant, dtype_of, shape_of
 from abc_tvm.schedules.family import Plan
 
-from .candidate import Candidate, Offer, Outcome
+from .candidate import Candidate, Offer, Outcome, is_depthwise
 from .coded_moves import MOVE_LEVELS
 from .lowering import Emitter, Lowering
 from .packing import pack_weights
@@ -23,6 +25,8 @@ from .packing import pack_weights
 def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     """Weights in lanes, sums of products of floats."""
     window = conv_window(call)
+    if is_depthwise(window):
+        return _begin_depthwise(frame, var, call, window)
     frame.lay_window(window)
     plan = frame.scheduler.plan(window, frame.blocking, 1, "float")
     data = _in_groups(frame.inputs[call.args[0]], window)
@@ -30,6 +34,42 @@ def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     sums = frame.scheduler.family.sums(plan, data, packed, frame.table)
     frame.values[var] = frame.keep(var, lambda index: sums[index])
     return plan
+
+
+def _begin_depthwise(frame: Frame, var: relax.Var, call: relax.Call, window: Window) -> Plan:
+    """A vector of channels at a time, each lane with its own weight: nothing is summed over."""
+    channels = window.out_channels
+    frame.lay(window.out_height, window.out_width, channels, frame.layout(1))
+    blocking, data = frame.blocking, frame.inputs[call.args[0]]
+    kernel = array_of(call.args[1]).reshape(channels, -1).T
+    weights = frame.table(blocking.spread(np.ascontiguousarray(kernel)), "taps")
+    (_, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
+    top, left, _, _ = window.padding
+    nothing = tirx.const(0.0, "float32")
+
+    def value(index: Index) -> Expr:
+        b, h, w, g, o, lane = index
+        total = None
+        for tap in range(len(kernel)):
+            i, j = divmod(tap, kw)
+            y, x = h * sh + i * dh - top, w * sw + j * dw - left
+            one = blocking.read(data, (b, y, x, g, o, lane))
+            if any(window.padding):
+                inside = tirx.all(y >= 0, y < window.height, x >= 0, x < window.width)
+                one = tirx.if_then_else(inside, one, nothing)
+            product = one * weights[tap, blocking.slot(index)]
+            total = product if total is None else total + product
+        return total
+
+    acc = stage("acc", blocking.shape(frame.batch, frame.height, frame.width), value, "sums")
+    frame.values[var] = frame.keep(var, lambda index: acc[index])
+    return frame.lanes_plan()
+
+
+def _layout(call: relax.Call) -> int | None:
+    """Of a depthwise convolution any number of groups will do."""
+    fits = all(isinstance(extent, int) for extent in shape_of(call.args[0])[1:])
+    return None if fits and is_depthwise(conv_window(call)) else int(call.attrs.groups)
 
 
 def _in_groups(data: te.Tensor, window: Window) -> te.Tensor:
@@ -67,7 +107,7 @@ class FloatLowering(Lowering):
     title = "float32"
     colour = "#2166ac"
     arithmetic = "float32 FMA"
-    anchor = Anchor("nn.conv2d", begin, _fits, lambda call: int(call.attrs.groups))
+    anchor = Anchor("nn.conv2d", begin, _fits, _layout)
     moves = (MOVE_LEVELS,)
 
     def offer(self, layer: Candidate, rival: float) -> Offer:

@@ -64,7 +64,7 @@ class Int8(Lowering):
         if dot is None or code is None:
             return None
         channels = layer.window.group_in
-        cost = dot * quads(channels) * QUAD / channels + layer.compared
+        cost = layer.slower * dot * quads(channels) * QUAD / channels + layer.compared
         levels = layer.steps.levels
         if int8_form(layer.planes, layer.alpha, levels, code) is not None:
             return Offer(cost)

@@ -7,6 +7,8 @@ thermometer bits, which are re-coded to the planes that the convolution wants; c
 pooled by their maximum. Where what a layer reads is padded by a level, its code is, by the code of
 that level.
 
+``product(step(x), step(y))`` becomes ``bitserial_product`` of what ``bitserial`` writes of both.
+
 A lowering may refuse a reading; then the layer goes back to float, and its row says why. Steps
 whose levels are read by float operators as well stay, beside the code. Equal codes are one.
 """
@@ -21,6 +23,7 @@ from tvm import relax
 from abc_tvm.relay_passes.analysis.steps.readings import reading_of
 from abc_tvm.relay_passes.analysis.steps.step_function import steps_of
 from abc_tvm.relay_passes.context import Context
+from abc_tvm.relay_passes.lowerings import bit_products
 from abc_tvm.relay_passes.lowerings.candidate import Candidate
 from abc_tvm.relay_passes.lowerings.table import FLOAT, lowering_of
 from abc_tvm.relay_passes.ops import make
@@ -41,11 +44,29 @@ class Encode:
             new = value
             if op_name(value) == "abc.bconv2d":
                 new = self.convolution(_Emitter(builder, emitted), hint(var), value, defined)
+            if op_name(value) == "abc.product":
+                new = self.product(builder, _Emitter(builder, emitted), hint(var), value, defined)
             expr = emit(builder, new, hint(var))
             defined[expr] = new
             return expr
 
         return rebuild(mod, visit)
+
+    def product(
+        self,
+        builder: relax.BlockBuilder,
+        emitter: _Emitter,
+        name: str,
+        call: relax.Call,
+        defined: dict[relax.Var, relax.Expr],
+    ) -> relax.Call:
+        """A product of two steps on bits, or, where one cannot be written so, on levels."""
+        new = bit_products.encode(call, defined, emitter)
+        if isinstance(new, str):
+            layer = self.context.layers[name]
+            layer.lowering, layer.reason = FLOAT, new
+            return bit_products.as_matmul(builder, call)
+        return new
 
     def convolution(
         self,

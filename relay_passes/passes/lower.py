@@ -1,7 +1,8 @@
 """Kernels in the place of fused groups.
 
 Every private function made by :mod:`.fuse` becomes a scheduled PrimFunc, called with its tensor
-arguments and its packed constants. Pooling and padding of bits and codes have kernels of their own.
+arguments and its packed constants. Pooling and padding of bits and codes have kernels of their own,
+and so have products of bits, which are scheduled with TVM's own kernels.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from abc_tvm.compute.geometry import Dim
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.emit.frame import GROUP, Lowered
 from abc_tvm.relay_passes.emit.pooling import alone
+from abc_tvm.relay_passes.lowerings import bit_products
 from abc_tvm.relay_passes.lowerings.table import between
 from abc_tvm.relay_passes.rewrite import (
     Shape,
@@ -55,6 +57,8 @@ class Lower:
                     elif op_name(new) in between():
                         name = str(op_name(new)).removeprefix("abc.")
                         new = self.group(builder, new, alone(new, hint(var)), name)
+                    elif op_name(new) == bit_products.PRODUCT:
+                        new = bit_products.emit_kernel(builder, new, "bitserial_product")
                     env[var] = (
                         new if isinstance(new, relax.Tuple) else emit(builder, new, hint(var))
                     )

@@ -13,6 +13,8 @@ Of every ``abc.bconv2d``, in the order of the graph:
    the layer, becomes ``bconv2d(move(step(x), …))``: one ``abc.move`` of all of them, of steps (or
    max-pools of such) that have their levels in common.
 6. Any other goes back to ``nn.conv2d``, with the reason in the layer's row.
+7. ``matmul(x, y)`` of two computed tensors, each of which is what 2 or 5 takes, becomes
+   ``product(step(x), step(y'))``, whose channels are what is summed over; else it stays.
 
 In 2 to 5 the levels are scaled to a largest size in [1, 2), and the scales of the weights by the
 inverse. Refused where the products of both are so large that sums of them may overflow. A step
@@ -46,6 +48,8 @@ from abc_tvm.relay_passes.analysis.steps.travelled import Leaf, Travelled, image
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator, accumulator, integer_form
 from abc_tvm.relay_passes.context import Context
 from abc_tvm.relay_passes.contracts import binary, contract
+from abc_tvm.relay_passes.lowerings.bit_products import WholeFactor, refusal
+from abc_tvm.relay_passes.lowerings.bitserial import BITSERIAL
 from abc_tvm.relay_passes.ops import conv_window, make, to_float
 from abc_tvm.relay_passes.rewrite import (
     Content,
@@ -53,6 +57,7 @@ from abc_tvm.relay_passes.rewrite import (
     const,
     content,
     definitions,
+    dtype_of,
     emit,
     hint,
     op_name,
@@ -94,6 +99,8 @@ class RecogniseActivations(contract.Rewrite):
         result = call
         if op_name(call) == "abc.bconv2d":
             result = self.convolution(builder, var, call)
+        if op_name(call) == "matmul" and hint(var) in self.context.layers:
+            result = self.product(builder, var, call)
         expr = emit(builder, result, hint(var))
         self.env[var] = expr
         self.new[expr] = result
@@ -136,6 +143,86 @@ class RecogniseActivations(contract.Rewrite):
         layer.N = activation.nominal
         alpha, weight = (const(array_of(a) * power) for a in call.args[2:4])
         return relax.Call(call.op, [self.read[data], call.args[1], alpha, weight], call.attrs)
+
+    def product(self, builder: relax.BlockBuilder, var: relax.Var, call: relax.Call) -> relax.Call:
+        """Case 7: a product of two computed tensors."""
+        layer = self.context.layers[hint(var)]
+        if hint(var) in self.context.refused:
+            layer.reason = self.context.refused[hint(var)]
+            return call
+        try:
+            left, right = self.factors(self.defined[var])
+            x, first = self.factor(left, "left")
+            y, second = self.factor(right, "right")
+            units = {"unit": float(first), "unit_y": float(second)}
+            largest = float(first) * float(second)
+            if not in_range(np.array(largest)):
+                raise NotAStep(f"products of levels (up to {largest:g}) may overflow")
+            channels, forced = int(shape_of(left)[3]), self.context.lowering == BITSERIAL.name
+            refused = refusal(x.levels, y.levels, channels, self.context.device, forced)
+            if refused:
+                layer.reason = refused
+                return call
+            self.emit_activation(builder, left, x, None)
+            self.emit_activation(builder, right, y, None)
+        except NotAStep as error:
+            layer.reason = f"both of its factors are computed, and {error}"
+            return call
+        layer.M, layer.N, layer.lowering, layer.reason = y.nominal, x.nominal, BITSERIAL.name, ""
+        read = [self.read[left], self.read[right]]
+        return make("product", read, rank=len(shape_of(var)), **units)
+
+    def factor(self, data: relax.Var, side: str) -> tuple[Activation | Travelled, np.float32]:
+        """The step function that a factor is, scaled, and by what.
+
+        Raises:
+            NotAStep: It is none; the message says which.
+        """
+        try:
+            activation = self.activation(data, None)
+            power = power_of(activation.levels)
+            activation = activation.scaled(power)
+            WholeFactor.of(activation.levels)
+        except NotAStep as error:
+            raise NotAStep(f"the {side} one is no step function on bits: {error}") from None
+        return activation, power
+
+    def factors(self, call: relax.Call) -> tuple[relax.Var, relax.Var]:
+        """Both as images whose channels are what is summed over; perhaps of no graph.
+
+        Raises:
+            NotAStep: The product has another form than that of batches of matrices.
+        """
+        x, y = call.args
+        dims = [shape_of(v) for v in (x, y)]
+        rank = len(dims[0])
+        inner = [n for shape in dims for n in shape[1:]]
+        if rank not in (3, 4) or len(dims[1]) != rank:
+            raise NotAStep("they are no matrices of one batch")
+        if not all(isinstance(n, int) for n in inner) or any(
+            str(a) != str(b) for a, b in zip(dims[0][:-2], dims[1][:-2], strict=True)
+        ):
+            raise NotAStep("one is repeated, or open in more than the batch")
+        if any(dtype_of(v) != "float32" for v in (x, y)):
+            raise NotAStep(f"it computes in {dtype_of(x)}, not in float32")
+        axes = [*range(rank - 2), rank - 1, rank - 2]
+        turned = self.virtual(relax.op.permute_dims(y, axes), "right")
+        return self.as_image(x, "left"), self.as_image(turned, "right")
+
+    def as_image(self, x: relax.Var, name: str) -> relax.Var:
+        """``[B, H, W, C]`` of ``[B, W, C]``."""
+        if len(shape_of(x)) == 4:
+            return x
+        batch, width, channels = shape_of(x)
+        return self.virtual(relax.op.reshape(x, (batch, 1, width, channels)), name)
+
+    def virtual(self, call: relax.Call, name: str) -> relax.Var:
+        """A tensor that is asked for its step function, and bound nowhere."""
+        made = relax.BlockBuilder().normalize(call)
+        var = relax.Var(name, made.ty)
+        self.activations.defined[var] = made
+        self.activations.virtual.add(var)
+        return var
 
     def activation(self, stepped: relax.Var, pool: relax.Call | None) -> Activation | Travelled:
         """What a layer reads, before it is pooled and padded."""

@@ -12,12 +12,17 @@ It stays, with the reason in its row, where
 4. ``context.refused`` names it;
 5. the weights take more than sixteen values in one output channel, or are too different in size.
 
+A row, too,
+
+6. has a product of two computed tensors, whose factors may be step functions.
+
 Example: ``nn.conv2d(x, [0.5, -0.5, ...])`` becomes ``abc.bconv2d(x, [[1, -1, ...]], [[0.5]], W)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from math import prod
 
 import tvm
 from tvm import relax
@@ -26,7 +31,16 @@ from abc_tvm.relay_passes.analysis.weights import weight_planes
 from abc_tvm.relay_passes.context import Context, LayerRow
 from abc_tvm.relay_passes.contracts import binary, canonical, contract
 from abc_tvm.relay_passes.ops import conv_window, make, window_attrs
-from abc_tvm.relay_passes.rewrite import array_of, const, dtype_of, hint, op_name, rebuild
+from abc_tvm.relay_passes.rewrite import (
+    array_of,
+    const,
+    constant,
+    dtype_of,
+    hint,
+    op_name,
+    rebuild,
+    shape_of,
+)
 
 
 class RecogniseWeights(contract.Rewrite):
@@ -55,9 +69,13 @@ class RecogniseWeights(contract.Rewrite):
     def visit(
         self, builder: relax.BlockBuilder, var: relax.Var, call: relax.Expr
     ) -> relax.Call | None:
+        name = hint(var)
+        if op_name(call) == "matmul":  # case 6
+            if not any(constant(a) is not None for a in call.args):
+                self.context.layers[name] = _product_row(name, var, call)
+            return None
         if op_name(call) != "nn.conv2d":
             return None
-        name = hint(var)
         if str(call.attrs.data_layout) != "NHWC":  # case 2
             self.context.layers[name] = LayerRow(
                 name, "Conv", [], 0, reason="the weights are no constant"
@@ -91,6 +109,16 @@ class RecogniseWeights(contract.Rewrite):
             [call.args[0], const(factored.planes), const(factored.alpha), call.args[1]],
             **window_attrs(window),
         )
+
+
+def _product_row(name: str, var: relax.Var, call: relax.Call) -> LayerRow:
+    depth = shape_of(call.args[0])[-1:]
+    rows = shape_of(var)
+    macs = prod(n if isinstance(n, int) else 1 for n in (*rows, *depth))
+    if len(rows) > 2 and isinstance(rows[0], int):
+        macs //= rows[0] or 1
+    width = [n if isinstance(n, int) else 0 for n in (rows[-1:] + depth)]
+    return LayerRow(name, "MatMul", width, macs, reason="both of its factors are computed")
 
 
 def _base(name: str) -> str:

@@ -88,8 +88,20 @@ def test_dense_layers_are_counted_apart() -> None:
 
 @pytest.mark.parametrize(("other", "wanted"), [("free", "dense_0"), ("dense_0", "dense_0#")])
 def test_a_layer_that_is_no_stored_nodes(other: str, wanted: str) -> None:
-    """Weights that are computed from the input are told by nothing."""
+    """Weights on the left are told by nothing."""
     made = model(
-        conv("x", "w", "a", other), helper.make_node("MatMul", ["a", "a"], ["y"], name="d"), w=W
-    )
+        conv("x", "w", "a", other), helper.make_node("MatMul", ["m", "a"], ["y"], name="d"),
+        w=W, m=np.ones((4, 4)),
+    )  # fmt: skip
     assert names(made) == ([other], [wanted])
+
+
+def test_products_of_computed_tensors_go_by_their_nodes() -> None:
+    made = model(
+        conv("x", "w", "a", "c"),
+        helper.make_node("MatMul", ["a", "m"], ["b"], name="dense"),
+        helper.make_node("MatMul", ["a", "b"], ["e"], name="product"),
+        helper.make_node("MatMul", ["e", "a"], ["y"], name="other.product"),
+        w=W, m=np.ones((4, 4)),
+    )  # fmt: skip
+    assert names(made) == (["c"], ["dense", "product", "other_product"])

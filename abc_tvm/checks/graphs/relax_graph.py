@@ -6,7 +6,7 @@ at the top of ``relay_passes/ops.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +20,15 @@ from abc_tvm.checks.graphs.relax_ops import TABLE, OpenShape, Value
 
 ON_BITSERIAL, ON_INT8, FLOAT = "abc.bitserial_conv2d", "abc.int8_conv2d", "nn.conv2d"
 LAYERS = (ON_BITSERIAL, ON_INT8, FLOAT)
+ON_PRODUCT = "abc.bitserial_product"
+PRODUCTS = (ON_PRODUCT, "matmul")
 
 _ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class RelaxLayer:
-    """A convolution or dense layer: its variable and its call."""
+    """A convolution, dense layer or product: its variable and its call."""
 
     name: str
     var: relax.Var
@@ -68,10 +70,14 @@ class RelaxGraph:
         ]
         self.value: dict[relax.Var, relax.Expr] = dict(self.order)
         self.at = {var: i for i, (var, _) in enumerate(self.order)}
-        self.layers = [
+        self.layers = self._named(LAYERS)
+        self.products = self._named(PRODUCTS)
+
+    def _named(self, operators: Collection[str]) -> list[RelaxLayer]:
+        return [
             RelaxLayer(str(var.name), var, value, operator(value))
             for var, value in self.order
-            if operator(value) in LAYERS
+            if operator(value) in operators
         ]
 
     def reads(self, value: relax.Expr) -> list[relax.Var]:

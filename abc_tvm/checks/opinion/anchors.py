@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx
@@ -65,7 +66,9 @@ def make_anchors(
             )
         elif layer.name in layers and _plain(layer):
             one = layers[layer.name]
-            anchors.append(CommonTensor((layer.var,), one.output, one.from_relax))
+            tokens = _tokens(graph.shape(one.output)) if one.dense else None
+            there = one.from_relax if tokens is None else tokens
+            anchors.append(CommonTensor((layer.var,), one.output, there))
     for op_type, name in OPAQUE.items():
         theirs = [n for n in graph.nodes if n.op_type == op_type]
         ours = [var for var, value in module.order if _kind(value) == name]
@@ -75,6 +78,25 @@ def make_anchors(
                 if biased is not None:
                     anchors.append(CommonTensor((var,), node.output[0], biased))
     return anchors
+
+
+def _tokens(shape: tuple[int, ...] | None) -> Callable[[np.ndarray], np.ndarray] | None:
+    """How a dense layer's ``[B, H, W, C]`` lies in the graph's ``[B, …, T, C]`` of a shape.
+
+    ``None`` where it has no tokens, or its shape is not known.
+    """
+    if shape is None or len(shape) < 3:
+        return None
+    outer = shape[1:-2]
+
+    def convert(value: np.ndarray) -> np.ndarray:
+        batch, height, width, channels = value.shape
+        fits = prod(outer) == height
+        rows = outer if fits else (1,) * (len(outer) - 1) + (height,)
+        tokens = (*rows, width) if outer else (height * width,)
+        return value.reshape(batch, *tokens, channels)
+
+    return convert
 
 
 def _with_bias(graph: OnnxGraph, node: onnx.NodeProto) -> Callable[[np.ndarray], np.ndarray] | None:

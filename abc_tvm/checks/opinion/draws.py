@@ -10,7 +10,7 @@ import numpy as np
 from tvm.relax import Var
 
 from abc_tvm.checks.graphs.integers import IntegerSums
-from abc_tvm.checks.graphs.relax_graph import RelaxGraph, dimensions, operator
+from abc_tvm.checks.graphs.relax_graph import PRODUCTS, RelaxGraph, dimensions, operator
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ def image_axes(graph: RelaxGraph, var: Var) -> tuple[int, ...]:
         turned = (value for _, value in graph.order if operator(value) == "permute_dims")
         return (2, 3) if any(value.args[0].same_as(var) for value in turned) else (1, 2)
     value = graph.value[var]
+    if operator(value) in PRODUCTS:
+        return ()
     if operator(value) == "call_tir":
         return (2, 3)
     attrs = value.attrs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,10 +18,14 @@ from abc_tvm.checks.opinion.codes import Disagrees, Reading, readings_of
 from abc_tvm.checks.opinion.finite import Finite
 from abc_tvm.checks.opinion.known_atoms import KnownAtoms
 from abc_tvm.checks.opinion.moved import VIEW, Way, behind
+from abc_tvm.checks.opinion.products import CodedProduct
 from abc_tvm.checks.opinion.roots import Roots
 from abc_tvm.checks.opinion.steps import Case, check_steps
 from abc_tvm.checks.opinion.terms import Factor, Term, clusters
 from abc_tvm.checks.opinion.weights import CodedWeight, coded_weight, proportion, same_weights
+
+Fed = tuple[float, str, Lying, slice | None]
+"""A factor, the graph's tensor that it is of, how that lies, and the channels of it."""
 
 
 @dataclass(frozen=True)
@@ -175,16 +180,38 @@ class Claims:
         ratio: float,
         error: float,
     ) -> None:
-        names = [part.tensor for part in parts]
         height, width, channels = (int(d or 0) for d in dimensions(item.layer.data)[1:4])
         channels = int(item.layer.call.attrs["in_channels"])
         lying: Lying = NCHW
         if owner.dense:
             lying = flat_or_tokens(height, width, channels, way == "flat_hwc")
-        found = [self._roots(reading, names, bool(item.others)) for reading in item.readings]
-        sizes = [_size(reading.root) for reading in item.readings]
+        fed = tuple((p.scale, p.tensor, lying, p.channels) for p in parts)
+        self.check_readings(item.readings, fed, 1 / ratio, error)
+
+    def check_product(self, item: CodedProduct) -> None:
+        """Every claim of a product on bits: what both of its factors are.
+
+        Raises:
+            Disagrees: One does not hold.
+            NotChecked: The checker cannot tell.
+        """
+        for readings, tensor, lying, unit in item.factors:
+            self.check_readings(readings, ((1.0, tensor, lying, None),), 1 / unit, 0.0)
+
+    def check_readings(
+        self, readings: Sequence[Reading], fed: Sequence[Fed], ratio: float, error: float
+    ) -> None:
+        """Whether what is read, over ``ratio``, is the sum of what is ``fed``, up to ``error``.
+
+        Raises:
+            Disagrees: It is not.
+            NotChecked: The checker cannot tell.
+        """
+        names = [tensor for _, tensor, *_ in fed]
+        found = [self._roots(reading, names, len(readings) > 1) for reading in readings]
+        sizes = [_size(reading.root) for reading in readings]
         first = [(*roots[0], size) for roots, size in zip(found, sizes, strict=True)]
-        for reading, roots, size in zip(item.readings, found, sizes, strict=True):
+        for reading, roots, size in zip(readings, found, sizes, strict=True):
             sums = rounded = None
             if self.roots.direct(reading.root) is not None:
                 sums = self.roots.sums.get(reading.root)
@@ -200,8 +227,8 @@ class Claims:
                     root_lying,
                     size,
                     self.batch,
-                    tuple((p.scale, p.tensor, lying, p.channels) for p in parts),
-                    1 / ratio,
+                    tuple(fed),
+                    ratio,
                     sums,
                     KnownAtoms(True) if sums is not None else self.roots.atoms(root),
                     rounded,

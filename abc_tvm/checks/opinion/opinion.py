@@ -6,9 +6,9 @@ importer, the compiled module as the pass ``encode`` leaves it, and both are com
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -21,6 +21,7 @@ from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_layers import OnnxLayer, joined, layer_of
 from abc_tvm.checks.graphs.relax_graph import (
     FLOAT,
+    ON_PRODUCT,
     RelaxGraph,
     RelaxLayer,
     array,
@@ -31,6 +32,12 @@ from abc_tvm.checks.opinion.anchors import make_anchors
 from abc_tvm.checks.opinion.codes import Disagrees
 from abc_tvm.checks.opinion.layer_claims import Claims, CodedLayer
 from abc_tvm.checks.opinion.moved import behind
+from abc_tvm.checks.opinion.products import (
+    CodedProduct,
+    coded_product,
+    product_anchors,
+    products_of,
+)
 from abc_tvm.checks.opinion.roots import Roots
 from abc_tvm.checks.opinion.weights import whole_weights
 from abc_tvm.layer_names import layer_nodes
@@ -68,7 +75,9 @@ def second_opinion(
     try:
         return _Checker(simple, module, allowed_error).run()
     except (NotChecked, *_FAULTS) as error:
-        names = [layer.name for layer in RelaxGraph(module).layers if layer.kind != FLOAT]
+        graph = RelaxGraph(module)
+        names = [layer.name for layer in graph.layers if layer.kind != FLOAT]
+        names += [one.name for one in graph.products if one.kind == ON_PRODUCT]
         return Opinion(unknown=dict.fromkeys(names, _fault(error)))
 
 
@@ -80,6 +89,9 @@ def _fault(error: Exception) -> str:
     text = " ".join(str(error).split())[:80]
     return f"the checker fails on it ({type(error).__name__}: {text})"
 
+
+Item = CodedLayer | CodedProduct
+_Read = TypeVar("_Read", CodedLayer, CodedProduct)
 
 _Weights = tuple[np.ndarray, np.ndarray]
 """Integers ``[M, OC, taps]`` and their scales ``[M, OC]``."""
@@ -96,6 +108,7 @@ class _Checker:
         self.unknown: dict[str, str] = {}
         self.wrong: dict[str, str] = {}
         self.layers = self._onnx_layers(simple)
+        self.nodes = products_of(self.graph, simple)
 
     def _batch(self) -> int:
         """Images that the model takes at once, where that is fixed."""
@@ -113,16 +126,20 @@ class _Checker:
     def run(self) -> Opinion:
         names = [layer.name for layer in self.relax.layers]
         binary = [layer for layer in self.relax.layers if layer.kind != FLOAT]
-        if not binary:
+        on_bits = [one for one in self.relax.products if one.kind == ON_PRODUCT]
+        if not binary and not on_bits:
             return Opinion()
+        names += [one.name for one in self.relax.products]
         if len(set(names)) < len(names):
-            return Opinion(unknown={layer.name: "layers share a name" for layer in binary})
+            return Opinion(unknown={one.name: "layers share a name" for one in binary + on_bits})
         present = set(names) | self._nameless()
         sums = joined(self.graph, self.layers, present, self.batch)
         followed = {one.name for form in sums.values() for one in form.layers}
         lost = [one for name, one in self.layers.items() if name not in present | followed]
         coded = [item for item in map(self._read, binary) if item is not None]
+        products = [item for item in map(self._read_product, on_bits) if item is not None]
         anchors = make_anchors(self.graph, self.relax, self.layers, sums)
+        anchors += product_anchors(self.relax, self.nodes)
         self.roots = Roots(self.graph, self.relax, anchors, {}, self.batch)
         self.claims = Claims(
             self.graph,
@@ -136,9 +153,10 @@ class _Checker:
             self.rng,
         )
         self._integer_forms(coded)
-        self._prepare(coded)
-        checked = [item.layer.name for item in coded if self._holds(item)]
-        again = [item for item in coded if item.layer.name in self.unknown]
+        every: list[Item] = [*coded, *products]
+        self._prepare(every)
+        checked = [item.layer.name for item in every if self._holds(item)]
+        again = [item for item in every if item.layer.name in self.unknown]
         if again and self.shrunk:
             self._prepare(again, whole=True)
             for item in again:
@@ -163,8 +181,15 @@ class _Checker:
         return absent if nameless >= len(absent) else set()
 
     def _read(self, layer: RelaxLayer) -> CodedLayer | None:
+        return self._told(layer, lambda: CodedLayer.of(self.relax, layer))
+
+    def _read_product(self, layer: RelaxLayer) -> CodedProduct | None:
+        return self._told(layer, lambda: coded_product(self.relax, layer, self.nodes))
+
+    def _told(self, layer: RelaxLayer, read: Callable[[], _Read]) -> _Read | None:
+        """What ``read`` gives; ``None`` where it tells why there is nothing."""
         try:
-            return CodedLayer.of(self.relax, layer)
+            return read()
         except NotChecked as reason:
             self.unknown[layer.name] = str(reason)
         except Disagrees as reason:
@@ -212,7 +237,7 @@ class _Checker:
                 return None
         return source
 
-    def _prepare(self, coded: Iterable[CodedLayer], whole: bool = False) -> None:
+    def _prepare(self, coded: Iterable[Item], whole: bool = False) -> None:
         """Both graphs from random anchors, where a root is no anchor itself."""
         roots, tensors = [], []
         for item in coded:
@@ -222,16 +247,25 @@ class _Checker:
             unknown = [var for var in behind_it if self.roots.direct(var) is None]
             if unknown:
                 roots += unknown
-                terms = self.claims.terms(item.layer)
-                tensors += [factor.tensor for _, factors in terms for factor in factors]
+                tensors += self._fed(item)
         self.shrunk = bool(roots) and not whole
         if roots:
             self.roots.compute(roots, list(dict.fromkeys(tensors)), self.rng, whole)
 
-    def _holds(self, item: CodedLayer) -> bool:
+    def _fed(self, item: Item) -> list[str]:
+        """Tensors of the graph that a layer reads."""
+        if isinstance(item, CodedProduct):
+            return [tensor for _, tensor, *_ in item.factors]
+        terms = self.claims.terms(item.layer)
+        return [factor.tensor for _, factors in terms for factor in factors]
+
+    def _holds(self, item: Item) -> bool:
         name = item.layer.name
         try:
-            self.claims.check(item)
+            if isinstance(item, CodedProduct):
+                self.claims.check_product(item)
+            else:
+                self.claims.check(item)
         except NotChecked as reason:
             self.unknown[name] = str(reason)
         except Disagrees as reason:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import tvm
 from tvm import relax
 
+from abc_tvm.relay_passes.lowerings import bit_products
 from abc_tvm.relay_passes.lowerings.codec import Codec
 from abc_tvm.relay_passes.lowerings.table import FLOAT, of_operator
 from abc_tvm.relay_passes.rewrite import (
@@ -28,7 +29,10 @@ from abc_tvm.relay_passes.rewrite import (
 
 @dataclass(frozen=True)
 class BitInput:
-    """The activation bits, or codes, that one binarized layer, or several, read."""
+    """The activation bits, or codes, that one binarized layer, or several, read.
+
+    Of a product on bits both factors are such.
+    """
 
     layer: str
     var: relax.Var
@@ -62,6 +66,12 @@ def bit_inputs(encoded: tvm.IRModule, canonical: tvm.IRModule) -> list[BitInput]
     inputs: list[BitInput] = []
     for var, value in defined.items():
         lowering = of_operator(op_name(value))
+        if op_name(value) == bit_products.PRODUCT:
+            both = bit_products.codecs(value, [defined[x] for x in value.args])
+            for x, bits in zip(value.args, both, strict=True):
+                if not any(one.var.same_as(x) for one in inputs):
+                    inputs.append(BitInput(hint(var), x, bits))
+            continue
         if lowering is None or lowering.name == FLOAT:
             continue
         if any(one.var.same_as(value.args[0]) for one in inputs):

@@ -270,7 +270,7 @@ def _count(
         int(flips.sum()),
         int(flips[wrong].sum()),
     )
-    tally.rows[row.name] = row
+    tally.rows[row.name] = _together(row, tally.rows.get(row.name))
     if tally.report.rounded:
         if row.flipped_bits > ROUNDED_FLIPS * row.checked_bits:
             tally.faults.append(
@@ -282,6 +282,19 @@ def _count(
             f"the input of layer {row.name!r}: {row.unexplained_bits} of {row.checked_bits} bits "
             f"are not onnxruntime's, and rounding does not explain it"
         )
+
+
+def _together(row: LayerBits, other: LayerBits | None) -> LayerBits:
+    """The row of a product: what it reads on both sides."""
+    if other is None:
+        return row
+    return LayerBits(
+        row.name,
+        max(row.planes, other.planes),
+        row.checked_bits + other.checked_bits,
+        row.flipped_bits + other.flipped_bits,
+        row.unexplained_bits + other.unexplained_bits,
+    )
 
 
 def _planes(read: Read, levels_index: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ goes on from it, and everything after must then agree.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ import onnx
 
 from abc_tvm.checks.verify.bits import BitInput, is_coded
 from abc_tvm.layer_names import DENSE, layer_nodes
+from abc_tvm.relay_passes.lowerings.bit_products import PRODUCT
 from abc_tvm.relay_passes.rewrite import bindings, constant, hint, op_name
 
 MOST_LEVELS = 256
@@ -48,7 +50,7 @@ class Meaning:
     """The compiled tensor as values of the ONNX tensors, each with its shape and type.
 
     ``index`` int ``[B, H, W, C]``; ``values`` float64 ``[K]`` for each tensor; ``order`` says how
-    each lies: ``"chw"`` or ``"hwc"``.
+    each lies: ``"chw"``, ``"hwc"``, or ``"hcw"``, as a right factor of a product does.
     """
 
     index: Array
@@ -65,6 +67,8 @@ class Meaning:
         if self.order[name] == "hwc":
             return array.reshape(self.index.shape)
         b, h, w, c = self.index.shape
+        if self.order[name] == "hcw":
+            return np.moveaxis(array.reshape(b, h, c, w), 2, 3)
         return np.moveaxis(array.reshape(b, c, h, w), 1, 3)
 
 
@@ -87,10 +91,27 @@ def data_inputs(simple: onnx.ModelProto, standard: onnx.ModelProto) -> dict[str,
     return tensors
 
 
+def factor_inputs(simple: onnx.ModelProto, standard: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
+    """Node name to both factors, for products of two computed tensors; "" where one is in
+    ``simple`` alone."""
+    stored = {tensor.name for tensor in simple.graph.initializer}
+    made = {name for node in standard.graph.node for name in node.output}
+    return {
+        name: tuple(factor if factor in made else "" for factor in node.input)
+        for name, node in layer_nodes(simple)
+        if node.op_type == "MatMul" and not stored.intersection(node.input)
+    }
+
+
 def layouts(array: Array, shape: tuple[int, ...]) -> dict[str, Array]:
     """The ways in which ``[B, H, W, C]`` can lie in a tensor of ``shape``."""
     arrays = {}
-    for order, turned in (("chw", np.moveaxis(array, 3, 1)), ("hwc", array)):
+    ways = (
+        ("chw", np.moveaxis(array, 3, 1)),
+        ("hwc", array),
+        ("hcw", np.moveaxis(array, 3, 2)),
+    )
+    for order, turned in ways:
         fits = turned.size == np.prod(shape, dtype=np.int64)
         if fits and (turned.shape == shape or len(shape) != 4):
             arrays[order] = turned.reshape(shape)
@@ -258,15 +279,14 @@ def find_points(
 ) -> Points:
     """The points of a module after the pass ``encode``; ``items`` are its packed tensors."""
     data = {} if simple is None else data_inputs(simple, standard)
+    on_bits = {hint(v) for v, call in bindings(encoded["main"]) if op_name(call) == PRODUCT}
+    factors = {} if simple is None else factor_inputs(simple, standard)
+    factors = {name: both for name, both in factors.items() if name in on_bits}
     points: list[Point] = []
     own = set(encoded["main"].params)
-    for var, value in bindings(encoded["main"]):
-        packed = is_coded(value)
-        plain = op_name(value) == "nn.conv2d" and str(value.attrs.data_layout) == "NHWC"
-        if not (packed or plain) or value.args[0] in own or constant(value.args[0]) is not None:
+    for name, source, tensor, packed in _reads(encoded, data, factors):
+        if source in own or constant(source) is not None:
             continue
-        name, source = hint(var), value.args[0]
-        tensor = data.get(name, "")
         point = next((p for p in points if p.var.same_as(source)), None)
         if point is None:
             item = next((i for i in items if i.var.same_as(source)), None) if packed else None
@@ -277,9 +297,26 @@ def find_points(
         if tensor and tensor not in point.tensors and not point.tensors:
             point.tensors.append(tensor)
     taken = {name for point in points for name in point.tensors}
-    tensors = list(dict.fromkeys(name for name in data.values() if name))
+    every = [*data.values(), *(name for both in factors.values() for name in both)]
+    tensors = list(dict.fromkeys(name for name in every if name))
     loose = [name for name in tensors if name not in taken]
     return Points(points, tensors, loose, _computed_weights(standard))
+
+
+def _reads(
+    encoded: Any, data: dict[str, str], factors: dict[str, tuple[str, ...]]
+) -> Iterator[tuple[str, Any, str, bool]]:
+    """What layers read: a layer's name, the variable, the ONNX tensor or "", and whether it is
+    packed."""
+    for var, value in bindings(encoded["main"]):
+        name = hint(var)
+        if op_name(value) == PRODUCT:
+            for source, tensor in zip(value.args, factors.get(name, ("", "")), strict=True):
+                yield name, source, tensor, True
+        elif is_coded(value):
+            yield name, value.args[0], data.get(name, ""), True
+        elif op_name(value) == "nn.conv2d" and str(value.attrs.data_layout) == "NHWC":
+            yield name, value.args[0], data.get(name, ""), False
 
 
 def _computed_weights(model: onnx.ModelProto) -> list[str]:

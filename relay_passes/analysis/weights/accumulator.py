@@ -84,15 +84,18 @@ def accumulator(
 
 
 def integer_form(call: relax.Expr, defined: Definitions) -> Accumulator | None:
-    """That of an ``abc.bconv2d`` which reads an ``abc.step`` or a max-pool of one.
+    """That of an ``abc.bconv2d`` which reads an ``abc.step``, a max-pool of one, or a move of such.
 
-    Either may be padded by a level, which makes no other sums than levels do.
+    Any may be padded by a level, which makes no other sums than levels do; steps that are moved
+    together have their levels in common, and what a move fills with is one of them.
     ``defined``: the bindings around it. ``None`` for any other call, and for none.
     """
     if op_name(call) != "abc.bconv2d":
         return None
     data, pad = unpadded(call.args[0], defined)
     source: relax.Expr = defined.get(data)
+    if op_name(source) == "abc.move":
+        source = defined.get(source.args[0])
     if op_name(source) == "nn.max_pool2d":
         source = defined.get(source.args[0])
     if op_name(source) != "abc.step" or (pad is not None and not pads_levels(pad, source)):

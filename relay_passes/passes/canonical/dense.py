@@ -8,8 +8,8 @@
 
 3. ``[B, …, T, F] x [F, OC]``, of tokens, is a 1x1 convolution of the image ``[B, …, T, F]``.
 
-Refuses: weights that are no constant matrix, inputs of another rank, other types than float32. Its
-name is spent all the same.
+Refuses: weights that are no constant matrix, inputs of another rank, other types than float32. A
+product of two computed tensors stays one, with its name.
 
 Example: ``matmul(reshape(x [B, C, H, W], [B, C * H * W]), w)`` becomes ``conv2d(x, w)`` with x in
 NHWC and w as ``[OC, H, W, C]``.
@@ -24,7 +24,7 @@ from tvm import relax
 
 from abc_tvm.relay_passes.analysis.layout import TO_NHWC, Placed, Value
 from abc_tvm.relay_passes.passes.canonical.walk import Walk, reads_float32
-from abc_tvm.relay_passes.rewrite import const, hint, shape_of
+from abc_tvm.relay_passes.rewrite import const, constant, hint, shape_of
 
 
 def dense(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
@@ -32,6 +32,10 @@ def dense(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     name = walk.names.next("dense")
     weight = walk.array(call.args[1])
     rank = len(shape_of(call.args[0]))
+    if weight is None and not any(constant(a) is not None for a in call.args):
+        args = [walk.plain(a) for a in call.args]
+        product = relax.Call(call.op, args, call.attrs, call.ty_args)
+        return Placed(walk.to.layer(product, name))
     if weight is None or weight.ndim != 2 or rank < 2 or not reads_float32(call):
         return None
     value = walk.tensor(call.args[0])

@@ -43,6 +43,29 @@ def test_sums_of_products(
     np.testing.assert_array_equal(found, convolved(data, weight, conv_window(normal)))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"padding": (1, 0, 2, 1)},
+        {"strides": (2, 1)},
+        {"dilation": (1, 2), "padding": (1, 1, 1, 1)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [2, 31, 32, 33, 64, 65])
+def test_depthwise(channels: int, options: dict[str, Any], rng: np.random.Generator) -> None:
+    """A kernel of its own, whose channels lie in lanes: nothing is summed over."""
+    x = image("x", channels)
+    data = rng.integers(-8, 9, (1, 5, 5, channels)).astype(np.float32)
+    weight = rng.integers(-8, 9, (channels, 3, 2, 1)).astype(np.float32)
+    call = convolution(x, weight, groups=channels, **options)
+    normal = relax.BlockBuilder().normalize(call)
+    (found,) = run([x], [data], lambda bind: bind(call, "conv"))
+    assert FLOATS.anchor.groups(normal) is None
+    np.testing.assert_array_equal(found, convolved(data, weight, conv_window(normal)))
+
+
 def test_a_value_that_several_read(rng: np.random.Generator) -> None:
     x = image("x", 3)
     data = rng.integers(-8, 9, (1, 5, 5, 3)).astype(np.float32)

@@ -47,6 +47,23 @@ def test_every_accumulator_gives_the_graphs_bit(alpha: float) -> None:
     np.testing.assert_array_equal(found * steps.sense, wanted)
 
 
+@pytest.mark.parametrize("moved", ["shuffle", "one axis"])
+def test_sums_of_moved_levels_are_integers(moved: str) -> None:
+    """A sign of whole sums, whose ties are met all the time, behind a step that was moved."""
+    net = Net((2, 4, 6, 6) if moved == "shuffle" else (2, 4, 9))
+    x = net.step("input")
+    if moved == "shuffle":
+        x = net.op("Gather", x, net.ints(2, 0, 3, 1), axis=1)
+    kernel = [1] * (len(net.shape) - 2)
+    first = net.op("Conv", x, net.constant(net.signs(8, 4, *kernel)))
+    shift = net.constant(np.float32([-2, 0, 2, 4, -4, 1, 0, 2]).reshape(8, *kernel))
+    sign = net.op("Sign", net.op("Add", first, shift))
+    made = net.model(net.op("Conv", sign, net.constant(net.signs(3, 8, *kernel))))
+    mod, _ = passes_until(made, "fold_thresholds")
+    assert len(calls(mod, "abc.count_step")) == 1 and len(calls(mod, "abc.move")) == 1
+    assert_same_bits(made)
+
+
 def test_sums_of_real_factors_stay_float() -> None:
     """Refuses: alphas of no common unit have no integer accumulator."""
     net = Net((1, 4, 6, 6))
