@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from abc_tvm import stages
 from abc_tvm.artifact import Artifact
 from abc_tvm.errors import TargetError, UnsupportedError
+from abc_tvm.other_layers import with_other_layers
 from abc_tvm.records.records import RecordSet, open_records
 from abc_tvm.report import Layer, Report
 from abc_tvm.runtime.container import Info, pack
@@ -145,7 +146,8 @@ class Compilation:
         if not self.past(Phase.ENCODED):
             self.until(Phase.ENCODED)
         context = self.context
-        rows = tuple(Layer(**row.row()) for row in context.layers.values())
+        known = [Layer(**row.row()) for row in context.layers.values()]
+        rows = with_other_layers(known, self.imported.simple)
         opinion = None if context.opinion is None else context.opinion.facts()
         return Report(rows, self.device.name, context.lowering, opinion)
 

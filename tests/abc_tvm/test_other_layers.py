@@ -1,0 +1,63 @@
+"""Rows of layers that the passes do not take up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+import abc_tvm
+from tests.relay_passes.harness import Net
+
+Build = Callable[[Net], str]
+
+
+def random(net: Net, *shape: int) -> str:
+    return net.constant(net.rng.standard_normal(shape).astype(np.float32))
+
+
+def product(net: Net) -> str:
+    x = net.op("Reshape", "input", net.ints(2, 3, 8, 8))
+    return net.op("MatMul", x, net.op("Transpose", x, perm=[0, 1, 3, 2]))
+
+
+CASES: dict[str, tuple[Build, str, int, str]] = {
+    "product": (product, "MatMul", 3 * 8 * 8 * 8, "both of its factors are computed"),
+    "stack": (lambda net: net.op("MatMul", "input", random(net, 3, 8, 5)), "MatMul",
+              3 * 8 * 8 * 5, "no matrix on the right"),
+    "left": (lambda net: net.op("MatMul", random(net, 5, 8), "input"), "MatMul",
+             3 * 5 * 8 * 8, "no matrix on the right"),
+    "transposed": (lambda net: net.op("ConvTranspose", "input", random(net, 3, 4, 3, 3),
+                                      dilations=[2, 2]), "ConvTranspose",
+                   8 * 8 * 9 * 3 * 4, "transposed convolution"),
+    "volumes": (lambda net: net.op("Conv", net.op("Unsqueeze", "input", net.ints(2)),
+                                   random(net, 4, 3, 1, 3, 3), kernel_shape=[1, 3, 3]), "Conv",
+                6 * 6 * 9 * 3 * 4, "volumes"),
+}  # fmt: skip
+
+
+def model(build: Build) -> onnx.ModelProto:
+    net = Net((2, 3, 8, 8))
+    made = net.model(net.op("Relu", build(net)))
+    for node in made.graph.node:
+        if node.op_type in ("MatMul", "Conv", "ConvTranspose"):
+            node.name = "mine.layer"
+    return made
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_row_with_its_kind_name_and_macs(name: str) -> None:
+    build, op, macs, reason = CASES[name]
+    (row,) = abc_tvm.inspect(model(build))
+    assert (row.name, row.op, row.macs, row.lowering) == ("mine_layer", op, macs, "float")
+    assert reason in row.reason
+
+
+def test_rows_are_in_the_order_of_the_graph() -> None:
+    net = Net((2, 3, 8, 8))
+    first = net.conv(net.step("input"), net.signs(3, 3, 1, 1))
+    between = net.op("MatMul", first, net.op("Transpose", first, perm=[0, 1, 3, 2]))
+    made = net.model(net.conv(between, net.signs(4, 3, 3, 3)))
+    assert [row.op for row in abc_tvm.inspect(made)] == ["Conv", "MatMul", "Conv"]
