@@ -24,9 +24,10 @@ def test_the_spelling() -> None:
 def test_attention_chooses_some_and_not_all() -> None:
     model = onnx.ModelProto()
     model.CopyFrom(small("transformer"))
+    dims = [1, 4, 12, 12]
     chosen = [node.output[0] for node in model.graph.node if node.op_type == "Cast"]
     for name in chosen:
-        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
     x = {"input": np.random.default_rng(5).standard_normal((1, 12, 128)).astype(np.float32)}
     for share in reference(model, x)[1:]:
         assert share.shape == (1, 4, 12, 12) and 0.2 < share.mean() < 0.9
