@@ -46,6 +46,7 @@ def test_a_family(
     assert set(row["other_float_layers"]) == {"/conv1/Conv", "/linear/Gemm"}
     assert all(row["other_float_layers"].values())  # each has its reason
     assert row["passed"] and row["same_class"] == 8 and row["largest_error"] < 1e-5
+    assert row["onnxruntime_itself"]["same_class"] == 8
     assert (
         row["weight_bytes"] < row["float_weight_bytes"] and row["weight_bytes"] < row["file_bytes"]
     )
@@ -71,19 +72,15 @@ def test_layers_that_should_be_low_and_are_not(script: Any) -> None:
 
 
 def test_classes_of_images(script: Any) -> None:
-    class Checked:
-        flipped_bits, unexplained_bits, checked_bits, unchecked_layers = 1, 0, 9, ()
-        passed, faults = True, ()
-
     wanted = np.array([[0.0, 4.0, 1.0]])
     same, other = wanted + 0.5, wanted[:, ::-1] + [[5.0, 0, 0]]
-    found = script._agreement([(same, wanted), (other, wanted)], Checked())
-    assert found["images"] == 2 and found["same_class"] == 1
-    assert found["largest_error"] == pytest.approx(6 / 4)
+    found = script._agreement([same, other], [wanted, wanted])
+    assert found["same_class"] == 1 and found["largest_error"] == pytest.approx(6 / 4)
     area = np.stack([wanted, wanted], axis=2)
     one = area.copy()
     one[0, 0, 1] = 9.0
-    assert script._agreement([(one, area)], Checked())["same_class"] == 0
+    assert script._agreement([one], [area])["same_class"] == 0
+    assert script._agreement([area], [area]) == {"same_class": 1, "largest_error": 0}
 
 
 def test_what_is_not_equal_is_not_timed(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:

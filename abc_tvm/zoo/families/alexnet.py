@@ -94,6 +94,6 @@ def _levels(g: GraphBuilder, x: Tensor, name: str, image: bool) -> Tensor:
     if image:
         x = g.op("Transpose", [x], f"{name}/Transpose__1", perm=larq.TO_NHWC)
     x = g.op("Round", [x], f"{name}/Round")
-    share = g.constant(f"ConstantFolding/{name}/truediv_recip:0", np.float32(1) / np.float32(STEPS))
+    share = g.constant(f"ConstantFolding/{name}/truediv_recip:0", np.array(1 / STEPS, np.float32))
     x = g.op("Mul", [x, share], f"{name}/truediv")
     return g.op("Transpose", [x], f"{name}/Transpose__2", perm=larq.TO_NCHW) if image else x

@@ -16,6 +16,7 @@ from onnx import TensorProto
 from abc_tvm.zoo import layers
 from abc_tvm.zoo.builder import GraphBuilder, Tensor
 from abc_tvm.zoo.families import pytorch as torch
+from abc_tvm.zoo.numpy_moves import Array
 
 OPSET = 17
 TOKEN = 128
@@ -89,7 +90,7 @@ def _linear(g: GraphBuilder, bits: Tensor, features: int, scope: str) -> Tensor:
 def _normal(g: GraphBuilder, x: Tensor, scope: str) -> Tensor:
     """Add a layer normalization of the last axis."""
     wide = x.value.shape[-1]
-    gamma = g.rng.uniform(0.5, 1.5, wide).astype(np.float32)
-    beta = g.rng.uniform(-0.2, 0.2, wide).astype(np.float32)
+    gamma: Array = g.rng.uniform(0.5, 1.5, (wide,)).astype(np.float32)
+    beta: Array = g.rng.uniform(-0.2, 0.2, (wide,)).astype(np.float32)
     constants = [g.constant(f"{scope}.weight", gamma), g.constant(f"{scope}.bias", beta)]
     return torch.op(g, "LayerNormalization", [x, *constants], scope, axis=-1, epsilon=1e-5)
