@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +26,26 @@ RESULTS = Path(__file__).parent / "results"
 class BenchmarkReport:
     """The arguments of a script and the files that it writes, ``NAME.json`` and ``NAME.png``.
 
+    Args:
+        name: Of the script and its files.
+        about: What it does; the first line is its help.
+        add: Adds arguments of its own, found in ``arguments``.
+
     Raises what :func:`.plots.check_plot` does: nothing is measured that cannot be drawn.
     """
 
-    def __init__(self, name: str, about: str) -> None:
+    def __init__(
+        self, name: str, about: str, add: Callable[[argparse.ArgumentParser], None] | None = None
+    ) -> None:
         parser = argparse.ArgumentParser(description=about.split("\n", 1)[0])
+        if add is not None:
+            add(parser)
         parser.add_argument("--quick", action="store_true", help="the short form: a rough look")
         parser.add_argument(
             "--out", type=Path, default=RESULTS, metavar="DIR", help=f"folder, by default {RESULTS}"
         )
         arguments = parser.parse_args()
+        self.arguments = arguments
         self.name, self.quick, self.out = name, bool(arguments.quick), Path(arguments.out)
         self.console = Console(stderr=True, width=160)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -63,6 +74,8 @@ class BenchmarkReport:
         about = {"command": command, **facts.here(), "threads": threads, **more}
         text = json.dumps({**about, "results": results}, indent=1) + "\n"
         write_atomically(self.out / f"{self.name}.json", text.encode())
+        if getattr(self.arguments, "json", False):
+            print(text, end="")
         if figure is not None:
             save_figure(figure, self.out / f"{self.name}.png")
         self.console.print(f"wrote {self.out / self.name}.json")

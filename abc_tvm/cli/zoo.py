@@ -18,7 +18,15 @@ from abc_tvm.files import check_output, write_atomically
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="The file to write.")
 @click.option("--float", "as_float", is_flag=True, help="The float network of this architecture.")
 @click.option("--grid", is_flag=True, help="Scales that bytes hold exactly: powers of two apart.")
-@click.option("--image-size", type=int, help="Pixels of height and width. [default: its own]")
+@click.option(
+    "--image-size",
+    "--size",
+    type=int,
+    help="Pixels of height and width, moments of sound, or tokens. [default: its own]",
+)
+@click.option(
+    "--width", type=float, default=1.0, show_default=True, help="Multiplies the channels of layers."
+)
 @click.option("--batch", type=options.COUNT, help="Fixed batch. [default: symbolic]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
 def zoo(
@@ -29,13 +37,15 @@ def zoo(
     as_float: bool,
     grid: bool,
     image_size: int | None,
+    width: float,
     batch: int | None,
     seed: int,
 ) -> None:
     """Write a network of architecture NAME, with random weights, to OUT.onnx.
 
     NAME is lenet, resnet8, resnet18, resnet34, resnet50 or bireal18; a published family in the
-    spelling of its usual exporter, quicknet-small, quicknet, reactnet-a, meliusnet22 or boolnet18;
+    spelling of its usual exporter, quicknet-small, quicknet, reactnet-a, meliusnet22, densenet28,
+    realtobinary, boolnet18, dorefa-alexnet, binaryalexnet, irnet20, unet, tcresnet8 or transformer;
     or one of the trained networks that ship, lenet-mnist and resnet-fashion, which are what they
     are: they take no other option.
     """
@@ -44,7 +54,7 @@ def zoo(
 
     check_output(output, kind=MODEL)
     if name in pretrained.names():
-        given = [as_float, grid, m != 1, n != 1, image_size, batch, seed]
+        given = [as_float, grid, m != 1, n != 1, image_size, width != 1, batch, seed]
         if any(given):
             raise UserError(f"zoo: {name} is a trained network; it takes -o and no other option")
         data = pretrained.path(name).read_bytes()
@@ -53,10 +63,12 @@ def zoo(
         return
     open_batch = "N" if batch is None else batch
     if as_float:
-        model = networks.build_float(name, image_size=image_size, batch=open_batch, seed=seed)
+        model = networks.build_float(
+            name, image_size=image_size, batch=open_batch, seed=seed, width=width
+        )
     else:
         model = networks.build(
-            name, m, n, image_size=image_size, batch=open_batch, seed=seed, grid=grid
+            name, m, n, image_size=image_size, batch=open_batch, seed=seed, width=width, grid=grid
         )
     data = model.SerializeToString()
     write_atomically(output, data, kind=MODEL)

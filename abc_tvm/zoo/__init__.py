@@ -25,7 +25,7 @@ from abc_tvm.zoo.builder import LOW, OPSET, GraphBuilder, Tensor
 from abc_tvm.zoo.families import FAMILIES
 from abc_tvm.zoo.numpy_moves import Array
 
-__all__ = ["binarized_layers", "build", "build_float", "families", "names"]
+__all__ = ["binarized_layers", "build", "build_float", "families", "names", "sample"]
 
 MOST_BASES = 8
 
@@ -113,6 +113,20 @@ def binarized_layers(model: onnx.ModelProto) -> list[str]:
     whose weights have few values, in the order of the graph."""
     found = [entry.value for entry in model.metadata_props if entry.key == LOW]
     return json.loads(found[0]) if found else []
+
+
+def sample(name: str, count: int, *, image_size: int | None = None, seed: int = 0) -> Array:
+    """Draw ``count`` float32 inputs of a network, like those that it is calibrated with.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    network = _lookup(name)
+    shape = network.sample_shape(count, network.size if image_size is None else image_size)
+    rng = np.random.default_rng(seed)
+    if network.draw is None:
+        return rng.standard_normal(shape, dtype=np.float32)
+    return network.draw(rng, shape).astype(np.float32)
 
 
 def build(

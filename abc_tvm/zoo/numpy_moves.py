@@ -54,6 +54,7 @@ MOVES: dict[str, Callable[[Sequence[Array], Attributes], Array]] = {
     "Concat": _concat,
     "Expand": lambda inputs, _: np.broadcast_to(inputs[0], inputs[1].tolist()),
     "Flatten": lambda inputs, _: inputs[0].reshape(len(inputs[0]), -1),
+    "Gather": lambda inputs, attributes: inputs[0].take(inputs[1], attributes["axis"]),
     "Pad": _pad,
     "Reshape": _reshape,
     "Resize": _resize,

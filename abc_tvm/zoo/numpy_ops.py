@@ -59,6 +59,13 @@ def _last(attributes: Attributes) -> tuple[int, ...]:
     return tuple(range(2 + rank, 2 + 2 * rank))
 
 
+def _layer_norm(inputs: Sequence[Array], attributes: Attributes) -> Array:
+    x, gamma, beta = inputs
+    centred = x - x.mean(axis=-1, keepdims=True)
+    spread = (centred**2).mean(axis=-1, keepdims=True) + np.float32(attributes["epsilon"])
+    return centred / np.sqrt(spread) * gamma + beta
+
+
 def _max_pool(inputs: Sequence[Array], attributes: Attributes) -> Array:
     pooled: Array = _windows(inputs[0], attributes, -np.inf).max(axis=_last(attributes))
     return pooled
@@ -120,6 +127,7 @@ MEANINGS: dict[str, Callable[[Sequence[Array], Attributes], Array]] = {
         axis=tuple(range(2, inputs[0].ndim)), keepdims=True
     ),
     "GreaterOrEqual": lambda inputs, _: inputs[0] >= inputs[1],
+    "LayerNormalization": _layer_norm,
     "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
     "Max": lambda inputs, _: np.maximum(*inputs),
     "MaxPool": _max_pool,

@@ -36,6 +36,23 @@ def test_results(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (tmp_path / "new" / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_arguments_of_its_own(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def add(parser: Any) -> None:
+        parser.add_argument("names", nargs="*")
+        parser.add_argument("--json", action="store_true")
+
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(sys, "argv", ["x.py", "a", "b", "--json", "--out", str(tmp_path)])
+    report = module.BenchmarkReport("x", "What it does.", add)
+    assert report.arguments.names == ["a", "b"] and not report.quick
+    report.write([1], settings={"names": report.arguments.names})
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "x.json").read_text())
+    assert printed["results"] == [1] and printed["settings"] == {"names": ["a", "b"]}
+
+
 def test_nothing_is_measured_that_cannot_be_drawn(
     module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,21 @@ from typing import Any
 import numpy as np
 
 from abc_tvm.zoo.builder import Tensor
-from abc_tvm.zoo.families import boolnet, larq, meliusnet, pytorch, quicknet, reactnet
+from abc_tvm.zoo.families import (
+    alexnet,
+    boolnet,
+    densenet,
+    irnet,
+    larq,
+    meliusnet,
+    pytorch,
+    quicknet,
+    reactnet,
+    realtobinary,
+    tcresnet,
+    transformer,
+    unet,
+)
 from abc_tvm.zoo.numpy_moves import Array
 
 __all__ = ["FAMILIES", "Published"]
@@ -39,10 +53,10 @@ GRAINS = (1, 4, 16, 64)
 """Pixels of the squares that images are made of: each grain adds as much contrast."""
 
 
-def images(rng: np.random.Generator, shape: Sequence[int], axes: tuple[int, int]) -> Array:
+def images(rng: np.random.Generator, shape: Sequence[int], axes: Sequence[int]) -> Array:
     """Draw images whose neighbouring pixels are alike, mean 0 and deviation 1 on average.
 
-    ``axes`` are those of height and width.
+    ``axes`` are those of space: height and width, or time.
     """
     total = np.zeros(shape, np.float32)
     for grain in GRAINS:
@@ -77,5 +91,49 @@ FAMILIES: dict[str, Published] = {
     ),
     "reactnet-a": Published(reactnet.reactnet, "Liu 2020", {**TORCH, "opset": reactnet.OPSET}),
     "meliusnet22": Published(meliusnet.meliusnet22, "Bethge 2021", KERAS),
+    "densenet28": Published(densenet.densenet28, "Bethge 2019", KERAS),
+    "realtobinary": Published(
+        realtobinary.realtobinary, "Martinez 2020", {**KERAS, "multiple": 32}
+    ),
     "boolnet18": Published(boolnet.boolnet18, "Guo 2021", {**TORCH, "opset": boolnet.OPSET}),
+    "dorefa-alexnet": Published(alexnet.dorefa_alexnet, "Zhou 2016", {**KERAS, "smallest": 64}),
+    "binaryalexnet": Published(alexnet.binary_alexnet, "Hubara 2016", {**KERAS, "smallest": 64}),
+    "irnet20": Published(
+        irnet.irnet20,
+        "Qin 2020",
+        {**TORCH, "opset": irnet.OPSET, "multiple": 4, "size": 32, "smallest": 8, "classes": 10},
+    ),
+    "unet": Published(
+        unet.unet,
+        "after Ronneberger 2015",
+        {**TORCH, "opset": unet.OPSET, "multiple": 8, "size": 96, "smallest": 16, "classes": 4},
+    ),
+    "tcresnet8": Published(
+        tcresnet.tcresnet8,
+        "Choi 2019",
+        {
+            "layout": "CT",
+            "channels": tcresnet.COEFFICIENTS,
+            "opset": tcresnet.OPSET,
+            "suffix": pytorch.SUFFIX,
+            "size": 101,
+            "smallest": 16,
+            "classes": 12,
+            "samples": 4,
+            "draw": partial(images, axes=(2,)),
+        },
+    ),
+    "transformer": Published(
+        transformer.transformer,
+        "after Qin 2022",
+        {
+            "layout": "TC",
+            "channels": transformer.TOKEN,
+            "opset": transformer.OPSET,
+            "suffix": pytorch.SUFFIX,
+            "size": 64,
+            "smallest": 4,
+            "classes": 10,
+        },
+    ),
 }

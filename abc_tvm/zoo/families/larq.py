@@ -182,19 +182,30 @@ def flatten(g: GraphBuilder, x: Tensor, name: str) -> Tensor:
 
 
 def mat_mul(
-    g: GraphBuilder, x: Tensor, features: int, name: str, *, binary: bool = False
+    g: GraphBuilder,
+    x: Tensor,
+    features: int,
+    name: str,
+    *,
+    binary: bool = False,
+    fitted: bool = False,
 ) -> Tensor:
-    """Add a dense layer without bias: [B, C] -> [B, features]."""
+    """Add a dense layer without bias: [B, C] -> [B, features].
+
+    ``fitted`` divides the weights by the size of x, so that the result is of order one.
+    """
     node = f"{name}/MatMul"
     if binary:
         g.low.append(node)
     drawn = weights(g, (x.channels, features), x.channels, binary)
+    if fitted:
+        drawn = drawn / np.sqrt(np.mean(x.value**2))
     return g.op("MatMul", [x, g.constant(f"{node}/ReadVariableOp{SUFFIX}", drawn)], node)
 
 
 def dense(g: GraphBuilder, x: Tensor, features: int, name: str) -> Tensor:
-    """Add a float dense layer: [B, C] -> [B, features]."""
-    product = mat_mul(g, x, features, name)
+    """Add a float dense layer: [B, C] -> [B, features], for a Softmax that it does not saturate."""
+    product = mat_mul(g, x, features, name, fitted=True)
     bias = g.rng.uniform(-0.1, 0.1, features).astype(np.float32)
     stored = g.constant(f"{name}/BiasAdd/ReadVariableOp{SUFFIX}", bias)
     return g.op("Add", [product, stored], f"{name}/BiasAdd")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import onnx
 import pytest
 
 from abc_tvm import pretrained
+from abc_tvm import zoo as networks
 from abc_tvm.cli import run_command
 from tests.abc_tvm.cli.commands import Capture, answer, refused
 
@@ -25,7 +27,7 @@ def test_a_trained_network_is_what_it_is(tmp_path: Path, capfd: Capture) -> None
     out = tmp_path / "n.onnx"
     assert run_command(["zoo", name, "-o", str(out)]) == 0
     assert out.read_bytes() == pretrained.path(name).read_bytes()
-    for option in (["--float"], ["-M", "2"], ["--batch", "1"], ["--seed", "1"]):
+    for option in (["--float"], ["-M", "2"], ["--batch", "1"], ["--seed", "1"], ["--width", "2"]):
         refused(capfd, ["zoo", name, "-o", out, *option], "takes -o and no other option")
 
 
@@ -48,3 +50,24 @@ def test_the_seed_is_of_the_weights(tmp_path: Path) -> None:
         assert run_command(command) == 0
         files.append(out.read_bytes())
     assert files[0] == files[1] != files[2]
+
+
+def test_the_help_names_every_network(capsys: Capture) -> None:
+    assert run_command(["zoo", "--help"]) == 0
+    listed = set(re.findall(r"[\w-]+", capsys.readouterr().out))
+    assert {*networks.names(), *pretrained.names()} <= listed
+
+
+def test_a_narrow_family(tmp_path: Path) -> None:
+    sizes = []
+    for width in ("0.25", "0.5"):
+        out = tmp_path / f"{width}.onnx"
+        command = ["zoo", "irnet20", "--size", "16", "--width", width, "-o", str(out)]
+        assert run_command(command) == 0
+        sizes.append(out.stat().st_size)
+    assert 2 < sizes[1] / sizes[0] < 4
+
+
+def test_a_width_of_nothing(tmp_path: Path, capfd: Capture) -> None:
+    command = ["zoo", "irnet20", "--width", "0", "-o", tmp_path / "z.onnx"]
+    refused(capfd, command, "width must be a positive number")

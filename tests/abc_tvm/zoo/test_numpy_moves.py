@@ -22,6 +22,8 @@ CASES: list[tuple[str, list[np.ndarray], dict[str, Any]]] = [
     ("Concat", [np.ones((2, 1, 3, 6), np.float32)], {"axis": 1}),
     ("Expand", [ints(5, 2, 4, 3, 6)], {}),
     ("Flatten", [], {}),
+    ("Gather", [ints(2, 0)], {"axis": 1}),
+    ("Gather", [np.array(1, np.int64)], {"axis": 2}),
     ("Pad", [ints(0, 0, 1, 2, 0, 0, 0, 1), np.float32(1)], {}),
     ("Pad", [ints(0, 0, 1, 2, 0, 0, 0, 1)], {"mode": "edge"}),
     ("Reshape", [ints(0, 2, 2, -1)], {}),

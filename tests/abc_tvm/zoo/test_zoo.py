@@ -160,3 +160,21 @@ def test_float_twin_names_bad_arguments_too() -> None:
         zoo.build_float("vgg")
     with pytest.raises(UserError, match="image_size"):
         zoo.build_float("resnet18", image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "shape"),
+    [
+        ("lenet", 20, (3, 1, 20, 20)),
+        ("quicknet", 32, (3, 32, 32, 3)),
+        ("tcresnet8", 16, (3, 40, 16)),
+        ("transformer", 5, (3, 5, 128)),
+    ],
+)
+def test_samples_are_inputs_of_the_network(name: str, size: int, shape: tuple[int, ...]) -> None:
+    drawn = zoo.sample(name, 3, image_size=size, seed=2)
+    assert drawn.shape == shape and drawn.dtype == np.float32
+    np.testing.assert_array_equal(drawn, zoo.sample(name, 3, image_size=size, seed=2))
+    assert not np.array_equal(drawn, zoo.sample(name, 3, image_size=size, seed=3))
+    with pytest.raises(UserError, match="no network 'vgg'"):
+        zoo.sample("vgg", 1)

@@ -23,11 +23,13 @@ def test_images_are_smooth_and_even() -> None:
     assert beside > 0.5
 
 
-@pytest.mark.parametrize("name", ["reactnet-a", "quicknet-small"])
+@pytest.mark.parametrize(
+    "name", ["reactnet-a", "quicknet-small", "dorefa-alexnet", "irnet20", "unet", "tcresnet8"]
+)
 def test_the_float_twin_has_no_signs(name: str) -> None:
-    model = zoo.build_float(name, image_size=32, width=0.25, classes=7)
+    model = zoo.build_float(name, image_size=64, width=0.25, classes=7)
     onnx.checker.check_model(model)
-    assert not any(node.op_type == "Sign" for node in model.graph.node)
+    assert not any(node.op_type in ("Sign", "Round") for node in model.graph.node)
 
 
 def test_the_seed_fixes_every_byte() -> None:
