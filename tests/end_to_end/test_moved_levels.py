@@ -238,8 +238,30 @@ def test_in_c(name: str, target: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, wanted)
 
 
-def random_network(seed: int) -> onnx.ModelProto:
-    """Steps of one or two tensors, put together, and up to five moves in a row."""
+@pytest.mark.parametrize("factors", [[1.0, 2.0], [1.0, -1.0], [-1.0, -1.0], [0.0, 1.0]])
+@pytest.mark.parametrize("step", [one_bit, two_bits])
+@pytest.mark.parametrize("sense", [1.0, -1.0])
+def test_pooled_and_scaled(
+    factors: list[float], step: Callable[[Net, str], str], sense: float
+) -> None:
+    """A pooled level turned round in some channels is a minimum there, and no maximum."""
+
+    def build(net: Net) -> str:
+        x = step(net, net.op("Mul", "input", net.constant(sense)))
+        pooled = net.op("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1])
+        return shuffle_pairs(net, net.op("Mul", pooled, net.channels(factors * 6)))
+
+    def shuffle_pairs(net: Net, x: str) -> str:
+        return net.op("Gather", x, net.ints(*range(11, -1, -1)), axis=1)
+
+    assert_same_bits(behind(build, kernel=3))
+
+
+def random_network(seed: int, kinds: int = 8) -> onnx.ModelProto:
+    """Steps of one or two tensors, put together, and up to five moves in a row.
+
+    ``kinds``: 10 for max-pools and signs by channel among them.
+    """
     rng = np.random.default_rng(seed)
     channels = int(rng.choice([1, 3, 4, 8, 31, 32, 33, 64]))
     size = [int(rng.choice([1, 2, 3, 4, 6])) for _ in range(2)]
@@ -253,14 +275,14 @@ def random_network(seed: int) -> onnx.ModelProto:
     if len(parts) > 1:
         x, shape[1] = net.op("Concat", *parts, axis=1), channels * len(parts)
     for _ in range(int(rng.integers(1, 6))):
-        x, shape = random_move(net, rng, x, shape)
+        x, shape = random_move(net, rng, x, shape, kinds)
     return net.model(net.conv(x, net.signs(5, shape[1], 1, 1)))
 
 
 def random_move(
-    net: Net, rng: np.random.Generator, x: str, shape: list[int]
+    net: Net, rng: np.random.Generator, x: str, shape: list[int], kinds: int
 ) -> tuple[str, list[int]]:
-    kind = int(rng.integers(0, 8))
+    kind = int(rng.integers(0, kinds))
     axis = int(rng.integers(1, 4))
     new = list(shape)
     if kind == 0:
@@ -297,13 +319,24 @@ def random_move(
     if kind == 6 and shape[2] % 2 == 0 and shape[3] % 2 == 0:
         new = [shape[0], shape[1] * 4, shape[2] // 2, shape[3] // 2]
         return net.op("SpaceToDepth", x, blocksize=2), new
+    if kind == 8:
+        size = [min(2, shape[2]), min(2, shape[3])]
+        new[2:] = [length - one + 1 for length, one in zip(shape[2:], size, strict=True)]
+        return net.op("MaxPool", x, kernel_shape=size), new
+    if kind == 9:
+        signs = rng.choice(np.float32([-1, 1]), shape[1])
+        return net.op("Mul", x, net.channels(signs)), new
     return net.op("Mul", x, net.constant(0.5)), new
 
 
-@pytest.mark.sweep("seed", short=range(12), full=range(200))
-def test_random_chains(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+CHAINS = [(seed, kinds) for kinds in (8, 10) for seed in range(200)]
+
+
+@pytest.mark.sweep("case", short=[*CHAINS[:8], *CHAINS[200:208]], full=CHAINS)
+def test_random_chains(case: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STRICT, "error")
-    model = random_network(seed)
+    seed, kinds = case
+    model = random_network(seed, kinds)
     dims = model.graph.input[0].type.tensor_type.shape.dim
     shape = [d.dim_value for d in dims]
     x = {"input": (np.random.default_rng(seed).integers(-8, 9, shape) / 4).astype(np.float32)}

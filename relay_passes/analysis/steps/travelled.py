@@ -193,6 +193,9 @@ def together(
 def common_levels(leaves: Sequence[Leaf], values: Sequence[np.ndarray]) -> list[Leaf]:
     """The leaves with other values in the place of their levels, and one list of levels for all.
 
+    Of a pooled leaf, codes are compared in the place of levels: values have to rise with them in
+    every channel.
+
     ``values``: of each leaf float32 ``[N + 1]``, or ``[N + 1, C]`` where they differ by channel.
 
     Raises:
@@ -213,8 +216,10 @@ def common_levels(leaves: Sequence[Leaf], values: Sequence[np.ndarray]) -> list[
         channels = leaf.steps.thresholds.shape[1]
         part = slice(at, at + channels)
         steps = StepFunction(whole.thresholds[:, part], whole.sense[part], whole.levels)
-        if leaf.pooled is not None and not steps.rising:
-            raise NotAStep("max-pooling after levels that do not rise with the input")
+        counts = np.array([len(value) for _, value in pieces[part]])
+        turned = np.any((steps.sense != leaf.steps.sense) & (counts > 1))
+        if leaf.pooled is not None and (turned or not steps.rising):
+            raise NotAStep("what follows max-pooling does not rise with its levels")
         nominal = min(leaf.nominal, len(whole.thresholds))
         changed.append(replace(leaf, steps=steps, nominal=nominal))
         at += channels

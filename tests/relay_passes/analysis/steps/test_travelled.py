@@ -118,6 +118,15 @@ def test_levels_change_by_channel() -> None:
     np.testing.assert_array_equal(changed.steps(x), values)
 
 
+@pytest.mark.parametrize("sense", [1, -1])
+def test_of_pooled_levels_the_greatest_stays_the_greatest(sense: int) -> None:
+    one = replace(leaf(1, 2, 2, 3, sense=sense), pooled=tensor("p", 1, 1, 1, 3))
+    (changed,) = common_levels([one], [np.float32([[0, 1, 1], [1, 2, 1]])])
+    assert changed.steps.rising and list(changed.steps.sense[:2]) == [sense, sense]
+    with pytest.raises(NotAStep, match="does not rise"):
+        common_levels([one], [np.float32([[-1, 1, 1], [1, -1, 1]])])
+
+
 def test_a_number_must_be_a_level() -> None:
     index = np.pad(np.arange(12).reshape(1, 2, 2, 3), ((0, 0), (1, 0), (0, 0), (0, 0)),
                    constant_values=FILL)  # fmt: skip
