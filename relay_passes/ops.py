@@ -164,7 +164,7 @@ def _infer_pool_int8(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorTyp
 def moved_shape(call: relax.Call) -> tuple[int | relax.Expr, int, int, int]:
     """NHWC of what a move gives: the batch of its first input, the lengths of its tables."""
     rows, columns, _, source = (shape_of(a) for a in call.args[-4:])
-    return shape_of(call.args[0])[0], int(rows[2]), int(columns[2]), int(source[0])
+    return shape_of(call.args[0])[0], int(rows[2]), int(columns[2]), int(source[-1])
 
 
 def _infer_move(call: relax.Call, _: relax.BlockBuilder) -> relax.TensorType:

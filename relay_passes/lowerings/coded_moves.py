@@ -87,17 +87,22 @@ class _Mover:
         whose place ``index`` is. A lane without a channel (-1) is 0."""
         move, at = self.move, self.tables.at
         channel = np.maximum(lanes, 0)
-        source = np.where(lanes < 0, -1, move.source[channel])
+        source = np.where(lanes < 0, -1, move.source[..., channel])
+        if not move.by_axes:
+            # The axes in front of the lanes are those of rows and columns that are told apart.
+            index = (*(i for i, n in zip((h, w), source.shape[:2], strict=True) if n > 1), *index)
+            source = _without_ones(source)
         result = None
         for k in range(len(self.inputs)):
             mine = source == k
             if not mine.any():
                 continue
-            some = int(channel[mine][0])
             places = []
             for axis in range(3):
                 # Lanes of other sources take any place of this one.
-                table = np.where(mine, move.channels[axis][channel], move.channels[axis][some])
+                table = move.channels[axis][..., channel]
+                table = table if move.by_axes else _without_ones(table)
+                table = np.where(mine, table, table[mine][0])
                 place = at(move.rows[k, axis], (h,)) + at(move.columns[k, axis], (w,))
                 places.append(place + at(table, index))
             value = item(k, (places[0], places[1], places[2]))
@@ -135,6 +140,11 @@ class _Mover:
             [(shape, str(out.dtype))],
             [shape],
         )
+
+
+def _without_ones(table: np.ndarray) -> np.ndarray:
+    """A table ``[1 or H, 1 or W, …]`` without the first axes that are 1."""
+    return table.reshape(*(n for n in table.shape[:2] if n > 1), *table.shape[2:])
 
 
 def levels_kernel(call: relax.Call, scheduler: Scheduler, batch: int | None = None) -> Lowered:
@@ -242,12 +252,12 @@ def _lanes(channels: int, groups: int) -> np.ndarray:
 
 def whole_words(move: Move, groups: int) -> bool:
     """Whether the bits of every word come from one word, in their order, wherever it stands."""
-    lanes = _lanes(len(move.source), groups)
+    lanes = _lanes(move.shape[2], groups)
     parts = [move.rows[:, 2], move.columns[:, 2]]
     if any(np.any(part[part > OUTSIDE // 2] % WORD) for part in parts):
         return False
     channel = np.maximum(lanes, 0)
-    source, at = move.source[channel], move.channels[:, channel]
+    source, at = move.source[..., channel], move.channels[..., channel]
     bit = np.arange(WORD)
     same = (source == source[..., :1]) & np.all(at[:2] == at[:2, ..., :1], axis=0)
     same &= (at[2] == at[2, ..., :1] + bit) & (at[2, ..., :1] % WORD == 0)

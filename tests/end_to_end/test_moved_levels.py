@@ -86,6 +86,7 @@ def scaled_between(net: Net, x: str) -> str:
 MOVES: dict[str, Move] = {
     "reshape": lambda net, x: net.op("Reshape", x, net.ints(0, 6, 8, 6)),
     "reshape, open": lambda net, x: net.op("Reshape", x, net.ints(-1, 24, 4, 3)),
+    "reshape, across rows": lambda net, x: net.op("Reshape", x, net.ints(0, 18, 2, 8)),
     "transpose": lambda net, x: net.op("Transpose", x, perm=[0, 2, 3, 1]),
     "flatten": to_and_from,
     "squeeze": unsqueezed,
@@ -205,11 +206,19 @@ def test_thresholds_of_one_tensor_side_by_side() -> None:
     assert lowered(context) == ["bitserial"]
 
 
+@pytest.mark.parametrize("lowering", ["bitserial", "int8"])
 @pytest.mark.parametrize("axis", [2, 3])
-def test_along_rows_and_columns_it_is_float_or_right(axis: int) -> None:
-    assert_same_bits(
-        behind(lambda net: net.op("Concat", net.step("input"), net.step("input", 0.5), axis=axis))
-    )
+def test_along_rows_and_columns(axis: int, lowering: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of different levels, one above or beside the other, and one of them pooled."""
+    monkeypatch.setenv(STRICT, "error")
+
+    def build(net: Net) -> str:
+        pooled = net.op("MaxPool", net.step("input"), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        bits = net.op("Cast", net.op("Greater", "input", net.constant(0.5)), to=1)
+        return net.op("Concat", net.step("input", 0.5), bits, pooled, axis=axis)
+
+    context = assert_same_bits(behind(build, kernel=3), lowering)
+    assert "float" not in lowered(context)
 
 
 def test_images_are_not_mixed() -> None:

@@ -33,11 +33,13 @@ class MovedPart:
     def places(self) -> tuple[np.ndarray, np.ndarray]:
         """Row, column and channel of every element, int64 ``[3, H, W, C]``, and its source."""
         rows, columns, channels, source = (array(a).astype(np.int64) for a in self.call.args[-4:])
-        at = channels[:, None, None, :] + (
-            rows[source].transpose(1, 2, 0)[:, :, None]
-            + columns[source].transpose(1, 2, 0)[:, None]
-        )
-        return at, np.broadcast_to(source, at.shape[1:])
+        if source.ndim == 1:
+            source, channels = source[None, None], channels[:, None, None]
+        shape = (rows.shape[-1], columns.shape[-1], source.shape[-1])
+        source = np.broadcast_to(source, shape)
+        line, pixel, _ = np.indices(shape)
+        at = [rows[source, axis, line] + columns[source, axis, pixel] for axis in range(3)]
+        return np.stack(at) + channels, source
 
     def place(self, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
         """``x [B, h, w, c]`` as it lies after the move; ``fill [C]`` where nothing is moved to."""

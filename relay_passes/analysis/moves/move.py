@@ -3,7 +3,8 @@
 ``out[b, h, w, c] = x_k[b, y, x, i]`` with ``k = source[c]`` and ``(y, x, i)`` the sum of what row,
 column and channel say: slices, shuffles, transposes, resizing, space to depth and back, flattening
 and concatenation of channels are of this form. The tables are as long as the axes, not as the
-image.
+image. Where channels lie otherwise in every row (concatenation along rows), column or pixel
+(reshaping across pixels), the table of channels says so row by row, column by column or both.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ OUTSIDE = -(1 << 20)
 """A part of a coordinate that makes it negative: what stands there is the fill."""
 
 
+MOST_PLACES = 1 << 16
+"""Elements of a table that is longer than the axes: 1 MB, in a kernel that is read by one layer."""
+
+
 @dataclass(frozen=True)
 class Move:
     """``rows`` int32 ``[K, 3, H]``, ``columns`` int32 ``[K, 3, W]``, ``channels`` int32 ``[3, C]``:
     their sum is row, column and channel in source ``source`` int32 ``[C]``. Where a coordinate is
     negative the fill stands.
+
+    Or ``channels`` are ``[3, 1 or H, 1 or W, C]`` and ``source`` is ``[1 or H, 1 or W, C]``.
     """
 
     rows: np.ndarray
@@ -34,7 +41,12 @@ class Move:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the result."""
-        return self.rows.shape[2], self.columns.shape[2], len(self.source)
+        return self.rows.shape[2], self.columns.shape[2], self.source.shape[-1]
+
+    @property
+    def by_axes(self) -> bool:
+        """Whether channels lie in one way in all pixels."""
+        return self.source.ndim == 1
 
     @property
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -49,18 +61,55 @@ class Move:
 
     def places(self) -> np.ndarray:
         """int64 ``[4, H, W, C]``: source, row, column and channel of every element."""
-        rows = self.rows[self.source].transpose(1, 2, 0)[:, :, None, :]
-        columns = self.columns[self.source].transpose(1, 2, 0)[:, None, :, :]
-        at = rows.astype(np.int64) + columns + self.channels[:, None, None, :]
-        source = np.broadcast_to(self.source, at.shape[1:])[None]
-        return np.concatenate([source, at])
+        height, width, _ = self.shape
+        source = np.broadcast_to(self.source, self.shape)
+        y, x = np.arange(height)[:, None, None], np.arange(width)[None, :, None]
+        at = np.stack([self.rows[source, i, y] + self.columns[source, i, x] for i in range(3)])
+        lanes = self.channels.reshape(3, *([1, 1] if self.by_axes else []), *self.source.shape)
+        return np.concatenate([source[None], at + lanes]).astype(np.int64)
 
 
 def as_move(index: np.ndarray, dims: Sequence[tuple[int, int, int]]) -> Move | None:
     """The tables of int64 ``[H, W, C]``: flat indices in images, one behind the other.
 
-    ``dims``: height, width and channels of each image. ``None``: no tables say so.
+    ``dims``: height, width and channels of each image. ``None``: no tables say so, or such as
+    have more than :data:`MOST_PLACES` elements.
     """
+    move = _by_axes(index, dims)
+    height, width, channels = index.shape
+    for rows, columns in ((height, 1), (1, width), (height, width)):
+        if move is not None or rows * columns * channels > MOST_PLACES:
+            continue
+        # Each row (or column) as channels of its own in an image of one.
+        turned = index.swapaxes(0, 1) if columns == 1 else index
+        flat = turned.reshape(height // rows, width // columns, rows * columns * channels)
+        move = _by_axes(flat, dims)
+        if move is not None:
+            move = _in_pixels(move, (height, width, channels), rows, columns)
+    return move
+
+
+def _in_pixels(flat: Move, shape: tuple[int, int, int], rows: int, columns: int) -> Move:
+    """A move whose channels are those of ``rows`` and ``columns``, as one of images of a shape."""
+    height, width, channels = shape
+    source, table = flat.source, flat.channels.copy()
+    tables = []
+    for lines, whole, length in ((flat.rows, rows, height), (flat.columns, columns, width)):
+        if whole > 1:
+            table += lines[source, :, 0].T
+            lines = np.zeros((len(lines), 3, length), np.int32)
+        tables.append(np.broadcast_to(lines, (len(lines), 3, length)))
+    size = (rows, columns, channels)
+    return Move(
+        np.ascontiguousarray(tables[0]),
+        np.ascontiguousarray(tables[1]),
+        table.reshape(3, *size),
+        source.reshape(size),
+    )
+
+
+def _by_axes(index: np.ndarray, dims: Sequence[tuple[int, int, int]]) -> Move | None:
+    """The tables that are as long as the axes."""
     height, width, channels = index.shape
     ends = np.cumsum([h * w * c for h, w, c in dims])
     starts = ends - [h * w * c for h, w, c in dims]
@@ -119,11 +168,16 @@ def put_together(
     """A move of several images as two: their channels one behind the other, then a move of one.
 
     ``None`` where there is one image, or they differ in height and width, or the channels of one
-    fill no whole number of ``unit``, in which the first move would have to part them.
+    fill no whole number of ``unit``, in which the first move would have to part them; and where
+    channels lie differently from pixel to pixel.
     """
     height, width, _ = dims[0]
     widths = [c for _, _, c in dims]
-    if len(dims) < 2 or any(d[:2] != (height, width) or d[2] % unit for d in dims):
+    if (
+        not move.by_axes
+        or len(dims) < 2
+        or any(d[:2] != (height, width) or d[2] % unit for d in dims)
+    ):
         return None
     starts = np.cumsum([0, *widths]).astype(np.int32)
     rows = np.zeros((len(dims), 3, height), np.int32)

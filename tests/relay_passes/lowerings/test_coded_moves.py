@@ -57,6 +57,33 @@ CASES: dict[str, tuple[np.ndarray, Dims, int]] = {
     "a hole": (padded(33), [(H, W, 33)], 1),
     "a hole in the channels": (padded(33, 3), [(H, W, 33)], 1),
     "a hole, whole words": (padded(64), [(H, W, 64)], 1),
+    **{
+        f"{c} above one another": (
+            np.concatenate([numbers(H, W, c), numbers(2, W, c, H * W * c)]),
+            [(H, W, c), (2, W, c)],
+            1,
+        )
+        for c in (1, 31, 32, 33, 64)
+    },
+    "side by side": (
+        np.concatenate([numbers(H, W, 33), numbers(H, 2, 33, H * W * 33)], 1),
+        [(H, W, 33), (H, 2, 33)],
+        1,
+    ),
+    "any order": (
+        np.random.default_rng(0).permutation(H * W * 33).reshape(H, W, 33),
+        [(H, W, 33)],
+        1,
+    ),
+    "any order, with a hole": (
+        np.pad(
+            np.random.default_rng(0).permutation(H * W * 34).reshape(H, W, 34),
+            ((1, 0), (0, 1), (0, 0)),
+            constant_values=FILL,
+        ),
+        [(H, W, 17), (H, W, 17)],
+        2,
+    ),
     "groups": (shuffle(66), [(H, W, 66)], 2),
     "groups of whole words": (numbers(H, W, 128), [(H, W, 128)], 4),
 }

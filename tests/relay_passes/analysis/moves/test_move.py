@@ -9,6 +9,7 @@ import pytest
 
 from abc_tvm.relay_passes.analysis.moves.index_maps import FILL
 from abc_tvm.relay_passes.analysis.moves.move import (
+    MOST_PLACES,
     OUTSIDE,
     Move,
     as_move,
@@ -57,6 +58,24 @@ MOVES: dict[str, tuple[np.ndarray, Dims]] = {
     "padded": (np.pad(numbers(), ((1, 0), (0, 2), (1, 1)), constant_values=FILL), ONE),
     "by its edge": (np.pad(numbers(), ((1, 1), (2, 2), (0, 0)), mode="edge"), ONE),
     "side by side": (np.concatenate([numbers(), numbers(c=3, start=H * W * C)], 2), TWO),
+    "one above the other": (np.concatenate([numbers(), numbers(start=H * W * C)], 0), [*ONE, *ONE]),
+    "left and right": (
+        np.concatenate([numbers(c=3), numbers(2, 5, 3, H * W * 3)[:1].repeat(4, 0)], 1),
+        [(H, W, 3), (2, 5, 3)],
+    ),
+    "rows of another length": (numbers().reshape(H * W // 8, 8, C)[:, :5], ONE),
+    "any order": (
+        np.random.default_rng(0).permutation(numbers().reshape(-1)).reshape(H, W, C),
+        ONE,
+    ),
+    "above a hole": (
+        np.pad(
+            np.concatenate([numbers()[:2], numbers(start=H * W * C)]),
+            ((1, 0), (0, 2), (0, 0)),
+            constant_values=FILL,
+        ),
+        [*ONE, *ONE],
+    ),
     "mixed": (shuffled(np.concatenate([numbers(), numbers(start=H * W * C)], 2), 2), [*ONE, *ONE]),
 }
 
@@ -70,25 +89,27 @@ def test_the_tables_are_the_indices(name: str) -> None:
     assert move.filled == bool((index == FILL).any())
 
 
-@pytest.mark.parametrize(
-    "index",
-    [
-        numbers().reshape(H * W // 8, 8, C)[:, :5],
-        np.random.default_rng(0).permutation(numbers().reshape(-1)).reshape(H, W, C),
-        np.concatenate([numbers(2), numbers(2, start=H * W * C)], 0),
-    ],
-    ids=["rows of another length", "any order", "one above the other"],
-)
-def test_what_no_tables_say(index: np.ndarray) -> None:
-    assert as_move(index, [*ONE, *ONE]) is None
+def test_tables_have_an_end() -> None:
+    index = np.arange(MOST_PLACES + 256).reshape(-1, 16, 16)
+    assert as_move(index, [index.shape]) is not None
+    assert as_move(np.random.default_rng(0).permutation(index.reshape(-1)).reshape(index.shape),
+                   [index.shape]) is None  # fmt: skip
+
+
+def test_tables_are_as_short_as_may_be() -> None:
+    sizes = {name: as_move(*MOVES[name]).channels.shape for name in MOVES}  # type: ignore[union-attr]
+    assert sizes["shuffled"] == (3, C) and sizes["any order"] == (3, H, W, C)
+    assert sizes["one above the other"] == (3, 2 * H, 1, C)
+    assert sizes["left and right"] == (3, 1, W + 5, 3)
 
 
 def test_a_coordinate_never_leaves_its_image() -> None:
     """``y * W + x`` is the same for the first of a row and the one behind the row before it."""
     index = np.arange(6).reshape(2, 3, 1)
-    assert as_move(index, [(2, 4, 1)]) is None
-    assert as_move(index, [(3, 2, 1)]) is None
-    assert as_move(index, [(6, 1, 1)]) is not None
+    for dims, shape in (((2, 4, 1), (3, 2, 3, 1)), ((3, 2, 1), (3, 2, 3, 1)), ((6, 1, 1), (3, 1))):
+        move = as_move(index, [dims])
+        assert move is not None and move.channels.shape == shape
+        np.testing.assert_array_equal(flat_index(move, [dims]), index)
 
 
 def test_copies() -> None:
@@ -132,8 +153,9 @@ def test_where_they_stay_several(dims: Dims, unit: int) -> None:
     assert move is not None and put_together(move, dims, unit) is None
 
 
-def test_what_is_outside_is_so_on_every_axis() -> None:
-    index, dims = MOVES["padded"]
+@pytest.mark.parametrize("name", ["padded", "above a hole"])
+def test_what_is_outside_is_so_on_every_axis(name: str) -> None:
+    index, dims = MOVES[name]
     move = as_move(index, dims)
     assert move is not None
     places = move.places()[1:]
