@@ -115,6 +115,8 @@ class RecogniseActivations(contract.Rewrite):
         inner, padded = unpadded(data, self.defined)
         source: relax.Call = self.defined.get(inner)
         pool = source if op_name(source) == "nn.max_pool2d" else None
+        if pool is not None and self.activations.moves(pool.args[0]):
+            pool = None  # the tensor that is pooled is moved, too
         stepped = inner if pool is None else pool.args[0]
         step = self.defined.get(stepped)
         if op_name(step) == "abc.step" and (padded is None or pads_levels(padded, step)):

@@ -221,6 +221,36 @@ def test_along_rows_and_columns(axis: int, lowering: str, monkeypatch: pytest.Mo
     assert "float" not in lowered(context)
 
 
+@pytest.mark.parametrize("lowering", ["bitserial", "int8"])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_pooled_behind_moves(
+    shuffled: bool, lowering: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps side by side and shuffled, pooled all at once; and read before the pool as well."""
+    monkeypatch.setenv(STRICT, "error")
+    net = Net(SHAPE)
+    bits = net.op("Cast", net.op("Greater", "input", net.constant(0.5)), to=1)
+    x = net.op("Concat", net.step("input", 0.125), bits, axis=1)
+    x = net.op("Gather", x, net.ints(*np.random.default_rng(0).permutation(24)), axis=1)
+    pooled = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    pooled = net.op("Gather", pooled, net.ints(3, 0, 23, 7), axis=1) if shuffled else pooled
+    first = net.conv(pooled, net.signs(7, 4 if shuffled else 24, 1, 1))
+    second = net.conv(x, net.signs(7, 24, 3, 3), 1, strides=[2, 2])
+    context = assert_same_bits(net.model(net.op("Add", first, second)), lowering)
+    assert "float" not in lowered(context)
+
+
+def test_levels_by_rows_and_pooled() -> None:
+    """Thresholds of rows: no channels for a step, whatever pools and moves follow."""
+    net = Net(SHAPE)
+    shift = net.constant(np.linspace(-1, 1, 4, dtype=np.float32).reshape(1, 1, 4, 1))
+    pooled = net.op("MaxPool", net.step(net.op("Add", "input", shift)), kernel_shape=[2, 2])
+    turned = net.op("Transpose", pooled, perm=[0, 2, 1, 3])
+    layers = [net.conv(pooled, net.signs(7, 12, 3, 3), 1), net.conv(turned, net.signs(7, 3, 1, 1))]
+    flat = [net.op("ReduceMean", x, axes=[2, 3], keepdims=0) for x in layers]
+    assert_same_bits(net.model(net.op("Add", *flat)))
+
+
 def test_images_are_not_mixed() -> None:
     """What goes from image to image stays float."""
     net = Net(SHAPE)

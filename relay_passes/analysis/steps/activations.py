@@ -56,6 +56,7 @@ from abc_tvm.relay_passes.analysis.steps.travelled import (
     channels_read,
     common_levels,
     image_dims,
+    pooled_behind,
     together,
 )
 from abc_tvm.relay_passes.analysis.weights.accumulator import Accumulator
@@ -218,10 +219,7 @@ class Activations:
         call = self.defined.get(data)
         name = op_name(call)
         if call is not None and name == "nn.max_pool2d" and str(call.attrs.layout) == "NHWC":
-            inner = self.of(call.args[0])
-            if not inner.steps.rising:
-                raise NotAStep("max-pooling after levels that do not rise with the input")
-            return at_rest(Leaf(inner.root, inner.steps, inner.nominal, data, inner.turned))
+            return self.max_pooled(call.args[0], data)
         if name not in TABLE and self.may_move(data):
             fills: list[float] = []
             moved = moved_indices(data, self.defined, self.functions, fills)
@@ -244,6 +242,17 @@ class Activations:
                 return self.before_moves(data)
             except NotAStep:
                 raise (error if name in TABLE else reason or error) from None
+
+    def max_pooled(self, data: relax.Var, pooled: relax.Var) -> Travelled:
+        """``data`` max-pooled to ``pooled``."""
+        if self.moves(data):
+            return pooled_behind(self.travelled(data), pooled)
+        inner = self.of(data)
+        if not inner.steps.rising:
+            raise NotAStep("max-pooling after levels that do not rise with the input")
+        if inner.turned:
+            raise NotAStep("max-pooling of an image whose channels are not its last axis")
+        return at_rest(Leaf(inner.root, inner.steps, inner.nominal, pooled))
 
     def before_moves(self, data: relax.Var) -> Travelled:
         """``data`` where all that it is computed from was moved in one way: it moves once, after.

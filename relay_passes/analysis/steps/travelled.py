@@ -28,7 +28,7 @@ MOST_LEAVES = 16
 
 @dataclass(frozen=True)
 class Leaf:
-    """A step function of ``root``, pooled to ``pooled`` where that is given.
+    """A step function of ``root``, max-pooled as ``pooled`` or its channels where that is given.
 
     ``nominal`` thresholds do not count ties. Its channels are the last axis, or, ``turned``, the
     second one: then it is read as an image whose axes are in another order. ``copies``: how often
@@ -46,13 +46,15 @@ class Leaf:
     @property
     def dims(self) -> tuple[int, int, int]:
         """Height, width and channels of the image."""
-        height, width, channels = image_dims(static_shape(self.tensor), self.turned)
+        height, width, channels = image_dims(static_shape(self.root), self.turned)
+        if self.pooled is not None:  # of a pooled tensor it may be some channels
+            _, height, width, _ = static_shape(self.pooled)
         return height, width, channels * self.copies
 
     @property
     def size(self) -> int:
         """Elements, of all images of a batch."""
-        return int(np.prod(static_shape(self.tensor))) * self.copies
+        return static_shape(self.tensor)[0] * int(np.prod(self.dims))
 
     @property
     def tensor(self) -> relax.Var:
@@ -188,6 +190,45 @@ def together(
     if fill is not None and not np.any(leaves[0].steps.levels == np.float32(fill)):
         raise NotAStep(f"its input is padded with {fill:g}, which is no level of its step function")
     return _read_alone(_stacked(Travelled(tuple(leaves), total, fill)))
+
+
+def pooled_behind(whole: Travelled, pooled: relax.Var) -> Travelled:
+    """``whole`` max-pooled to ``pooled`` NHWC, where moves only put channels in another order.
+
+    Each leaf is pooled for itself, and then moved.
+
+    Raises:
+        NotAStep: Something else was moved, or the maximum of levels is not that of their codes.
+    """
+    if whole.index.ndim != 4 or any(
+        leaf.pooled is not None or leaf.turned or len(static_shape(leaf.root)) != 4
+        for leaf in whole.leaves
+    ):
+        raise NotAStep("max-pooling of values that were moved, pooled or reshaped before")
+    if not all(leaf.steps.rising for leaf in whole.leaves):
+        raise NotAStep("max-pooling after levels that do not rise with the input")
+    batch, height, width, channels = whole.index.shape
+    _, rows, columns, _ = static_shape(pooled)
+    image = np.arange(height * width).reshape(1, height, width, 1)
+    images = np.arange(batch * rows * columns).reshape(batch, rows, columns)
+    index = np.full((batch, rows, columns, channels), FILL, np.int64)
+    start, begin = 0, 0
+    for leaf in whole.leaves:
+        count = leaf.dims[2]
+        first = whole.index[0, 0, 0]
+        mine = (first >= start) & (first < start + leaf.size)
+        at = np.arange(batch).reshape(-1, 1, 1, 1) * height * width + image
+        wanted = start + at * count + (first[mine] - start)
+        same_size = leaf.dims[:2] == (height, width)
+        if not same_size or not np.array_equal(whole.index[..., mine], wanted):
+            raise NotAStep("max-pooling of rows and columns that were moved before")
+        index[..., mine] = begin + images[..., None] * count + (first[mine] - start)
+        start, begin = start + leaf.size, begin + batch * rows * columns * count
+    if np.any(index == FILL):
+        raise NotAStep("max-pooling of what was padded before")
+    return replace(
+        whole, leaves=tuple(replace(leaf, pooled=pooled) for leaf in whole.leaves), index=index
+    )
 
 
 def common_levels(leaves: Sequence[Leaf], values: Sequence[np.ndarray]) -> list[Leaf]:

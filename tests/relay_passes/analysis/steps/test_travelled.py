@@ -18,6 +18,7 @@ from abc_tvm.relay_passes.analysis.steps.travelled import (
     channels_read,
     common_levels,
     image_dims,
+    pooled_behind,
     together,
 )
 from tests.relay_passes.relax_graph import tensor
@@ -125,6 +126,57 @@ def test_of_pooled_levels_the_greatest_stays_the_greatest(sense: int) -> None:
     assert changed.steps.rising and list(changed.steps.sense[:2]) == [sense, sense]
     with pytest.raises(NotAStep, match="does not rise"):
         common_levels([one], [np.float32([[-1, 1, 1], [1, -1, 1]])])
+
+
+def max_pooled(x: np.ndarray) -> np.ndarray:
+    """Windows of two rows and two columns, in steps of one."""
+    windows = [x[:, i : i + x.shape[1] - 1, j : j + x.shape[2] - 1] for i in (0, 1) for j in (0, 1)]
+    return np.maximum.reduce(windows)
+
+
+def test_channels_in_another_order_may_be_pooled() -> None:
+    shapes = (2, 3, 4, 5), (2, 3, 4, 2)
+    leaves = leaf(*shapes[0]), leaf(*shapes[1], at=0.5, sense=-1)
+    order = np.random.default_rng(0).permutation(7)
+    both = [np.arange(int(np.prod(s))).reshape(s) for s in shapes]
+    sides = (0, 2), (5, 0)
+    rows = [
+        np.pad(x, ((0, 0), (0, 0), (0, 0), side), constant_values=FILL)[..., order]
+        for x, side in zip(both, sides, strict=True)
+    ]
+    whole = together([at_rest(one) for one in leaves], rows, [])
+    pooled = pooled_behind(whole, tensor("pooled", 2, 2, 3, 7))
+    assert [one.dims for one in pooled.leaves] == [(2, 3, 5), (2, 3, 2)]
+    assert pooled.move().shape == (2, 3, 7)
+    rng = np.random.default_rng(1)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in shapes]
+    levels = [one.steps(x) for one, x in zip(whole.leaves, arrays, strict=True)]
+    flat = np.concatenate([max_pooled(x).reshape(-1) for x in levels])
+    np.testing.assert_array_equal(flat[pooled.index], max_pooled(value(whole, arrays)))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.arange(24).reshape(1, 2, 4, 3)[:, ::-1],
+        np.arange(24).reshape(1, 2, 4, 3).swapaxes(1, 2),
+        np.pad(np.arange(24).reshape(1, 2, 4, 3), ((0, 0), (1, 0), (0, 0), (0, 0)),
+               constant_values=FILL),
+        np.arange(24).reshape(1, 4, 2, 3),
+    ],
+)  # fmt: skip
+def test_rows_and_columns_may_not(index: np.ndarray) -> None:
+    whole = together([at_rest(leaf(1, 2, 4, 3))], [index], [-1.0])
+    with pytest.raises(NotAStep, match="max-pooling of rows and columns"):
+        pooled_behind(whole, tensor("pooled", 1, 1, 3, 3))
+
+
+def test_falling_and_pooled_levels_are_not_pooled() -> None:
+    falling = leaf(1, 2, 2, 3, levels=(1, -1))
+    again = replace(leaf(1, 2, 2, 3), pooled=tensor("p", 1, 2, 2, 3))
+    for one, reason in ((falling, "do not rise"), (again, "pooled or reshaped before")):
+        with pytest.raises(NotAStep, match=reason):
+            pooled_behind(at_rest(one), tensor("pooled", 1, 1, 1, 3))
 
 
 def test_a_number_must_be_a_level() -> None:
