@@ -46,9 +46,9 @@ def with_other_layers(rows: Sequence[Layer], simple: onnx.ModelProto) -> tuple[L
         if reason is None or name in known:
             continue
         dims = infer_dims(simple) if dims is None else dims
-        row = _row(node, name, reason, dims)
-        if row is not None:
-            ordered.append((i, row))
+        other = _row(node, name, reason, dims)
+        if other is not None:
+            ordered.append((i, other))
             known.add(name)
     return tuple(row for _, row in sorted(ordered, key=lambda pair: pair[0]))
 
