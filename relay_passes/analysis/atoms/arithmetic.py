@@ -170,7 +170,8 @@ def _correlated(
     def prelu(x: np.ndarray) -> np.ndarray:
         return np.maximum(x, np.float32(0)) + s * np.minimum(x, np.float32(0))
 
-    ways = (one(1.0), slope.astype(np.float64))
+    # Of both ways the function differs by channel.
+    ways = (np.ones(len(slope)), slope.astype(np.float64))
     parts = [scaled(kept, prelu, way, one(0.0), channels) for way in ways]
     return together(parts if np.all(slope) else [*parts, ZERO])
 

@@ -37,6 +37,7 @@ from abc_tvm.relay_passes.analysis.layout import (
     graph_shape,
     narrowed,
     place_constant,
+    same_shape,
     widened,
 )
 from abc_tvm.relay_passes.passes.canonical.fold_constants import evaluated
@@ -57,7 +58,22 @@ def named(call: relax.Call) -> relax.Call:
 
 def elementwise(walk: Walk, var: relax.Var, call: relax.Call) -> Value:
     """A call of an operator of ``pointwise.TABLE``."""
-    return written(walk, call, [walk.get(a) for a in call.args])
+    args = before_broadcasts(walk, call.args, shape_of(var)) or call.args
+    return written(walk, call, [walk.get(a) for a in args])
+
+
+def before_broadcasts(walk: Walk, args: Sequence[relax.Expr], shape: Shape) -> Sequence[relax.Expr]:
+    """What was broadcast to ``shape`` for an operator that does so by itself, in place of it.
+
+    A number stays a number then, also where the batch is open. Nothing where no operand is of that
+    shape by itself.
+    """
+    before = []
+    for arg in args:
+        source = walk.defined.get(arg) if isinstance(arg, relax.Var) else None
+        spread = op_name(source) == "broadcast_to" and same_shape(shape_of(arg), shape)
+        before.append(source.args[0] if spread else arg)
+    return before if any(same_shape(shape_of(one), shape) for one in before) else []
 
 
 def apply(walk: Walk, name: str, *args: Value) -> Value:

@@ -46,7 +46,7 @@ from abc_tvm.relay_passes.analysis.layout import (
 )
 from abc_tvm.relay_passes.analysis.pointwise import TABLE
 from abc_tvm.relay_passes.passes.canonical.convolution import nhwc_convolution
-from abc_tvm.relay_passes.passes.canonical.elementwise import apply
+from abc_tvm.relay_passes.passes.canonical.elementwise import apply, before_broadcasts
 from abc_tvm.relay_passes.passes.canonical.walk import Walk, stored_integers
 from abc_tvm.relay_passes.rewrite import const, constant, op_name, shape_of
 
@@ -92,12 +92,31 @@ def squeezed(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
 
 def stacked(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
     """2: ``stack``."""
-    parts = walk.fields(call.args[0])
+    parts = _before_broadcasts(walk, var, call) or walk.fields(call.args[0])
     placed = tuple(p for p in parts if isinstance(p, Placed))
     if not placed or len(placed) < len(parts):
         return None
     rank = len(shape_of(var))
     return Stacked(placed, int(call.attrs.axis or 0) % rank, rank)
+
+
+def _before_broadcasts(walk: Walk, var: relax.Var, call: relax.Call) -> list[Value]:
+    """What was broadcast to be stacked, if all that becomes of the stack is one slice.
+
+    So are Max, Min, Sum and Mean imported. Nothing if it is otherwise.
+    """
+    readers = [reader for _, reader in walk.readers.get(var, ())]
+    axis = int(call.attrs.axis or 0)
+    if not isinstance(call.args[0], relax.Tuple) or not readers:
+        return []
+    if any(
+        op_name(one) not in ("max", "min", "sum", "mean")
+        or [int(a) for a in one.attrs.axis or []] != [axis]
+        for one in readers
+    ):
+        return []
+    shape = shape_of(var)[:axis] + shape_of(var)[axis + 1 :]
+    return [walk.get(part) for part in before_broadcasts(walk, call.args[0].fields, shape)]
 
 
 def concatenated(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:

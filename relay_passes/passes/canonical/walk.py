@@ -17,7 +17,15 @@ from abc_tvm.relay_passes.analysis.image_flow import rank_of, read_as_nchw
 from abc_tvm.relay_passes.analysis.layout import Placed, Value
 from abc_tvm.relay_passes.analysis.padding import Functions
 from abc_tvm.relay_passes.passes.canonical.conversions import Conversions
-from abc_tvm.relay_passes.rewrite import bindings, constant, dtype_of, hint, shape_of, uses
+from abc_tvm.relay_passes.rewrite import (
+    bindings,
+    constant,
+    definitions,
+    dtype_of,
+    hint,
+    shape_of,
+    uses,
+)
 
 
 class LayerNames:
@@ -61,6 +69,7 @@ class Walk:
         self.dense: set[str] = set()
         self.wanted = read_as_nchw(func)
         self.readers = uses(func)
+        self.defined = definitions(func)
 
     def run(self) -> relax.Expr:
         """Visit all bindings; the new result."""

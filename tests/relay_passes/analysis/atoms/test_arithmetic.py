@@ -13,7 +13,7 @@ from tvm.relax import op
 
 from abc_tvm.relay_passes.analysis.atoms.arithmetic import Known, element_wise
 from abc_tvm.relay_passes.analysis.atoms.atoms import ANYWHERE, NOWHERE, ZERO, Atoms
-from abc_tvm.relay_passes.analysis.atoms.grids import multiples
+from abc_tvm.relay_passes.analysis.atoms.grids import multiples, points
 from abc_tvm.relay_passes.rewrite import bindings, const, op_name
 
 C = 2
@@ -132,6 +132,18 @@ def test_a_prelu_that_is_written_out_is_no_such_sum() -> None:
     assert at(found, 1.5) == BOTH and at(found, -0.375) == [True, False]
     level = atoms_of(lambda emit, x: prelu(emit, x, number(0.25, 0.0)), NOWHERE)
     assert at(level, 0)[1]  # a slope of 0 is a level
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_slopes_belong_to_channels_and_not_to_variants(count: int) -> None:
+    """Points in all channels, as many as there are channels, or fewer, or more."""
+    values = np.float32([-1, -2, 0.75])[:count]
+    kept = Atoms(np.array([False]), (points(values),), False)
+    found = atoms_of(lambda emit, x: prelu(emit, x, number(0.25, 0.5)), kept)
+    for value in values:
+        low = min(value, 0) * np.float32([0.25, 0.5]) + max(value, 0)
+        assert list(found.at(low, low)) == BOTH
+    assert at(found, -0.125) == NEITHER
 
 
 def test_rounded_values_are_whole_numbers() -> None:

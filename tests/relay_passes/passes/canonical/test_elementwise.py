@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from abc_tvm.relay_passes.passes.canonicalise import Canonicalise
+from abc_tvm.relay_passes.rewrite import bindings, constant
 from tests.relay_passes.harness import Net, assert_same_bits, calls, passes_until
 
 Build = Callable[[Net], str]
@@ -59,6 +60,59 @@ def test_nothing_is_transposed_in_between(name: str) -> None:
     mod, _ = passes_until(model_of({**IMAGES, **FEATURES}[name]), "canonicalise")
     assert len(calls(mod, "permute_dims")) == (2 if name in IMAGES else 1)
     assert not calls(mod, "call_tir")
+
+
+def expanded(net: Net, x: str, *values: float) -> str:
+    """A number for each channel, as large as ``x``, whatever the batch is."""
+    return net.op("Expand", net.channels(list(values)), net.op("Shape", x))
+
+
+SPREAD: dict[str, Build] = {
+    "expanded": lambda n: n.op("Add", "input", expanded(n, "input", 1, 2, 3, 4)),
+    "expanded, first": lambda n: n.op("Sub", expanded(n, "input", 1, 2, 3, 4), "input"),
+    "Min": lambda n: n.op("Min", "input", n.constant(0.5)),
+    "Max of three": lambda n: n.op("Max", n.constant(-1.0), "input", n.channels([0, 1, 2, 3])),
+    "Mean": lambda n: n.op("Mean", "input", n.constant(0.5), n.constant(0.25)),
+    "Where": lambda n: n.op("Where", n.op("Greater", "input", n.constant(0.0)),
+                            expanded(n, "input", 1, 2, 3, 4), n.constant(0.5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPREAD)
+@pytest.mark.parametrize("open_batch", [False, True])
+def test_what_operators_broadcast_is_not_stored(name: str, open_batch: bool) -> None:
+    """A number for each channel stays one, in every spelling, and is a step before a layer."""
+    net = Net((2, 4, 6, 6))
+    x = net.step(SPREAD[name](net))
+    model = net.model(net.conv(x, net.signs(4, 4, 3, 3)), open_batch)
+    mod, _ = passes_until(model, "canonicalise")
+    assert not calls(mod, "broadcast_to") and not calls(mod, "stack")
+    stored = [constant(a) for _, call in bindings(mod["main"]) for a in getattr(call, "args", [])]
+    sizes = [array.size for array in stored if array is not None]
+    assert sorted(sizes)[-2:] in ([4, 144], [1, 144])
+    context = assert_same_bits(model)
+    assert [row.lowering for row in context.layers.values()] == ["bitserial"]
+
+
+def test_what_both_are_broadcast_to_is_kept() -> None:
+    """Neither has the shape of the result by itself."""
+    net = Net((2, 4, 6, 6))
+    row = net.op("ReduceMax", "input", axes=[2])
+    wide = net.op("Expand", row, net.ints(2, 4, 6, 6))
+    column = net.op("Expand", net.op("ReduceMax", "input", axes=[3]), net.ints(2, 4, 6, 6))
+    sums = [net.op("Add", wide, column), net.op("Add", wide, net.constant(1.0))]
+    assert_same_bits(
+        net.model(
+            net.op(
+                "Mul",
+                *sums,
+            )
+        )
+    )
+    net = Net((2, 4, 6, 6))
+    row = net.op("ReduceMax", "input", axes=[2])
+    column = net.op("ReduceMax", "input", axes=[3])
+    assert_same_bits(net.model(net.op("Max", row, column)))
 
 
 MIXED: dict[str, Build] = {
