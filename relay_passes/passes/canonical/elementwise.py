@@ -71,8 +71,10 @@ def before_broadcasts(walk: Walk, args: Sequence[relax.Expr], shape: Shape) -> S
     before = []
     for arg in args:
         source = walk.defined.get(arg) if isinstance(arg, relax.Var) else None
-        spread = op_name(source) == "broadcast_to" and same_shape(shape_of(arg), shape)
-        before.append(source.args[0] if spread else arg)
+        if source is not None and op_name(source) == "broadcast_to":
+            before.append(source.args[0] if same_shape(shape_of(arg), shape) else arg)
+        else:
+            before.append(arg)
     return before if any(same_shape(shape_of(one), shape) for one in before) else []
 
 
