@@ -72,8 +72,18 @@ def moved_indices(
 
     ``var`` is bound to the operator; for each tensor that it reads there is an int64 array of the
     shape of ``var``: the flat index in that tensor, or :data:`FILL` where none of its elements
-    stands. Numbers that it pads by are added to ``fills``. ``None``: it moves nothing, or computes.
+    stands. Numbers that it pads by are added to ``fills``. ``None``: it moves nothing, or computes,
+    or fits some sizes of an open batch alone.
     """
+    try:
+        return _moved(var, defined, functions, fills)
+    except ValueError:  # NumPy's, of shapes that do not fit each other
+        return None
+
+
+def _moved(
+    var: relax.Var, defined: Definitions, functions: Functions, fills: list[float]
+) -> tuple[list[relax.Var], list[np.ndarray]] | None:
     call = defined.get(var)
     if isinstance(call, relax.TupleGetItem):
         return _split(call, var, defined)

@@ -113,6 +113,14 @@ def test_an_open_batch_is_a_few_images() -> None:
     assert moved is not None and moved[1][0].shape == (BATCH * 3, 4)
 
 
+@pytest.mark.parametrize("shape", [(4, 3, 4), (1, 12), (1, 3, 4)])
+def test_what_fits_one_batch_alone_moves_nothing(shape: tuple[int, ...]) -> None:
+    batch = tvm.tirx.Var("n", "int64")
+    x = relax.Var("x", relax.TensorType([batch, 3, 4], "float32"))
+    _, end, defined = last(lambda bind, v: relax.op.reshape(v, shape), x)
+    assert moved_indices(end, defined, {}, []) is None
+
+
 COMPUTES: dict[str, Body] = {
     "sum": lambda bind, x: relax.op.sum(x, [1]),
     "linear": lambda bind, x: relax.op.image.resize2d(x, (8, 12), layout="NCHW", method="linear"),
