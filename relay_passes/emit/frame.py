@@ -56,6 +56,9 @@ class SumsMeaning(Protocol):
     def value(self, index: Index) -> Expr:
         """The convolution's float32 value."""
 
+    def whole_value(self, index: Index) -> Expr:
+        """``D``, int32, where :meth:`passes` may be asked."""
+
     def passes(self, thresholds: np.ndarray) -> Passes:
         """``D >= T`` as a comparison of the sum itself; ``T`` int ``[N, OC]``."""
 

@@ -8,10 +8,10 @@ from tvm.ir import Expr
 
 from abc_tvm.compute import outputs
 from abc_tvm.compute.geometry import words
-from abc_tvm.compute.lanes import Index, Passes
+from abc_tvm.compute.lanes import Index, Passes, Scalar
 from abc_tvm.relay_passes.emit.anchor import Encoding
 from abc_tvm.relay_passes.emit.frame import Frame, Produced
-from abc_tvm.relay_passes.emit.step_epilogue import passes_of
+from abc_tvm.relay_passes.emit.step_epilogue import count_of, passes_of
 from abc_tvm.relay_passes.rewrite import array_of
 
 from .packing import pack_channels
@@ -21,11 +21,12 @@ def write_bits(frame: Frame, call: relax.Call) -> Produced:
     """uint32 ``[B, H, W, P, G, words]``: thermometer bits, or the bits of the index."""
     turned = array_of(call.args[2]) < 0
     binary = str(call.attrs["code"]) == "binary"
-    bit = passes = passes_of(frame, call, None if binary else turned)
     flip = None
     if binary:
-        bit = _index_bits(frame, passes, len(array_of(call.args[1])), turned)
-    elif turned.any():
+        bit = _index_bits(frame, count_of(frame, call), len(array_of(call.args[1])), turned)
+    else:
+        bit = passes_of(frame, call, turned)
+    if not binary and turned.any():
         flip = frame.table(pack_channels(turned, frame.blocking), "flip")
     planes = int(call.attrs["planes"])
     name = str(len(frame.tables))
@@ -36,7 +37,7 @@ def write_bits(frame: Frame, call: relax.Call) -> Produced:
     return tensor, (*head, planes, groups, per_group)
 
 
-def _index_bits(frame: Frame, passes: Passes, n: int, turned: np.ndarray) -> Passes:
+def _index_bits(frame: Frame, passed: Scalar, n: int, turned: np.ndarray) -> Passes:
     """Bits of the number of thresholds passed, turned round where the sense is."""
     one, zero = tirx.const(1, "int32"), tirx.const(0, "int32")
     sign = offset = None
@@ -45,9 +46,7 @@ def _index_bits(frame: Frame, passes: Passes, n: int, turned: np.ndarray) -> Pas
         offset = frame.per_slot(np.where(turned, n, 0).astype(np.int32), "offset")
 
     def index_of(index: Index) -> Expr:
-        total = zero
-        for p in range(n):
-            total = total + tirx.Select(passes(p, index), one, zero)
+        total = passed(index)
         if sign is not None and offset is not None:
             total = offset(index) + sign(index) * total
         return total

@@ -104,16 +104,21 @@ class BitserialSums:
         """The convolution's float32 value."""
         if self.exact is None:
             return self.offset(index) - self.sum[index]
-        if not hasattr(self, "count_offset"):
-            self.count_offset = self._class_table(self.constant.astype(np.int32), 0)
+        if not hasattr(self, "scale"):
             self.scale = None
             if np.any(self.exact.scale != 1):
                 self.scale = self.frame.per_slot(self.exact.scale, "scale")
+        value = self.whole_value(index).astype("float32")
+        return value if self.scale is None else value * self.scale(index)
+
+    def whole_value(self, index: Index) -> Expr:
+        """``D``, int32."""
+        if not hasattr(self, "count_offset"):
+            self.count_offset = self._class_table(self.constant.astype(np.int32), 0)
         whole = self.whole(index)
         if self.single and self.factors.item() != 1:
             whole = whole * tirx.const(int(self.factors.item()), "int32")
-        value = (self.count_offset(index) - whole).astype("float32")
-        return value if self.scale is None else value * self.scale(index)
+        return self.count_offset(index) - whole
 
     def passes(self, thresholds: np.ndarray) -> Passes:
         """``D >= T`` as a comparison of the count itself; ``T`` int ``[N, OC]``."""

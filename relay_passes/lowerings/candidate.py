@@ -9,6 +9,7 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.compute.geometry import Window
+from abc_tvm.relay_passes.analysis.steps.even_steps import MANY, even_steps
 from abc_tvm.relay_passes.analysis.steps.step_function import StepFunction
 from abc_tvm.relay_passes.analysis.weights.planes_code import Code, best_code
 from abc_tvm.relay_passes.ops import conv_window
@@ -84,7 +85,10 @@ class Candidate:
         """Comparisons with thresholds for each multiply-accumulate."""
         window = self.window
         inputs = window.height * window.width * window.in_channels
-        return len(self.steps.thresholds) * inputs / max(window.macs, 1)
+        count = len(self.steps.thresholds)
+        if even_steps(self.steps.thresholds) is not None:
+            count = min(count, MANY)  # what counting them costs, however many they are
+        return count * inputs / max(window.macs, 1)
 
 
 @dataclass(frozen=True)

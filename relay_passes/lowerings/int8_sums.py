@@ -33,17 +33,21 @@ class Int8Sums:
 
     def value(self, index: Index) -> Expr:
         """The convolution's float32 value."""
-        if not hasattr(self, "offset"):
-            self.offset = self.factor = None
-            if self.constant.any():
-                self.offset = self.frame.per_slot(self.constant.astype(np.int32), "offset")
+        if not hasattr(self, "factor"):
+            self.factor = None
             if np.any(self.scale != 1):
                 self.factor = self.frame.per_slot(self.scale, "scale")
-        whole = self.sums[index]
-        if self.offset is not None:
-            whole = whole + self.offset(index)
-        value = whole.astype("float32")
+        value = self.whole_value(index).astype("float32")
         return value if self.factor is None else value * self.factor(index)
+
+    def whole_value(self, index: Index) -> Expr:
+        """``D``, int32."""
+        if not hasattr(self, "offset"):
+            self.offset = None
+            if self.constant.any():
+                self.offset = self.frame.per_slot(self.constant.astype(np.int32), "offset")
+        whole = self.sums[index]
+        return whole if self.offset is None else whole + self.offset(index)
 
     def passes(self, thresholds: np.ndarray) -> Passes:
         """``D >= T`` as a comparison of the sum itself; ``T`` int ``[N, OC]``."""

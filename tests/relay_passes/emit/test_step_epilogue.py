@@ -42,6 +42,22 @@ def test_levels(channels: int, n: int) -> None:
     np.testing.assert_array_equal(found, steps(data))
 
 
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_many_levels(channels: int) -> None:
+    """Of a quantizer: the level is read from a table, by how many thresholds are passed."""
+    rng = np.random.default_rng(channels)
+    thresholds = np.float32((np.arange(100)[:, None] - 40.5) / rng.uniform(10, 30, channels))
+    finite = thresholds.copy()
+    thresholds[80:, ::3], thresholds[:9, ::4] = np.inf, -np.inf
+    sense = rng.choice(np.int8([-1, 1]), channels)
+    steps = StepFunction(thresholds, sense, rng.standard_normal(101).astype(np.float32))
+    x = image("x", channels)
+    near = finite[rng.integers(0, 100, (1, 5, 5, channels)), np.arange(channels)]
+    data = np.where(rng.random(near.shape) < 0.5, near, np.nextafter(near, np.float32(-np.inf)))
+    (found,) = run([x], [data], lambda bind: bind(call_of(x, steps)))
+    np.testing.assert_array_equal(found, steps(data))
+
+
 def test_thresholds_at_the_ends() -> None:
     """One of -inf is reached by everything, one of +inf by nothing, not even by +inf."""
     x = image("x", 2)

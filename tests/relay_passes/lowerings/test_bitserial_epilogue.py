@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from abc_tvm.relay_passes.analysis.steps.even_steps import MANY
 from abc_tvm.relay_passes.analysis.steps.step_function import StepFunction
 from abc_tvm.relay_passes.lowerings.codec import patterns
 from abc_tvm.relay_passes.ops import make
@@ -24,6 +25,8 @@ def bits_and_index(
     """What the kernel writes, and the index by NumPy; channels have thresholds of their own."""
     rng = np.random.default_rng(channels)
     thresholds = np.sort(rng.integers(-6, 7, (n, channels)) / np.float32(4), axis=0)
+    if n >= MANY:  # of a uniform quantizer: counted
+        thresholds = np.float32((np.arange(n)[:, None] - n / 2) / rng.uniform(n / 8, n, channels))
     data = (rng.integers(-8, 9, (1, 5, 5, channels)) / 4).astype(np.float32)
     turns = np.where(rng.random(channels) < 0.5, 1, -1) if sense == "both" else sense
     senses = np.broadcast_to(np.int8(turns), channels).copy()
@@ -38,7 +41,8 @@ def bits_and_index(
 
 @pytest.mark.parametrize(("channels", "groups"), CASES)
 @pytest.mark.parametrize(
-    ("code", "n"), [("thermometer", 1), ("thermometer", 2), ("binary", 3), ("binary", 5)]
+    ("code", "n"),
+    [("thermometer", 1), ("thermometer", 2), ("binary", 3), ("binary", 5), ("binary", 63)],
 )
 def test_bits_of_the_index(channels: int, groups: int, code: str, n: int) -> None:
     """The very words: bits past the last channel are 0, in turned channels' words too."""
