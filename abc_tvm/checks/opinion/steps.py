@@ -12,7 +12,8 @@ unless the contract allows it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -40,6 +41,9 @@ NEAR_ONE = 2.0**-3
 
 MOST_COMPARED = 2**18
 
+OF_ANY_SIZE = ("Pad", "Transpose", "Shape", "Expand")
+"""Operators that do to an image of one pixel what they do to a larger one."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -49,6 +53,7 @@ class Case:
     tensor, how it lies, and the channels of it that are read (``None``: all). ``others``: further
     tensors that decide what the layer reads, but none of what comes from this root, with how they
     lie and their sizes. ``finite``: all values that the root takes, where these are few.
+    ``narrow``: stored tensors to be read in the place of the graph's own, which broadcast to them.
     """
 
     graph: OnnxGraph
@@ -65,11 +70,12 @@ class Case:
     error: float = 0.0
     others: tuple[tuple[str, Lying, tuple[int, int, int]], ...] = ()
     finite: np.ndarray | None = None
+    narrow: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def wanted(self, x: np.ndarray) -> np.ndarray:
         """float64 ``[B, H, W, C]``: what the graph's convolution reads."""
         names = list(dict.fromkeys(part[1] for part in self.parts))
-        given = {self.root: self.lying.to_onnx(x)}
+        given = {**self.narrow, self.root: self.lying.to_onnx(x)}
         for other, lying, size in self.others:
             given.setdefault(other, lying.to_onnx(np.zeros((len(x), *size), x.dtype)))
         values = self.graph.evaluate(names, given, images=len(x) // self.batch)
@@ -105,8 +111,39 @@ def check_steps(case: Case, rng: np.random.Generator) -> int:
             probes = rounded(probes, limits)
         if case.finite is not None:
             probes = of_values(case.finite, probes.values.shape[1])
-    x, sums = _images(case, probes, kinds, rng)
-    return _compare(case, x, sums, frozenset(kinds))
+    case = replace(case, narrow=_narrow(graph, between))
+    try:
+        return _compare(case, *_images(case, probes, kinds, rng), frozenset(kinds))
+    except _OtherSize:  # something of the size of the whole image is read on the way
+        return _compare(case, *_images(case, probes, kinds, rng, whole=True), frozenset(kinds))
+
+
+class _OtherSize(NotChecked):
+    """What the graph reads and what the layer reads have other sizes."""
+
+
+def _narrow(graph: OnnxGraph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
+    """Stored tensors that element-wise nodes read, without what is the same all along an axis.
+
+    A bias that was written out for every pixel is one for each channel: so images of one pixel
+    tell the same.
+    """
+    found = {}
+    for node in nodes:
+        for name in node.input if node.op_type in ELEMENTWISE else ():
+            array = graph.constant(name) if name else None
+            if array is None or array.ndim < 3 or array.size == 0:
+                continue
+            short = array
+            for axis in range(array.ndim):
+                first = short.take([0], axis)
+                if short.shape[axis] > 1 and np.array_equal(
+                    np.broadcast_to(first, short.shape), short
+                ):
+                    short = first
+            if short.size < array.size:
+                found[name] = short
+    return found
 
 
 def _constants(graph: OnnxGraph, nodes: list[onnx.NodeProto]) -> list[float]:
@@ -121,12 +158,16 @@ def _constants(graph: OnnxGraph, nodes: list[onnx.NodeProto]) -> list[float]:
 
 
 def _images(
-    case: Case, probes: Probes, kinds: list[str], rng: np.random.Generator
+    case: Case,
+    probes: Probes,
+    kinds: list[str],
+    rng: np.random.Generator,
+    whole: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     height, width, channels = case.size
-    pools = [k for k in kinds if k not in ELEMENTWISE and k not in ("Pad", "Transpose")]
+    pools = [k for k in kinds if k not in ELEMENTWISE and k not in OF_ANY_SIZE]
     spacing = 1
-    if case.reading.move is not None or case.lying.name == VIEW:
+    if whole or case.reading.move is not None or case.lying.name == VIEW:
         pass  # what is moved or reshaped is a whole image
     elif not pools or (height == 1 and width == 1):
         height = width = 1
@@ -177,7 +218,7 @@ def _compare(case: Case, x: np.ndarray, sums: np.ndarray | None, kinds: frozense
     wanted = case.wanted(x)
     read = case.reading.read(x, sums) / case.ratio
     if wanted.shape != read.shape:
-        raise NotChecked(f"the graph reads {wanted.shape[1:]}, the layer {read.shape[1:]}")
+        raise _OtherSize(f"the graph reads {wanted.shape[1:]}, the layer {read.shape[1:]}")
     size = float(np.abs(case.reading.every_level()).max()) / abs(case.ratio)
     tolerance = LEVEL * size + case.error
     bad = ~(np.abs(wanted - read) <= tolerance) & ~np.isnan(read)
