@@ -23,6 +23,9 @@ class Lying:
 SAME = Lying("same", lambda x: x, lambda x: x)
 NCHW = Lying("nchw", lambda x: x.transpose(0, 3, 1, 2), lambda x: x.transpose(0, 2, 3, 1))
 
+ROW = Lying("row", lambda x: x[:, 0].transpose(0, 2, 1), lambda x: x.transpose(0, 2, 1)[:, None])
+TOKENS = Lying("tokens", lambda x: x[:, 0], lambda x: x[:, None])
+
 
 def flat(height: int, width: int, channels: int, image_first: bool) -> Lying:
     """``[B, F]``, flattened from NHWC where ``image_first``, else from NCHW."""
@@ -60,10 +63,38 @@ def lyings(onnx: tuple[int, ...], relax: tuple[int, ...]) -> list[Lying]:
     h, w, c = relax[1:]
     if onnx[1:] == (c, h, w):
         return [NCHW]
+    if len(onnx) == 3 and h == 1:  # an image of one row, or tokens
+        return [way for shape, way in (((c, w), ROW), ((w, c), TOKENS)) if onnx[1:] == shape]
     if len(onnx) == 2 and onnx[1] == prod(relax[1:]):
         ways = [flat(h, w, c, False), flat(h, w, c, True)]
         return ways[:1] if h == w == 1 else ways
     return []
+
+
+def slices(onnx: tuple[int, ...], relax: tuple[int, ...]) -> list[Lying]:
+    """Every way in which an image is one slice, along one axis, of a tensor of rank 5.
+
+    The other slices get the same numbers in another order, so that what depends on them differs.
+    """
+    if len(onnx) != 5 or len(relax) != 4:
+        return []
+    h, w, c = relax[1:]
+    ways = []
+    for axis in range(1, 5):
+        rest = onnx[1:axis] + onnx[axis + 1 :]
+        for shape, inner in (((c, h, w), NCHW), ((h, w, c), SAME)):
+            if rest == shape:
+                ways += [_slice(axis, at, onnx[axis], inner) for at in range(onnx[axis])]
+    return ways
+
+
+def _slice(axis: int, at: int, count: int, inner: Lying) -> Lying:
+    def to_onnx(x: np.ndarray) -> np.ndarray:
+        mine = inner.to_onnx(x)
+        parts = [np.roll(mine.reshape(-1), 7 * (k - at)).reshape(mine.shape) for k in range(count)]
+        return np.stack(parts, axis)
+
+    return Lying(f"slice {at} of axis {axis}", to_onnx, lambda x: inner.from_onnx(x.take(at, axis)))
 
 
 def kernel_of(weight: np.ndarray, kernel: tuple[int, int], way: str) -> np.ndarray:

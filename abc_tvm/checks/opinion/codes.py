@@ -12,7 +12,7 @@ from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_graph import ON_INT8, RelaxGraph, RelaxLayer, array, operator
 from abc_tvm.checks.graphs.relax_ops import four_pads, ints
 from abc_tvm.checks.graphs.windows import max_pool
-from abc_tvm.checks.opinion.moved import MOVES, MovedPart, copies_of
+from abc_tvm.checks.opinion.moved import MOVES, MovedPart, copies_of, moved_parts
 
 FEW_THRESHOLDS = 16
 """Thresholds up to which comparing with each is quicker than searching."""
@@ -237,12 +237,11 @@ def readings_of(graph: RelaxGraph, layer: RelaxLayer) -> tuple[Reading, ...]:
         pad, code = code, graph.value.get(code.args[0])
     if code is None or operator(code) not in MOVES:
         return (_reading(graph, layer, code, pad, None),)
-    leaves = code.args[:-4]
     if int(code.attrs["layout_groups"]) != int(layer.call.attrs["groups"]):
         raise Disagrees("what was moved is laid out for other groups than its")
     return tuple(
-        _reading(graph, layer, graph.value.get(leaf), pad, MovedPart(code, k))
-        for k, leaf in enumerate(leaves)
+        _reading(graph, layer, graph.value.get(leaf), pad, part)
+        for leaf, part in moved_parts(graph, code)
     )
 
 

@@ -7,7 +7,7 @@ that come from another one nothing is said (NaN).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tvm import relax
@@ -25,10 +25,14 @@ VIEW = "view"
 
 @dataclass(frozen=True)
 class MovedPart:
-    """``call`` moves what the layer reads; this is about its source ``which``."""
+    """``call`` moves what the layer reads; this is about its source ``which``.
+
+    ``before``: a move that made that source of others, of which it is about one.
+    """
 
     call: relax.Call
     which: int
+    before: MovedPart | None = None
 
     def places(self) -> tuple[np.ndarray, np.ndarray]:
         """Row, column and channel of every element, int64 ``[3, H, W, C]``, and its source."""
@@ -43,6 +47,10 @@ class MovedPart:
 
     def place(self, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
         """``x [B, h, w, c]`` as it lies after the move; ``fill [C]`` where nothing is moved to."""
+        if self.before is not None:
+            if self.before.filled():
+                raise NotChecked("a move that fills, and another one behind it")
+            x = self.before.place(x, np.zeros(1))
         (y, column, channel), source = self.places()
         outside = (y < 0) | (column < 0) | (channel < 0)
         inside = (source == self.which) & ~outside
@@ -60,6 +68,23 @@ class MovedPart:
     def filled(self) -> bool:
         """Whether something stands there that was not moved."""
         return bool((self.places()[0] < 0).any())
+
+
+def moved_parts(graph: RelaxGraph, call: relax.Call) -> list[tuple[relax.Expr, MovedPart]]:
+    """What a move of codes is made of, through moves before it, and how each part lies."""
+    parts: list[tuple[relax.Expr, MovedPart]] = []
+    for which, leaf in enumerate(call.args[:-4]):
+        before = graph.value.get(leaf)
+        if before is None or operator(before) != operator(call):
+            parts.append((leaf, MovedPart(call, which)))
+            continue
+        if int(before.attrs["layout_groups"]) != 1:
+            raise NotChecked("codes in groups are moved")
+        parts += [
+            (inner, replace(MovedPart(call, which), before=part))
+            for inner, part in moved_parts(graph, before)
+        ]
+    return parts
 
 
 def copies_of(graph: RelaxGraph, root: relax.Var) -> tuple[relax.Var, int]:

@@ -12,7 +12,7 @@ import numpy as np
 from tvm.relax import Var
 
 from abc_tvm.checks.graphs.integers import IntegerSums
-from abc_tvm.checks.graphs.layouts import Lying, lyings
+from abc_tvm.checks.graphs.layouts import Lying, lyings, slices
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.onnx_graph import OnnxGraph
 from abc_tvm.checks.graphs.onnx_ops import run
@@ -130,9 +130,12 @@ class Roots:
             if name not in self._onnx:
                 continue
             other = self._onnx[name]
+            ways = lyings(other.shape, value.shape)
+            if several:
+                ways += slices(other.shape, value.shape)
             tensors += [
                 (name, lying)
-                for lying in lyings(other.shape, value.shape)
+                for lying in ways
                 if _alike(lying.from_onnx(other), value) and (several or self._decides(name, data))
             ]
         if not tensors:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from abc_tvm.checks.graphs.layouts import NCHW, SAME, Lying, flat, kernel_of, lyings
+from abc_tvm.checks.graphs.layouts import (
+    NCHW,
+    ROW,
+    SAME,
+    TOKENS,
+    Lying,
+    flat,
+    kernel_of,
+    lyings,
+    slices,
+)
 
 X = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
 """An image ``[B, H, W, C]``."""
@@ -14,6 +24,13 @@ X = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
 @pytest.mark.parametrize("lying", [SAME, NCHW, flat(3, 4, 5, True), flat(3, 4, 5, False)])
 def test_there_and_back(lying: Lying) -> None:
     np.testing.assert_array_equal(lying.from_onnx(lying.to_onnx(X)), X)
+
+
+@pytest.mark.parametrize("lying", [ROW, TOKENS])
+def test_rows_there_and_back(lying: Lying) -> None:
+    x = X[:, :1]
+    assert lying.to_onnx(x).shape == ((2, 5, 4) if lying is ROW else (2, 4, 5))
+    np.testing.assert_array_equal(lying.from_onnx(lying.to_onnx(x)), x)
 
 
 def test_the_graphs_own_form() -> None:
@@ -34,6 +51,10 @@ def test_the_graphs_own_form() -> None:
         ((2, 60), (2, 3, 4, 5), ["flat_chw", "flat_hwc"]),
         ((2, 5), (2, 1, 1, 5), ["flat_chw"]),
         ((2, 61), (2, 3, 4, 5), []),
+        ((2, 5, 4), (2, 1, 4, 5), ["row"]),
+        ((2, 4, 5), (2, 1, 4, 5), ["tokens"]),
+        ((2, 4, 4), (2, 1, 4, 4), ["row", "tokens"]),
+        ((2, 5, 4), (2, 2, 2, 5), []),
         ((2, 5, 4, 3), (2, 3, 4, 5), []),
         ((2, 3, 4), (2, 3, 4, 5), []),
     ],
@@ -42,6 +63,22 @@ def test_every_way_that_fits(
     onnx: tuple[int, ...], relax: tuple[int, ...], wanted: list[str]
 ) -> None:
     assert [one.name for one in lyings(onnx, relax)] == wanted
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3, 4])
+def test_an_image_may_be_a_slice(axis: int) -> None:
+    shape = [2, 5, 3, 4]
+    shape.insert(axis, 7)
+    whole = np.random.default_rng(0).standard_normal(shape)
+    ways = slices(tuple(shape), X.shape)
+    assert len(ways) == 7 and not slices((2, 5, 3, 4), X.shape)
+    for at, way in enumerate(ways):
+        np.testing.assert_array_equal(way.from_onnx(whole), NCHW.from_onnx(whole.take(at, axis)))
+        made = way.to_onnx(X)
+        assert made.shape == tuple(shape)
+        np.testing.assert_array_equal(way.from_onnx(made), X)
+        others = [one.from_onnx(made) for k, one in enumerate(ways) if k != at]
+        assert all(not np.array_equal(other, X) for other in others)
 
 
 def test_a_dense_layer_is_the_convolution_of_its_flattened_image() -> None:

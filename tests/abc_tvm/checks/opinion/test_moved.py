@@ -8,7 +8,7 @@ from tvm import relax
 
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_graph import RelaxGraph
-from abc_tvm.checks.opinion.moved import MovedPart, behind, copies_of
+from abc_tvm.checks.opinion.moved import MovedPart, behind, copies_of, moved_parts
 from abc_tvm.relay_passes.analysis.moves.index_maps import FILL
 from abc_tvm.relay_passes.analysis.moves.move import Move, as_move, copied
 from abc_tvm.relay_passes.ops import make
@@ -48,6 +48,33 @@ def test_of_each_source_its_own() -> None:
         mine = np.broadcast_to((owner == k) | (owner == -1), found.shape)
         np.testing.assert_array_equal(found[mine], wanted[mine])
         assert np.isnan(found[~mine]).all() and part.filled()
+
+
+def test_a_move_behind_a_move() -> None:
+    """Two images are put together, and then shuffled: each is followed through both."""
+    a, b = np.arange(H * W * 3).reshape(H, W, 3), np.arange(H * W * 2).reshape(H, W, 2)
+    side = as_move(np.concatenate([a, b + H * W * 3], 2), [(H, W, 3), (H, W, 2)])
+    order = np.random.default_rng(0).permutation(H * W * 5).reshape(H, W, 5)
+    then = as_move(order, [(H, W, 5)])
+    assert side is not None and then is not None
+    facts = {"code": "thermometer", "planes": 1, "layout_groups": 1, "fill": [0]}
+    bits = [relax.Var(f"b{k}", relax.TensorType((2, H, W, 1, 1, 1), "uint32")) for k in range(2)]
+
+    def body(bind):
+        first = bind(make("move_bitserial", [*bits, *map(const, side.tables)], **facts), "first")
+        return bind(make("move_bitserial", [first, *map(const, then.tables)], **facts), "then")
+
+    mod = module(bits, body)
+    graph = RelaxGraph(mod)
+    end = next(v for v in definitions(mod["main"]) if hint(v) == "then")
+    parts = moved_parts(graph, graph.value[end])
+    assert [hint(leaf) for leaf, _ in parts] == ["b0", "b1"]
+    rng = np.random.default_rng(0)
+    data = [rng.standard_normal((2, H, W, c)) for c in (3, 2)]
+    whole = np.concatenate(data, 3).reshape(2, -1)[:, order]
+    found = [part.place(x, np.zeros(5)) for (_, part), x in zip(parts, data, strict=True)]
+    assert all((np.isnan(found[k]) ^ np.isnan(found[1 - k])).all() for k in range(2))
+    np.testing.assert_array_equal(np.where(np.isnan(found[0]), found[1], found[0]), whole)
 
 
 @pytest.mark.parametrize("axis", range(3))

@@ -55,6 +55,8 @@ def check(name: str, layers: int) -> None:
     left = {n: NO_ROW for n in names if n not in rows}
     left |= {n: rows[n].reason for n in names if n in rows and rows[n].lowering == "float"}
     assert left == {}
+    opinion = made.context.opinion
+    assert opinion is not None and not opinion.unknown and not opinion.wrong
     of_any_batch = zoo.build(name, batch="batch", **{**SMALL, **OTHERS.get(name, {})})
     wanted_rows = [(row.name, row.lowering) for row in made.layers]
     open_rows = abc_tvm.inspect(of_any_batch, lowering="bitserial")
