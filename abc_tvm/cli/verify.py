@@ -58,8 +58,8 @@ def verify(
     console = tables(as_json)
     if per_layer:
         console.print(_layers(outcome))
-    if not outcome.binarized_layers:
-        console.print(check.NOTHING)
+    if outcome.note:
+        console.print(outcome.note, soft_wrap=True)
     for fault in outcome.faults:
         console.print(fault, soft_wrap=True, markup=False, highlight=False)
     if outcome.unchecked_layers:

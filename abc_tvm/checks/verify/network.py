@@ -74,6 +74,10 @@ ENOUGH = 1 << 20
 """Values that a random check compares at least, if ``ROUNDS`` inputs have so many."""
 
 NOTHING = "nothing is binarized: every layer is compiled in float, and compared all the same"
+UNSEEN = (
+    "no activation bit could be compared: the ONNX graph has none of the binarized layers' levels; "
+    "the outputs alone were"
+)
 
 CRITERION = (
     f"outputs have onnxruntime's shapes and types; onnxruntime, continuing from the compiled "
@@ -124,17 +128,23 @@ class Verification:
         """How many layers run on bits or bytes."""
         return len(self.report.binarized)
 
+    @property
+    def note(self) -> str:
+        """What was not compared, where that is everything that is binarized."""
+        if not self.binarized_layers:
+            return NOTHING
+        return "" if self.checked_bits else UNSEEN
+
     def json(self) -> dict[str, Any]:
         """The object that ``abc-tvm verify --json`` prints."""
         kept = {k: v for k, v in self.__dict__.items() if k not in ("layers", "report", "artifact")}
-        note = "" if self.binarized_layers else NOTHING
         return {
             **kept,
             "faults": list(self.faults),
             "unchecked_layers": list(self.unchecked_layers),
             "target": self.report.target,
             "binarized_layers": self.binarized_layers,
-            "note": note,
+            "note": self.note,
             **self.report.layers_by_lowering(),
             "error_bound": max((row.error_bound or 0.0 for row in self.report), default=0.0),
             "layers": [asdict(row) for row in self.layers],

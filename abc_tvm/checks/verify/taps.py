@@ -31,6 +31,9 @@ SURE = 0.75
 FEW = 16
 """Places of an index that tell nothing of its share."""
 
+SAME_ORDER = ("Identity", "Reshape", "Squeeze", "Unsqueeze")
+"""Operators that leave the elements of a tensor in their order."""
+
 Array = np.ndarray
 
 
@@ -75,16 +78,20 @@ class Meaning:
 def data_inputs(simple: onnx.ModelProto, standard: onnx.ModelProto) -> dict[str, str]:
     """Node name to the tensor that it reads, for convolutions and dense layers of stored weights.
 
-    Names are those of :mod:`abc_tvm.layer_names`. The tensor is one of ``standard``; a layer
-    whose input is only in ``simple``, or is the network's own, is left out.
+    Names are those of :mod:`abc_tvm.layer_names`. The tensor is one of ``standard``: where
+    ``simple`` reshapes it for the layer (one axis becomes an image of one row), the one before. A
+    layer whose input is only in ``simple``, or is the network's own, has none: "".
     """
     stored = {tensor.name for tensor in simple.graph.initializer}
     made = {name: node for node in standard.graph.node for name in node.output}
+    by_output = {name: node for node in simple.graph.node for name in node.output}
     tensors: dict[str, str] = {}
     for name, node in layer_nodes(simple):
         if node.input[1] not in stored:
             continue
         data = node.input[0]
+        while data not in made and data in by_output and by_output[data].op_type in SAME_ORDER:
+            data = by_output[data].input[0]
         if data not in made and node.output[0] in made:
             data = made[node.output[0]].input[0]
         tensors[name] = data if data in made else ""

@@ -62,6 +62,21 @@ def test_data_inputs_go_by_node_names() -> None:
     assert data_inputs(made, made) == {"dense": "r", "dense#2": "a", "y": "b"}
 
 
+def test_of_a_row_that_became_an_image_the_row_is_read() -> None:
+    """Conv over one axis is imported as Unsqueeze, Conv, Squeeze."""
+    node, w = helper.make_node, {"w": np.ones((4, 3, 3), np.float32)}
+    nodes = [node("Sign", ["x"], ["s"]), node("Conv", ["s", "w"], ["y"], "conv")]
+    standard = model(nodes, w, {"x": [1, 3, 8]})
+    wide = [
+        node("Sign", ["x"], ["s"]),
+        node("Unsqueeze", ["s", "axes"], ["image"]),
+        node("Conv", ["image", "wide"], ["z"], "conv"),
+        node("Squeeze", ["z", "axes"], ["y"]),
+    ]
+    weights = {"wide": w["w"][:, :, None], "axes": np.array([2])}
+    assert data_inputs(model(wide, weights, {"x": [1, 3, 8]}), standard) == {"conv": "s"}
+
+
 def test_indices_of_few_finite_levels() -> None:
     array = np.float32([2, -1, 2, 0]).reshape(1, 1, 2, 2)
     found = indices(array)
