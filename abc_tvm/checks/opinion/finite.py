@@ -30,6 +30,7 @@ MOVED = frozenset({
     "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 })  # fmt: skip
 AVERAGED = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+BOUNDS = frozenset({"Clip", "Max", "Min", "Relu"})
 ROUNDING = frozenset({"Ceil", "Floor", "Round"})
 
 AtomsOf = Callable[[str], KnownAtoms]
@@ -80,7 +81,10 @@ class Finite:
         if kind in ROUNDING:
             return self._rounded(node, depth)
         if kind in ELEMENTWISE or kind == "Cast":
-            return self._combined(node, depth)
+            combined = self._combined(node, depth)
+            if combined is None and kind in BOUNDS:
+                return self._bounded(node, depth)
+            return combined
         return None
 
     def _together(self, names: list[str], depth: int) -> np.ndarray | None:
@@ -112,31 +116,89 @@ class Finite:
 
     def _limits(self, tensor: str, depth: int) -> tuple[float, float] | None:
         """Least and largest value, where the tensor was clipped and scaled."""
+        low, high = self._ends(tensor, depth)
+        return (low, high) if np.isfinite(low) and np.isfinite(high) else None
+
+    def _ends(self, tensor: str, depth: int) -> tuple[float, float]:
+        """The same, infinite where there is none."""
         at = self.graph.maker.get(tensor)
         if at is None or depth > DEEPEST:
-            return None
+            return -np.inf, np.inf
         node = self.graph.nodes[at]
-        if node.op_type == "Clip":
-            ends = [self.graph.constant(n) if n else None for n in node.input[1:3]]
-            if len(ends) < 2 or ends[0] is None or ends[1] is None:
-                return None
-            return float(ends[0].reshape(())), float(ends[1].reshape(()))
+        if node.op_type in BOUNDS:
+            inner, lower, upper = self._bounds(node)
+            low, high = (-np.inf, np.inf) if inner is None else self._ends(inner, depth + 1)
+            low, high = max(low, *lower), max(high, *lower)
+            return min(low, *upper), min(high, *upper)
+        if node.op_type in ROUNDING:
+            low, high = self._ends(node.input[0], depth + 1)
+            return float(np.floor(low)), float(np.ceil(high))
         if node.op_type not in ("Add", "Sub", "Mul", "Div"):
-            return None
+            return -np.inf, np.inf
         held = [self.graph.constant(n) for n in node.input]
         which = 0 if held[1] is not None else 1
         other = held[1 - which]
-        inner = self._limits(node.input[which], depth + 1)
-        if other is None or inner is None or other.size == 0:
-            return None
+        inner_ends = self._ends(node.input[which], depth + 1)
+        if other is None or other.size == 0 or not np.all(np.isfinite(inner_ends)):
+            return -np.inf, np.inf
         corners = []
-        for end in inner:
+        for end in inner_ends:
             single = np.asarray(end, np.float32)
             args = [single, other] if which == 0 else [other, single]
             corners.append(run(node, args, self.graph.opset, 1)[0])
         if not all(np.all(np.isfinite(c)) for c in corners):
-            return None
+            return -np.inf, np.inf
         return float(min(c.min() for c in corners)), float(max(c.max() for c in corners))
+
+    def _bounds(self, node: onnx.NodeProto) -> tuple[str | None, list[float], list[float]]:
+        """Of Clip, Max, Min and Relu: what is bounded, and by which numbers.
+
+        Lower bounds hold before upper ones. ``None``: not one tensor alone, or no numbers.
+        """
+        kind = node.op_type
+        if kind == "Relu":
+            return node.input[0], [0.0, 0.0], [np.inf, np.inf]
+        if kind == "Clip":
+            held = [self.graph.constant(n) if n else None for n in node.input[1:3]]
+            if any(n and h is None for n, h in zip(node.input[1:3], held, strict=True)):
+                return None, [-np.inf] * 2, [np.inf] * 2
+            ends = [-np.inf, np.inf]
+            for k, array in enumerate(held):
+                if array is not None and array.size == 1:
+                    ends[k] = float(array.reshape(()))
+            attributes = {a.name: a.f for a in node.attribute}
+            low, high = attributes.get("min", ends[0]), attributes.get("max", ends[1])
+            return node.input[0], [low, low], [high, high]
+        open_ones = [n for n in node.input if self.graph.constant(n) is None]
+        stored = [self.graph.constant(n) for n in node.input]
+        numbers = [float(v) for a in stored if a is not None for v in np.unique(a)[:MOST]]
+        if len(open_ones) != 1 or not numbers:
+            return None, [-np.inf] * 2, [np.inf] * 2
+        # One number for each channel: between the least and the largest anything may be a bound.
+        ends = [min(numbers), max(numbers)]
+        if kind == "Max":
+            return open_ones[0], ends, [np.inf] * 2
+        return open_ones[0], [-np.inf] * 2, ends
+
+    def _bounded(self, node: onnx.NodeProto, depth: int) -> np.ndarray | None:
+        """Whole numbers between bounds, and the bounds."""
+        limits = self._limits(node.output[0], depth)
+        numbers: list[float] = []
+        at: onnx.NodeProto | None = node
+        while at is not None and at.op_type in BOUNDS:
+            inner, lower, upper = self._bounds(at)
+            if inner is None or lower[0] != lower[1] or upper[0] != upper[1]:
+                return None
+            numbers += [lower[0], upper[0]]
+            place = self.graph.maker.get(inner)
+            at = None if place is None else self.graph.nodes[place]
+        if at is None or at.op_type not in ROUNDING or limits is None:
+            return None
+        if limits[1] - limits[0] > MOST:
+            return None
+        whole = np.arange(np.ceil(limits[0]), np.floor(limits[1]) + 1)
+        inside = [n for n in numbers if limits[0] <= n <= limits[1]]
+        return _few(np.concatenate([whole, inside]))
 
     def _averaged(self, node: onnx.NodeProto, tensor: str, depth: int) -> np.ndarray | None:
         inner = self.of(node.input[0], depth)
