@@ -26,7 +26,7 @@ from abc_tvm.schedules.family import Plan
 from .bitserial_epilogue import BITS
 from .bitserial_pool import POOL
 from .bitserial_sums import BitserialSums
-from .candidate import Candidate, Offer, Outcome
+from .candidate import MOST_PLANES, Candidate, Offer, Outcome
 from .codec import Codec, level_scale, patterns
 from .coded_moves import MOVE_BITS, move_of, whole_words
 from .coded_padding import PAD_BITS, packed_level, window_attributes
@@ -74,11 +74,11 @@ class Bitserial(Lowering):
             why += f" behind {len(layer.steps.thresholds)} thresholds"
         if fill < 0.75:
             why += f" on {window.group_in} channels of {WORD}-bit words"
-        return Offer(
-            cost,
-            f"{why} would take {cost:.1f}x the time of float on {layer.device.name}; "
-            "force with lowering=bitserial",
-        )
+        slower = f"{why} would take {cost:.1f}x the time of float on {layer.device.name}"
+        if layer.M > MOST_PLANES:
+            told = slower if layer.device.cost.dot is None else ""  # else bytes are what is near
+            return Offer(cost, told, refused=f"{layer.M} planes of weights are too many for bits")
+        return Offer(cost, f"{slower}; force with lowering=bitserial")
 
     def outcome(self, layer: Candidate, offer: Offer) -> Outcome:
         window, planes = layer.window, layer.code.planes

@@ -91,6 +91,10 @@ class Candidate:
         return count * inputs / max(window.macs, 1)
 
 
+MOST_PLANES = 8
+"""Of weights on bits: what needs more (8-bit weights) is for bytes, or float."""
+
+
 @dataclass(frozen=True)
 class Moved:
     """``alpha`` float32 ``[M, OC]`` and ``levels`` float32 ``[N + 1]`` in the place of a layer's.

@@ -21,7 +21,7 @@ from abc_tvm.relay_passes.rewrite import array_of, const, op_name
 from abc_tvm.schedules.families import code_type
 from abc_tvm.schedules.family import CodeType, Plan
 
-from .candidate import HINT, Candidate, Offer, Outcome
+from .candidate import HINT, MOST_PLANES, Candidate, Offer, Outcome
 from .codec import LEVEL_ERROR, ByteCodec, level_scale, patterns
 from .coded_moves import MOVE_INT8
 from .coded_padding import PAD_INT8, window_attributes
@@ -36,11 +36,12 @@ def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     """Weights of one byte, sums of products of bytes, and what those mean."""
     window = coded_window(call)
     frame.lay_window(window)
-    weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
+    weights, scale = (array_of(a) for a in call.args[1:3])
+    zero, part = int(call.attrs["zero"]), int(call.attrs["part"])
     plan = frame.scheduler.plan(window, frame.blocking, 1, "int8")
     codes = frame.inputs[call.args[0]]
     sums = frame.scheduler.family.sums(plan, codes, weights, frame.table, zero)
-    frame.keep_sums(var, Int8Sums(frame, weights, array_of(call.args[2]), zero, sums))
+    frame.keep_sums(var, Int8Sums(frame, weights, scale, zero, sums, part))
     return plan
 
 
@@ -67,7 +68,11 @@ class Int8(Lowering):
         cost = layer.slower * dot * quads(channels) * QUAD / channels + layer.compared
         levels = layer.steps.levels
         if int8_form(layer.planes, layer.alpha, levels, code) is not None:
-            return Offer(cost)
+            return Offer(
+                cost,
+                f"bytes behind {len(levels) - 1} thresholds would take {cost:.1f}x the time of "
+                f"float on {layer.device.name}; force with lowering=int8",
+            )
         if layer.allowed is None and cost >= HINT * rival:
             return None
         near = rounded(layer.planes, layer.alpha, levels, code)
@@ -79,6 +84,8 @@ class Int8(Lowering):
         window = layer.window
         weights = window.out_channels * window.taps * quads(window.group_in) * QUAD
         many = f"{layer.pairs} pairs of planes" if layer.pairs > 1 else "one pair of planes"
+        if layer.M > MOST_PLANES:
+            many = "weights of eight bits"
         if offer.moved is None:
             return Outcome(f"{many} as int8, exact", weights, 0.0)
         error = offer.moved.error
@@ -105,6 +112,7 @@ class Int8(Lowering):
             in_channels=window.in_channels,
             out_channels=window.out_channels,
             zero=form.zero,
+            part=form.part,
         )
 
     def padded(

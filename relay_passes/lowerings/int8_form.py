@@ -23,7 +23,7 @@ from abc_tvm.schedules.family import CodeType
 from .candidate import Moved
 
 LARGEST = 127
-"""Weights are signed bytes; -128 is left out, so that they are symmetric."""
+"""Weights are signed bytes, of one more below 0."""
 
 SUM = 2**31 - 1
 """Sums are 32-bit."""
@@ -33,9 +33,9 @@ SUM = 2**31 - 1
 class Int8Form:
     """``weights`` int8 ``[OC, KH, KW, IC/g]``; ``codes`` of the levels in their order; ``zero``.
 
-    ``scale`` float32 ``[OC]`` and ``bound`` int64 ``[OC]`` as in
-    :class:`.accumulator.Accumulator`, whose integer ``D`` is
-    ``sum weights * (codes - zero)``.
+    ``bound`` int64 ``[OC]`` as in :class:`.accumulator.Accumulator`, whose integer ``D`` is
+    ``part * sum weights * (codes - zero)``; ``scale`` float32 ``[OC]`` is its scale, times
+    ``part``.
     """
 
     weights: np.ndarray
@@ -43,6 +43,7 @@ class Int8Form:
     zero: int
     scale: np.ndarray
     bound: np.ndarray
+    part: int = 1
 
 
 def int8_form(
@@ -58,18 +59,22 @@ def int8_form(
         return None
     most = int(np.abs(exact.weight).sum(0).max(initial=0))
     weights = _combined(exact.weight.astype(np.min_scalar_type(-most - 1)), planes)
+    # Planes of a half step twice (8-bit weights) count in halves, and only bits need those.
+    part = 2 if not _are_bytes(weights) and not np.any(weights % 2) else 1
+    weights //= part
     low = min(int(exact.level.min()), 0)
     high = max(int(exact.level.max()), 0)
     zero = -low if code == "uint8" else 0
     least, most = (0, 255) if code == "uint8" else (-128, 127)
     largest = int(np.abs(weights).max(initial=0))
-    if largest > LARGEST or low + zero < least or high + zero > most:
+    if not _are_bytes(weights) or low + zero < least or high + zero > most:
         return None
     taps = int(np.prod(weights.shape[1:]))
     if taps * largest * (high - low) > SUM:
         return None
     codes = tuple(int(n) + zero for n in exact.level)
-    return Int8Form(weights.astype(np.int8), codes, zero, exact.scale, exact.bound)
+    scale = exact.scale * np.float32(part)
+    return Int8Form(weights.astype(np.int8), codes, zero, scale, exact.bound, part)
 
 
 def rounded(planes: np.ndarray, alpha: np.ndarray, levels: np.ndarray, code: CodeType) -> Moved:
@@ -103,6 +108,11 @@ def _combined(scales: np.ndarray, planes: np.ndarray) -> np.ndarray:
     for scale, plane in zip(scales, planes, strict=True):
         total += scale.reshape(-1, *(1,) * (plane.ndim - 1)) * plane
     return total
+
+
+def _are_bytes(weights: np.ndarray) -> bool:
+    least, most = weights.min(initial=0), weights.max(initial=0)
+    return bool(-LARGEST - 1 <= least and most <= LARGEST)
 
 
 def _sizes(scales: np.ndarray, planes: np.ndarray) -> np.ndarray:

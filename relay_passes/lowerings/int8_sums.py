@@ -8,7 +8,7 @@ one constant per channel holds everywhere.
 from __future__ import annotations
 
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 from tvm.ir import Expr
 
 from abc_tvm.compute.lanes import Index, Passes
@@ -26,8 +26,9 @@ class Int8Sums:
         scale: np.ndarray,
         zero: int,
         sums: te.Tensor,
+        part: int = 1,
     ) -> None:
-        self.frame, self.sums, self.scale = frame, sums, scale
+        self.frame, self.sums, self.scale, self.part = frame, sums, scale, part
         total = weights.astype(np.int64).reshape(len(weights), -1).sum(1)
         self.constant = -zero * total
 
@@ -37,11 +38,16 @@ class Int8Sums:
             self.factor = None
             if np.any(self.scale != 1):
                 self.factor = self.frame.per_slot(self.scale, "scale")
-        value = self.whole_value(index).astype("float32")
+        value = self._whole(index).astype("float32")
         return value if self.factor is None else value * self.factor(index)
 
     def whole_value(self, index: Index) -> Expr:
         """``D``, int32."""
+        whole = self._whole(index)
+        return whole if self.part == 1 else whole * tirx.const(self.part, "int32")
+
+    def _whole(self, index: Index) -> Expr:
+        """``D / part``."""
         if not hasattr(self, "offset"):
             self.offset = None
             if self.constant.any():
@@ -51,7 +57,8 @@ class Int8Sums:
 
     def passes(self, thresholds: np.ndarray) -> Passes:
         """``D >= T`` as a comparison of the sum itself; ``T`` int ``[N, OC]``."""
-        limit = np.clip(thresholds.astype(np.int64) - self.constant, -NEVER, NEVER)
+        least = -(-thresholds.astype(np.int64) // self.part)
+        limit = np.clip(least - self.constant, -NEVER, NEVER)
         blocking = self.frame.blocking
         table = self.frame.table(blocking.spread(limit.astype(np.int32), NEVER), "limit")
         return lambda p, index: self.sums[index] >= table[p, blocking.slot(index)]

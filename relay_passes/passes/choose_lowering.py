@@ -90,7 +90,7 @@ class ChooseLowering:
                 layer.reason = f"measured on {context.device.name}: {times}"
             else:
                 dearer = next((one.dearer for one in offers.values() if one.dearer), "")
-                layer.reason = dearer + refused
+                layer.reason = (dearer + refused).removeprefix("; ") or self.no_other(costs)
             return chosen.taken(call)
         outcome = chosen.outcome(candidate, offer)
         layer.lowering, layer.weight_bytes = name, outcome.weight_bytes
@@ -101,6 +101,12 @@ class ChooseLowering:
             alpha = const(offer.moved.alpha)
             call = relax.Call(call.op, [data, call.args[1], alpha, call.args[3]], call.attrs)
         return chosen.taken(call)
+
+    def no_other(self, costs: dict[str, float]) -> str:
+        """Why a layer is in float where no lowering says it."""
+        if self.context.lowering in (FLOAT, "auto") or self.context.lowering in costs:
+            return "no other lowering has an exact form of it that is quicker"
+        return f"it has no exact form on {self.context.lowering}"
 
     def offers(self, candidate: Candidate) -> dict[str, Offer]:
         """Case 1: what each lowering would cost, where it is possible at all."""

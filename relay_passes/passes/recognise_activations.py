@@ -115,8 +115,8 @@ class RecogniseActivations(contract.Rewrite):
         inner, padded = unpadded(data, self.defined)
         source: relax.Call = self.defined.get(inner)
         pool = source if op_name(source) == "nn.max_pool2d" else None
-        if pool is not None and self.activations.moves(pool.args[0]):
-            pool = None  # the tensor that is pooled is moved, too
+        if pool is not None and self.is_moved(pool.args[0]):
+            pool = None  # what is pooled was moved, too
         stepped = inner if pool is None else pool.args[0]
         step = self.defined.get(stepped)
         if op_name(step) == "abc.step" and (padded is None or pads_levels(padded, step)):
@@ -225,6 +225,15 @@ class RecogniseActivations(contract.Rewrite):
         self.activations.defined[var] = made
         self.activations.virtual.add(var)
         return var
+
+    def is_moved(self, data: relax.Var) -> bool:
+        """Whether ``data`` is made of step functions that something has moved."""
+        if not self.activations.moves(data):
+            return False
+        try:
+            return not self.activations.travelled(data).identity()
+        except NotAStep:
+            return False
 
     def activation(self, stepped: relax.Var, pool: relax.Call | None) -> Activation | Travelled:
         """What a layer reads, before it is pooled and padded."""

@@ -10,7 +10,8 @@ It stays, with the reason in its row, where
 2. the weights are no constant: that alone is not NHWC here;
 3. it computes in another type than float32;
 4. ``context.refused`` names it;
-5. the weights take more than sixteen values in one output channel, or are too different in size.
+5. the weights take more than sixteen values in one output channel, and are no bytes times a scale
+   of it; or are too different in size.
 
 A row, too,
 

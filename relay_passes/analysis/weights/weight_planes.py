@@ -7,6 +7,9 @@ Recovered from the values alone, so every export of the same layer gives the sam
    same for all channels.
 3. Each channel has few values: signed sums of scales of its own; channels of fewer scales than the
    most get scales of 0. Taken where 2 is impossible, or gives more planes for more than 4 values.
+4. Some channel has more values, as 8-bit weights have: those of each channel are whole multiples of
+   a step of its own. Scales are a half, a half, 1, 2, 4, … steps, which give every whole number up
+   to their sum. These are for bytes, which take the planes together again (:mod:`.int8_form`).
 
 Two weights are one value only within their own rounding (see :mod:`.rounding`), and the scales that
 are found, as float32, give every weight back so. The scales of a channel are at most
@@ -21,10 +24,14 @@ import numpy as np
 
 from abc_tvm.errors import UnsupportedError
 from abc_tvm.relay_passes.analysis.rounding import LARGE, in_range
+from abc_tvm.relay_passes.analysis.weights.common_step import integer_multiples
 from abc_tvm.relay_passes.analysis.weights.signed_sums import TOLERANCE, signed_sum
 
 MAX_VALUES = 16
 """More values than this in one output channel are not few."""
+
+LARGEST_WHOLE = 128
+"""Size of the largest multiple of a step, where there are more values: a signed byte."""
 
 MAX_SPREAD = 2.0**13
 """How much larger than a channel's smallest weight (that is not 0) its scales may be, added up."""
@@ -90,15 +97,15 @@ def factor(weight: np.ndarray) -> WeightPlanes:
 
 
 def has_planes(weight: np.ndarray) -> bool:
-    """Whether :func:`factor` finds planes; it takes less time and memory to know."""
+    """Whether :func:`factor` finds planes in cases 1 to 3; that takes less time and memory."""
     try:
-        _form(weight)
+        _form(weight, many=False)
     except NotPlanes:
         return False
     return True
 
 
-def _form(weight: np.ndarray) -> np.ndarray | list[FewValues]:
+def _form(weight: np.ndarray, many: bool = True) -> np.ndarray | list[FewValues]:
     """What the planes are made of: sizes ``[OC]``, values of all channels (one), or of each.
 
     Raises:
@@ -116,7 +123,8 @@ def _form(weight: np.ndarray) -> np.ndarray | list[FewValues]:
         )
     values = _distinct(weight)
     if values is None:
-        return _per_channel(weight)
+        whole = _whole_numbers(weight) if many else None
+        return whole or _per_channel(weight)
     joint = signed_sum(values)
     if joint is None or not _fits(joint[0], weight, values):
         return _per_channel(weight)
@@ -160,6 +168,33 @@ def _distinct(weight: np.ndarray) -> np.ndarray | None:
     if len(groups) > MAX_VALUES or any(g[-1] - g[0] > 2 * TOLERANCE * abs(g[0]) for g in groups):
         return None
     return np.array([g[len(g) // 2] if len(g) % 2 else g[0] for g in groups])
+
+
+def _whole_numbers(weight: np.ndarray) -> list[FewValues] | None:
+    """Case 4, of each channel; ``None`` where no channel has many values, or one is no such."""
+    if all(_distinct(channel) is not None for channel in weight):
+        return None
+    found: list[tuple[np.ndarray, float, np.ndarray]] = []
+    for channel in weight:
+        values = np.unique(channel + channel.dtype.type(0))
+        if len(values) > 2 * LARGEST_WHOLE:
+            return None
+        multiples = integer_multiples(values) if np.any(values) else (1.0, np.zeros(1, np.int64))
+        if multiples is None or np.abs(multiples[1]).max() > LARGEST_WHOLE:
+            return None
+        found.append((values.astype(np.float64), *multiples))
+    largest = max(int(np.abs(whole).max()) for _, _, whole in found)
+    bits = max(1, (largest - 1).bit_length())
+    halves = np.array([1, *(2**k for k in range(bits + 1))])
+    channels = []
+    for values, step, whole in found:
+        # Twice the number is a sum of signed halves where these bits of its distance are set.
+        distance = whole + 2**bits
+        last = distance == 2 ** (bits + 1)
+        rest = np.where(last, distance - 1, distance)
+        codes = np.stack([last, *((rest >> k) & 1 for k in range(bits + 1))], 1) * 2 - 1
+        channels.append(FewValues(values, halves * (step / 2), codes))
+    return channels
 
 
 def _per_channel(weight: np.ndarray) -> list[FewValues]:

@@ -66,7 +66,7 @@ def test_refuses(alpha: Any, levels: list[float], code: CodeType) -> None:
 
 def test_weights_beyond_a_byte_are_refused() -> None:
     planes = np.ones((2, 1, 1, 1, 4), np.int8)
-    alpha = np.float32([[127], [1]])
+    alpha = np.float32([[127], [2]])
     assert int8_form(planes, alpha, np.float32([-1, 1]), "uint8") is None
     planes[1] = -1
     assert int8_form(planes, alpha, np.float32([-1, 1]), "uint8") is not None

@@ -131,6 +131,37 @@ def test_refuses_float_weights() -> None:
         factor(weight)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "count"),
+    [(-9, 9, 6), (-16, 16, 6), (-17, 17, 7), (-31, 31, 7), (-127, 127, 9), (-128, 127, 9),
+     (-128, 128, 9)],
+)  # fmt: skip
+def test_multiples_of_a_step_for_each_channel(low: int, high: int, count: int) -> None:
+    """Weights of up to eight bits, whatever their scales."""
+    rng = np.random.default_rng(high)
+    whole = rng.integers(low, high + 1, (6, 3, 3, 40))
+    whole[:, 0, 0, :2] = low, high
+    whole[4] = 0
+    whole[5] = np.sign(whole[5])
+    for steps in (np.ones(6), rng.uniform(1e-3, 5, 6)):
+        weight = (whole * np.float32(steps)[:, None, None, None]).astype(np.float32)
+        found = factor(weight)
+        assert len(found.planes) == count and not has_planes(weight)
+        assert worst(found, weight) <= 2.0**-22
+        combined = (
+            rebuilt(found)
+            / np.where(np.abs(found.alpha).max(0) > 0, found.alpha[0] * 2, 1)[:, None, None, None]
+        )
+        np.testing.assert_allclose(combined, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("numbers", [[*range(-129, 130)], [0, *(2**k for k in range(20))]])
+def test_no_multiples_of_eight_bits(numbers: list[int]) -> None:
+    weight = np.resize(np.float32(numbers), (2, 1, 1, 2 * len(numbers)))
+    with pytest.raises(NotPlanes, match="more than 16 values"):
+        factor(weight)
+
+
 def test_refuses_float_weights_in_one_channel() -> None:
     weight = planes(1)[0].astype(np.float32)
     weight[2] = np.random.default_rng(0).normal(size=SHAPE[1:])
