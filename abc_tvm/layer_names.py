@@ -34,6 +34,16 @@ def layer_nodes(simple: onnx.ModelProto) -> list[tuple[str, onnx.NodeProto]]:
     return list(zip(_unique(names), nodes, strict=True))
 
 
+KINDS = ("ConvInteger", "ConvTranspose", "MatMulInteger", "QLinearConv", "QLinearMatMul")
+"""Operators that are written out with a convolution or a product of matrices."""
+
+
+def kind_of(node: onnx.NodeProto) -> str | None:
+    """The user's own kind of a layer that the frontend wrote out; ``None`` for any other."""
+    written = node.op_type in ("Conv", "MatMul") and node.doc_string in KINDS
+    return node.doc_string if written else None
+
+
 def layer_names(simple: onnx.ModelProto, module: Any) -> tuple[list[str], list[str]]:
     """Names for the convolutions and for the dense layers of an imported module, in its order.
 

@@ -8,20 +8,21 @@ its own name and kind, its multiply-accumulates and why it stays in float.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 import onnx
 from onnx import helper
 
 from abc_tvm.frontend.inferred import Dims, infer_dims
-from abc_tvm.layer_names import layer_nodes
+from abc_tvm.layer_names import kind_of, layer_nodes
 from abc_tvm.report import Layer
 
 _KINDS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def with_other_layers(rows: Sequence[Layer], simple: onnx.ModelProto) -> tuple[Layer, ...]:
-    """``rows`` and those of all other layers of the graph, in its order.
+    """``rows`` and those of all other layers of the graph, in its order, of the user's own kinds.
 
     Args:
         rows: The layers that the passes know, in their order.
@@ -29,6 +30,8 @@ def with_other_layers(rows: Sequence[Layer], simple: onnx.ModelProto) -> tuple[L
     """
     if not any(node.op_type in _KINDS for node in simple.graph.node):
         return tuple(rows)
+    kinds = {name: kind for name, node in layer_nodes(simple) if (kind := kind_of(node))}
+    rows = [replace(row, op=kinds.get(row.name, row.op)) for row in rows]
     places = {node.output[0]: i for i, node in enumerate(simple.graph.node)}
     named = {name: places[node.output[0]] for name, node in layer_nodes(simple)}
     known = {row.name for row in rows}

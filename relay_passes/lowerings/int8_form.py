@@ -112,7 +112,7 @@ def _combined(scales: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
 def _are_bytes(weights: np.ndarray) -> bool:
     least, most = weights.min(initial=0), weights.max(initial=0)
-    return bool(-LARGEST - 1 <= least and most <= LARGEST)
+    return bool(least >= -LARGEST - 1 and most <= LARGEST)
 
 
 def _sizes(scales: np.ndarray, planes: np.ndarray) -> np.ndarray:

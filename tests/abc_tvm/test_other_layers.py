@@ -61,3 +61,40 @@ def test_rows_are_in_the_order_of_the_graph() -> None:
     between = net.op("MatMul", first, net.op("Transpose", first, perm=[0, 1, 3, 2]))
     made = net.model(net.conv(between, net.signs(4, 3, 3, 3)))
     assert [row.op for row in abc_tvm.inspect(made)] == ["Conv", "MatMul", "Conv"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("QLinearConv", (4, 3, 3, 3)),
+        ("ConvInteger", (4, 3, 3, 3)),
+        ("QLinearMatMul", (8, 5)),
+        ("MatMulInteger", (8, 5)),
+    ],
+)
+def test_integer_layers_have_their_own_kind(kind: str, shape: tuple[int, ...]) -> None:
+    net = Net((2, 3, 8, 8))
+    scale, point, zero = net.constant(0.03), np.array(113, np.uint8), np.array(0, np.int8)
+    x = net.op("QuantizeLinear", "input", scale, net.constant(point, np.uint8))
+    stored = net.constant(net.rng.integers(-127, 128, shape), np.int8)
+    if "QLinear" in kind:
+        numbers = [scale, net.constant(point, np.uint8), stored, net.constant(0.01)]
+        numbers += [net.constant(zero, np.int8), net.constant(0.5), net.constant(point, np.uint8)]
+        y = net.op(kind, x, *numbers)
+    else:
+        y = net.op(kind, x, stored, net.constant(point, np.uint8))
+    made = net.model(net.op("Cast", y, to=onnx.TensorProto.FLOAT))
+    next(node for node in made.graph.node if node.op_type == kind).name = "mine"
+    (row,) = abc_tvm.inspect(made)
+    macs = 6 * 6 * 9 * 3 * 4 if "Conv" in kind else 3 * 8 * 8 * 5
+    assert (row.name, row.op, row.macs) == ("mine", kind, macs)
+
+
+def test_a_transposed_convolution_in_parts() -> None:
+    net = Net((2, 3, 8, 8))
+    made = net.model(net.op("ConvTranspose", net.step("input"), net.constant(net.signs(3, 4, 3, 3)),
+                            strides=[2, 2]))  # fmt: skip
+    made.graph.node[-2].name = "mine"
+    rows = abc_tvm.inspect(made)
+    assert {row.op for row in rows} == {"ConvTranspose"}
+    assert [row.name for row in rows] == ["mine", "mine/1", "mine/2", "mine/3"]

@@ -1,7 +1,8 @@
 """Operators on quantized integers, written out: integer sums that are exact, then one rounding.
 
 A product of two 8-bit numbers less their zero points is at most 255 · 255, so a float32 sums 257 of
-them exactly; longer sums run in float64. The rounding is onnxruntime's: the sum as float32, times
+them exactly, and more where the stored weights are small; other sums run in float64, products of
+matrices in int32. The rounding is onnxruntime's: the sum as float32, times
 ``x_scale · w_scale / y_scale``, to the nearest even integer, plus the zero point, saturated.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
@@ -17,7 +19,9 @@ from abc_tvm.frontend.operators.elementwise import clipped
 from abc_tvm.frontend.operators.linear_quantization import saturate
 from abc_tvm.frontend.operators.rewriter import Rewrite, Rewriter
 
-_EXACT_IN_FLOAT32 = (1 << 24) // (255 * 255)
+_EXACT_IN_FLOAT32 = 1 << 24
+_MOST = 255
+"""Size of an 8-bit number less its zero point."""
 
 
 def _q_linear_conv(edit: Rewriter, node: onnx.NodeProto) -> bool:
@@ -41,12 +45,7 @@ def _q_linear_matmul(edit: Rewriter, node: onnx.NodeProto) -> bool:
             edit.op(node, "Cast", name, to=TensorProto.FLOAT)
             for name in (a_scale, b_scale, y_scale)
         )
-    total = edit.op(
-        node,
-        "MatMul",
-        _shifted(edit, node, a, _row_wise(edit, node, a_zero), TensorProto.INT32),
-        _shifted(edit, node, b, b_zero, TensorProto.INT32),
-    )
+    total = _integer_matmul(edit, node, a, b, a_zero, b_zero)
     scale = edit.op(node, "Mul", _row_wise(edit, node, a_scale), b_scale)
     _requantize(edit, node, total, edit.op(node, "Div", scale, y_scale), y_zero)
     return True
@@ -55,6 +54,15 @@ def _q_linear_matmul(edit: Rewriter, node: onnx.NodeProto) -> bool:
 def _conv_integer(edit: Rewriter, node: onnx.NodeProto) -> bool:
     x, w, x_zero, w_zero = [*node.input, "", ""][:4]
     total = _integer_conv(edit, node, x, w, x_zero, w_zero)
+    edit.op(node, "Identity", total, out=node.output[0])
+    return True
+
+
+def _matmul_integer(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    a, b, a_zero, b_zero = [*node.input, "", ""][:4]
+    if _sizes(edit, b, b_zero, 0) is None:
+        return False
+    total = _integer_matmul(edit, node, a, b, a_zero, b_zero)
     edit.op(node, "Identity", total, out=node.output[0])
     return True
 
@@ -89,14 +97,48 @@ def _integer_conv(
     shape = edit.static_shape(w)
     if shape is None:
         raise edit.refuse(node, "has weights of unknown shape; export it with shapes")
-    exact = math.prod(shape[1:]) <= _EXACT_IN_FLOAT32
+    sizes = _sizes(edit, w, w_zero, 1)
+    most = math.prod(shape[1:]) * _MOST if sizes is None else sizes
+    exact = most * _MOST <= _EXACT_IN_FLOAT32
     kind = TensorProto.FLOAT if exact else TensorProto.DOUBLE
     data = _shifted(edit, node, x, x_zero, kind)
     if w_zero and _count(edit, w_zero) != 1:
         w_zero = _spread(edit, node, w_zero, len(shape), 0)
     weight = _shifted(edit, node, w, w_zero, kind)
     total = edit.op(node, "Conv", data, weight, **attributes(node))
+    edit.is_layer(node)
     return edit.op(node, "Cast", total, to=TensorProto.INT32)
+
+
+def _integer_matmul(
+    edit: Rewriter, node: onnx.NodeProto, a: str, b: str, a_zero: str, b_zero: str
+) -> str:
+    """The int32 product of matrices of integers less their zero points."""
+    sizes = _sizes(edit, b, b_zero, 0)
+    exact = sizes is not None and sizes * _MOST <= _EXACT_IN_FLOAT32
+    kind = TensorProto.FLOAT if exact else TensorProto.INT32
+    left = _shifted(edit, node, a, _row_wise(edit, node, a_zero) if a_zero else "", kind)
+    total = edit.op(node, "MatMul", left, _shifted(edit, node, b, b_zero, kind))
+    edit.is_layer(node)
+    return edit.op(node, "Cast", total, to=TensorProto.INT32) if exact else total
+
+
+def _sizes(edit: Rewriter, w: str, zero: str, axis: int) -> int | None:
+    """The largest sum of sizes of stored weights that one output adds up; ``None``: not stored.
+
+    ``axis``: 0 for a matrix ``[K, N]``, 1 for kernels ``[OC, …]``.
+    """
+    weight = edit.value(w)
+    point = edit.value(zero) if zero else np.zeros(1, np.int64)
+    if weight is None or point is None or weight.size == 0 or weight.ndim < 2:
+        return None
+    if axis == 0 and weight.ndim != 2:
+        return None
+    flat = weight.astype(np.int64).reshape(len(weight), -1)
+    flat = flat if axis == 0 else flat.T
+    if point.size not in (1, flat.shape[1]):
+        return None
+    return int(np.abs(flat - point.astype(np.int64).reshape(-1)).sum(0).max())
 
 
 def _shifted(edit: Rewriter, node: onnx.NodeProto, x: str, zero: str, kind: int) -> str:
@@ -137,6 +179,7 @@ def _count(edit: Rewriter, x: str) -> int | None:
 REWRITES: dict[str, Rewrite] = {
     "ConvInteger": _conv_integer,
     "DynamicQuantizeLinear": _dynamic_quantize_linear,
+    "MatMulInteger": _matmul_integer,
     "QLinearConv": _q_linear_conv,
     "QLinearMatMul": _q_linear_matmul,
 }

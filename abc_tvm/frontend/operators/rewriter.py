@@ -86,6 +86,15 @@ class Rewriter(GraphEditor):
         self.settled.add(name)
         return name
 
+    def is_layer(self, source: onnx.NodeProto, number: int = 0) -> None:
+        """The node that was added last is the layer that ``source`` is, or a part of it.
+
+        It has its name, and its kind as its description (:func:`abc_tvm.layer_names.kind_of`).
+        """
+        name = source.name or source.output[0]
+        self.nodes[-1].name = f"{name}/{number}" if number else name
+        self.nodes[-1].doc_string = source.op_type
+
     def axes_op(
         self,
         source: onnx.NodeProto,

@@ -73,7 +73,7 @@ def sub_pixel(
         conv = edit.op(
             node, "Conv", *given, pads=[*before, *after], group=groups, kernel_shape=one.shape[2:]
         )
-        edit.nodes[-1].name = name if k == 0 else f"{name}/{k}"
+        edit.is_layer(node, k)
         edit.settled.add(conv)
         longer = any(q < n for q, n in zip(squares, size, strict=True))
         parts.append(spell.cut(edit, node, conv, [2, 3], [0, 0], squares) if longer else conv)

@@ -126,6 +126,20 @@ def test_integer_products(op_type: str, kind: str, rng: np.random.Generator) -> 
     agree(cases, 10)
 
 
+@pytest.mark.parametrize("size", [32, 33, 127])
+@pytest.mark.parametrize("count", [2055, 2056, 517, 518])
+def test_products_as_long_as_float32_holds(count: int, size: int) -> None:
+    """All sums are as large as they can be: 2**24 is between those of 2055 and 2056 of size 32."""
+    stored = {"w": np.full((count, 3), size, np.int8)}
+    stored["w"][:, 1] *= -1
+    x = np.full((2, count), 255, np.uint8)
+    x[1, ::2] = 254
+    agree([Case("MatMulInteger", {"x": x}, stored)], 10)
+    kernel = {"w": stored["w"].T.reshape(3, count, 1, 1)}
+    image = np.ascontiguousarray(x.reshape(2, count, 1, 1))
+    agree([Case("ConvInteger", {"x": image}, kernel)], 10)
+
+
 def test_a_zero_point_for_each_column(rng: np.random.Generator) -> None:
     x, w = whole(rng, "uint8", 4, 6), whole(rng, "int8", 6, 2)
     zeros = {"x_zero": np.array(131, np.uint8), "w_zero": np.array([3, 90], np.int8)}
