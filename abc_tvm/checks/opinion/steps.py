@@ -34,8 +34,8 @@ from abc_tvm.checks.opinion.whole import range_of, rounded
 LEVEL = 2.0**-20
 """Relative to the largest level."""
 
-BESIDE_ONE = frozenset({"Celu", "Elu", "Selu"})
-"""``exp(x) - 1``: about 0 its error is that of a number about 1."""
+BESIDE_ONE = frozenset({"Celu", "Elu", "Exp", "Selu", "Sigmoid", "Softplus"})
+"""Of ``exp(x)`` about 0: the error is that of a number about 1, however small ``x`` is."""
 
 NEAR_ONE = 2.0**-3
 
