@@ -18,6 +18,9 @@ from abc_tvm.frontend.inferred import Dims, infer_dims
 from abc_tvm.layer_names import kind_of, layer_nodes
 from abc_tvm.report import Layer
 
+_MOVES = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that a reader looks through."""
+
 _KINDS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -32,6 +35,7 @@ def with_other_layers(rows: Sequence[Layer], simple: onnx.ModelProto) -> tuple[L
         return tuple(rows)
     kinds = {name: kind for name, node in layer_nodes(simple) if (kind := kind_of(node))}
     rows = [replace(row, op=kinds.get(row.name, row.op)) for row in rows]
+    rows = _with_sources(rows, simple)
     places = {node.output[0]: i for i, node in enumerate(simple.graph.node)}
     named = {name: places[node.output[0]] for name, node in layer_nodes(simple)}
     known = {row.name for row in rows}
@@ -54,6 +58,27 @@ def with_other_layers(rows: Sequence[Layer], simple: onnx.ModelProto) -> tuple[L
             ordered.append((i, other))
             known.add(name)
     return tuple(row for _, row in sorted(ordered, key=lambda pair: pair[0]))
+
+
+def _with_sources(rows: Sequence[Layer], simple: onnx.ModelProto) -> list[Layer]:
+    """Layers whose input is no step function name the node of the graph that it comes from."""
+    makers = {name: node for node in simple.graph.node for name in node.output}
+    nodes = dict(layer_nodes(simple))
+    told = []
+    for row in rows:
+        node = nodes.get(row.name)
+        if row.lowering != "float" or row.M is None or row.N is not None or node is None:
+            told.append(row)
+            continue
+        source = makers.get(node.input[0])
+        while source is not None and source.op_type in _MOVES:
+            source = makers.get(source.input[0])
+        if source is None:
+            told.append(row)
+            continue
+        name = source.name or source.output[0]
+        told.append(replace(row, reason=f"{row.reason}; it reads {source.op_type} {name!r}"))
+    return told
 
 
 def _reason(node: onnx.NodeProto, stored: Mapping[str, int]) -> str | None:

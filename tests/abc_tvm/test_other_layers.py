@@ -98,3 +98,14 @@ def test_a_transposed_convolution_in_parts() -> None:
     rows = abc_tvm.inspect(made)
     assert {row.op for row in rows} == {"ConvTranspose"}
     assert [row.name for row in rows] == ["mine", "mine/1", "mine/2", "mine/3"]
+
+
+def test_a_layer_in_float_names_the_node_that_it_reads() -> None:
+    net = Net((2, 3, 8, 8))
+    soft = net.op("Transpose", net.op("Softmax", "input", axis=1), perm=[0, 1, 3, 2])
+    made = net.model(net.op("Add", net.conv(soft, net.signs(4, 3, 3, 3)),
+                            net.conv("input", net.signs(4, 3, 3, 3))))  # fmt: skip
+    made.graph.node[0].name = "scores.of.it"
+    first, second = abc_tvm.inspect(made)
+    assert first.reason.endswith("; it reads Softmax 'scores.of.it'")
+    assert second.reason == "its input is a float tensor: the network's input"
