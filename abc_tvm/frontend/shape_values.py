@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, numpy_helper, shape_inference
 
 from abc_tvm.frontend.graph_edit import GraphEditor, attributes
+from abc_tvm.frontend.light import light
 
 Entry = int | str | None
 _MAX_ENTRIES = 64
@@ -48,7 +49,7 @@ def resolve_shapes(model: onnx.ModelProto) -> bool:
     if not any(node.op_type == "Shape" for node in model.graph.node):
         return False
     try:
-        inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+        inferred = shape_inference.infer_shapes(light(model), data_prop=True).graph
     except shape_inference.InferenceError:
         return False
     dims = {

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from abc_tvm.checks.graphs.needed import needed
 from abc_tvm.checks.graphs.not_checked import NotChecked
-from abc_tvm.checks.graphs.onnx_ops import run
+from abc_tvm.checks.graphs.onnx_ops import ELEMENTWISE, run
 
 
 class OnnxGraph:
@@ -85,6 +85,27 @@ class OnnxGraph:
             if asked is not None:
                 values[name] = asked
         return values
+
+    def narrow(self, nodes: Iterable[onnx.NodeProto]) -> dict[str, np.ndarray]:
+        """Stored tensors that element-wise nodes read, without what is the same all along an axis.
+
+        A bias that was written out for every pixel is one for each channel, so that smaller images
+        tell the same.
+        """
+        found = {}
+        for node in nodes:
+            for name in node.input if node.op_type in ELEMENTWISE else ():
+                array = self.constant(name) if name else None
+                if array is None or array.ndim < 3 or array.size == 0:
+                    continue
+                short = array
+                for axis in range(array.ndim):
+                    first = short.take([0], axis)
+                    if short.shape[axis] > 1 and np.all(first == short):
+                        short = first
+                if short.size < array.size:
+                    found[name] = short
+        return found
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Extents of a tensor as ONNX infers them, 0 where one is open; ``None``: not known."""

@@ -6,6 +6,7 @@ the values of a root is that root.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -81,9 +82,11 @@ class Roots:
         known = {a.tensor: a.convert(*(given[v] for v in a.variables)) for a in wanted}
         self._relax = self.relax.evaluate(roots, given, lenient=True)
         values: dict[str, np.ndarray] = dict(known)
-        for at in self.graph.needed(tensors, known):
+        order = self.graph.needed(tensors, known)
+        narrow = self.graph.narrow(self.graph.nodes[at] for at in order) if shrink > 1 else {}
+        for at in order:
             node = self.graph.nodes[at]
-            args = [values[n] if n in values else self._stored(n) for n in node.input]
+            args = [values[n] if n in values else self._stored(n, narrow) for n in node.input]
             if any(n and a is None for n, a in zip(node.input, args, strict=True)):
                 continue
             try:
@@ -106,7 +109,9 @@ class Roots:
         read.update(tensors)
         return [a for a in self.anchors if a.tensor in read or used.intersection(a.variables)]
 
-    def _stored(self, name: str) -> np.ndarray | None:
+    def _stored(self, name: str, narrow: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        if name in narrow:
+            return narrow[name]
         return self.graph.constant(name) if name else None
 
     def find(self, root: Var, data: list[str], several: bool = False) -> list[tuple[str, Lying]]:

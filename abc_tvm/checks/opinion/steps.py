@@ -111,7 +111,7 @@ def check_steps(case: Case, rng: np.random.Generator) -> int:
             probes = rounded(probes, limits)
         if case.finite is not None:
             probes = of_values(case.finite, probes.values.shape[1])
-    case = replace(case, narrow=_narrow(graph, between))
+    case = replace(case, narrow=graph.narrow(between))
     try:
         return _compare(case, *_images(case, probes, kinds, rng), frozenset(kinds))
     except _OtherSize:  # something of the size of the whole image is read on the way
@@ -120,30 +120,6 @@ def check_steps(case: Case, rng: np.random.Generator) -> int:
 
 class _OtherSize(NotChecked):
     """What the graph reads and what the layer reads have other sizes."""
-
-
-def _narrow(graph: OnnxGraph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
-    """Stored tensors that element-wise nodes read, without what is the same all along an axis.
-
-    A bias that was written out for every pixel is one for each channel: so images of one pixel
-    tell the same.
-    """
-    found = {}
-    for node in nodes:
-        for name in node.input if node.op_type in ELEMENTWISE else ():
-            array = graph.constant(name) if name else None
-            if array is None or array.ndim < 3 or array.size == 0:
-                continue
-            short = array
-            for axis in range(array.ndim):
-                first = short.take([0], axis)
-                if short.shape[axis] > 1 and np.array_equal(
-                    np.broadcast_to(first, short.shape), short
-                ):
-                    short = first
-            if short.size < array.size:
-                found[name] = short
-    return found
 
 
 def _constants(graph: OnnxGraph, nodes: list[onnx.NodeProto]) -> list[float]:
