@@ -91,7 +91,7 @@ def compare_round(
     outputs = {name: one.outputs[name] for name in one.names}
     if not _end_to_end(tally, one, outputs, reference):
         return tally
-    reads = _reads(tally, one, points)
+    reads = _reads(tally, one, points, standard)
     given: dict[str, np.ndarray] = {}
     for read in reads:
         given.update({name: array for name, array in read.given.items() if name not in given})
@@ -200,7 +200,7 @@ def _end_to_end(tally: Tally, one: Round, outputs: Arrays, reference: OnnxEngine
     return True
 
 
-def _reads(tally: Tally, one: Round, points: Points) -> list[Read]:
+def _reads(tally: Tally, one: Round, points: Points, standard: onnx.ModelProto) -> list[Read]:
     """What every point's layer has read."""
     if not one.levels:
         return []
@@ -208,25 +208,56 @@ def _reads(tally: Tally, one: Round, points: Points) -> list[Read]:
     for name, array in zip(one.names, one.levels[:count], strict=True):
         if scaled_error(array, one.outputs[name]) > ROUNDING:
             tally.faults.append(f"output {name!r} is not the same in two builds of the network")
-    all_reads = []
+    compiled = []
     for point, array in zip(points.points, one.levels[count:], strict=True):
         if point.item is not None:
             bits = point.item.bits
-            all_reads.append((point, bits.index(array), bits.levels(bits.patterns)))
+            compiled.append((point, bits.index(array), bits.levels(bits.patterns)))
         else:
             pair = indices(array)
             if pair is not None:
-                all_reads.append((point, *pair))
-    if points.loose:  # the first input
-        points.assign(all_reads, one.wanted)
-    reads = []
-    for point, index, levels in all_reads:
-        means = meaning(index, levels, point.tensors, one.wanted) if point.tensors else None
-        if means is not None:
-            arrays = {n: means.array(n, one.wanted[n]) for n in point.tensors}
-            reads.append(Read(point, index, levels, arrays, means))
-        elif point.item is not None:
-            tally.unchecked.add(point.layer)
+                compiled.append((point, *pair))
+    return _followed(tally, one, points, standard, compiled)
+
+
+def _followed(
+    tally: Tally,
+    one: Round,
+    points: Points,
+    standard: onnx.ModelProto,
+    compiled: list[tuple[Point, np.ndarray, np.ndarray]],
+) -> list[Read]:
+    """What the levels mean; ``compiled`` are points with their index and levels.
+
+    Where layers are rounded to bytes the two networks drift apart, so that what one reads deep
+    inside tells nothing of the other. So onnxruntime goes on from the levels that are known, until
+    no more are.
+    """
+    loose, wanted, known = list(points.loose), one.wanted, -1
+    while True:
+        if loose:  # the first input
+            taken = {name for point in points.points for name in point.tensors}
+            points.loose = [name for name in loose if name not in taken]
+            points.assign(compiled, wanted)
+        reads, unseen, sure = [], set(), {}
+        for point, index, levels in compiled:
+            means = meaning(index, levels, point.tensors, wanted) if point.tensors else None
+            if means is not None:
+                arrays = {n: means.array(n, wanted[n]) for n in point.tensors}
+                reads.append(Read(point, index, levels, arrays, means))
+                if means.holds(wanted):
+                    sure.update(arrays)
+            elif point.item is not None:
+                unseen.add(point.layer)
+        if not tally.report.rounded or len(sure) <= known:
+            break
+        known = len(sure)
+        model = with_outputs(continued(standard, sure), points.tensors)
+        wanted = {
+            **one.wanted,
+            **OnnxEngine(model, optimise=False).run(inputs_of(one.arrays, sure)),
+        }
+    tally.unchecked |= unseen
     return reads
 
 

@@ -65,6 +65,13 @@ class Meaning:
         turned = layouts(self.index, like.shape)[self.order[name]]
         return np.asarray(self.values[name][turned].astype(like.dtype))
 
+    def holds(self, wanted: dict[str, Array]) -> bool:
+        """Whether all tensors follow the index, but for flips."""
+        return all(
+            follows(self.index, (self.order[name], values, 1.0), wanted[name])
+            for name, values in self.values.items()
+        )
+
     def turned(self, name: str, array: Array) -> Array:
         """An array like the tensor ``name`` as ``[B, H, W, C]``."""
         if self.order[name] == "hwc":
