@@ -38,10 +38,14 @@ KINDS = ("ConvInteger", "ConvTranspose", "MatMulInteger", "QLinearConv", "QLinea
 """Operators that are written out with a convolution or a product of matrices."""
 
 
+DYNAMIC = ", quantized at run time"
+"""Behind the kind of a layer that reads the result of a DynamicQuantizeLinear."""
+
+
 def kind_of(node: onnx.NodeProto) -> str | None:
     """The user's own kind of a layer that the frontend wrote out; ``None`` for any other."""
-    written = node.op_type in ("Conv", "MatMul") and node.doc_string in KINDS
-    return node.doc_string if written else None
+    kind = node.doc_string.removesuffix(DYNAMIC)
+    return kind if node.op_type in ("Conv", "MatMul") and kind in KINDS else None
 
 
 def layer_names(simple: onnx.ModelProto, module: Any) -> tuple[list[str], list[str]]:

@@ -15,8 +15,10 @@ import onnx
 from onnx import helper
 
 from abc_tvm.frontend.inferred import Dims, infer_dims
-from abc_tvm.layer_names import kind_of, layer_nodes
+from abc_tvm.layer_names import DYNAMIC, kind_of, layer_nodes
 from abc_tvm.report import Layer
+
+RUN_TIME = "its input is quantized at run time (DynamicQuantizeLinear): it has no levels before"
 
 _MOVES = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 """Operators that a reader looks through."""
@@ -69,6 +71,9 @@ def _with_sources(rows: Sequence[Layer], simple: onnx.ModelProto) -> list[Layer]
         node = nodes.get(row.name)
         if row.lowering != "float" or row.M is None or row.N is not None or node is None:
             told.append(row)
+            continue
+        if kind_of(node) is not None and node.doc_string.endswith(DYNAMIC):
+            told.append(replace(row, reason=RUN_TIME))
             continue
         source = makers.get(node.input[0])
         while source is not None and source.op_type in _MOVES:

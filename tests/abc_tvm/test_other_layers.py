@@ -90,6 +90,19 @@ def test_integer_layers_have_their_own_kind(kind: str, shape: tuple[int, ...]) -
     assert (row.name, row.op, row.macs) == ("mine", kind, macs)
 
 
+@pytest.mark.parametrize("kind", ["ConvInteger", "MatMulInteger"])
+def test_a_layer_that_is_quantized_at_run_time(kind: str) -> None:
+    net = Net((2, 3, 8, 8))
+    x = net.op("DynamicQuantizeLinear", "input")
+    scale, zero = f"{x}/scale", f"{x}/zero"
+    net._nodes[-1].output.extend([scale, zero])
+    shape = (4, 3, 3, 3) if kind == "ConvInteger" else (8, 5)
+    y = net.op(kind, x, net.constant(net.rng.integers(-127, 128, shape), np.int8), zero)
+    made = net.model(net.op("Mul", net.op("Cast", y, to=onnx.TensorProto.FLOAT), scale))
+    (row,) = abc_tvm.inspect(made)
+    assert (row.op, row.lowering) == (kind, "float") and "quantized at run time" in row.reason
+
+
 def test_a_transposed_convolution_in_parts() -> None:
     net = Net((2, 3, 8, 8))
     made = net.model(net.op("ConvTranspose", net.step("input"), net.constant(net.signs(3, 4, 3, 3)),

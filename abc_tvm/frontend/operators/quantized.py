@@ -70,7 +70,8 @@ def _matmul_integer(edit: Rewriter, node: onnx.NodeProto) -> bool:
 def _dynamic_quantize_linear(edit: Rewriter, node: onnx.NodeProto) -> bool:
     """To uint8, over a range that has 0 in it. Of zeros alone the scale is 1, as in onnxruntime."""
     x = node.input[0]
-    _, y_scale, y_zero = node.output
+    y, y_scale, y_zero = node.output
+    edit.dynamic.add(y)
     nothing, steps, unit = (edit.constant(v, f"{x}/number") for v in (0.0, 255.0, 1.0))
     low, high = (
         edit.op(node, end, edit.op(node, f"Reduce{end}", x, keepdims=0), nothing)

@@ -13,6 +13,7 @@ from abc_tvm.frontend.graph_edit import GraphEditor
 from abc_tvm.frontend.light import light
 from abc_tvm.frontend.onnx_file import opset_of
 from abc_tvm.frontend.refusals.sizes import SPARE
+from abc_tvm.layer_names import DYNAMIC
 
 Dim = int | str | None
 
@@ -28,6 +29,7 @@ class Rewriter(GraphEditor):
         shapes: Per tensor name, where the rank is known: numbers, dimension names, or None.
         dtypes: Per tensor name, where known: ONNX's number of the element type.
         settled: Outputs of added nodes that need no other look (:meth:`last`).
+        dynamic: Tensors whose scale and zero point the network computes.
         stale: Set by a rewrite whose result has another shape than ONNX infers: all that is known
             of what follows is wrong until shapes are inferred again.
     """
@@ -37,6 +39,7 @@ class Rewriter(GraphEditor):
         self.shapes: dict[str, tuple[Dim, ...]] = {}
         self.dtypes: dict[str, int] = {}
         self.settled: set[str] = set()
+        self.dynamic: set[str] = set()
         self.stale = False
         graph = inferred(model).graph
         for value in (*graph.input, *graph.value_info, *graph.output):
@@ -89,11 +92,14 @@ class Rewriter(GraphEditor):
     def is_layer(self, source: onnx.NodeProto, number: int = 0) -> None:
         """The node that was added last is the layer that ``source`` is, or a part of it.
 
-        It has its name, and its kind as its description (:func:`abc_tvm.layer_names.kind_of`).
+        It has its name, and its kind as its description (:func:`abc_tvm.layer_names.kind_of`),
+        with :data:`abc_tvm.layer_names.DYNAMIC` where that is so.
         """
         name = source.name or source.output[0]
         self.nodes[-1].name = f"{name}/{number}" if number else name
         self.nodes[-1].doc_string = source.op_type
+        if source.input[0] in self.dynamic:
+            self.nodes[-1].doc_string += DYNAMIC
 
     def axes_op(
         self,
