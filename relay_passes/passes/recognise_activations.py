@@ -227,13 +227,14 @@ class RecogniseActivations(contract.Rewrite):
         return var
 
     def is_moved(self, data: relax.Var) -> bool:
-        """Whether ``data`` is made of step functions that something has moved."""
+        """Whether ``data`` is made of step functions that something has moved or pooled."""
         if not self.activations.moves(data):
             return False
         try:
-            return not self.activations.travelled(data).identity()
+            travelled = self.activations.travelled(data)
         except NotAStep:
             return False
+        return not travelled.identity() or travelled.leaves[0].pooled is not None
 
     def activation(self, stepped: relax.Var, pool: relax.Call | None) -> Activation | Travelled:
         """What a layer reads, before it is pooled and padded."""
@@ -278,7 +279,7 @@ class RecogniseActivations(contract.Rewrite):
         step = self.emit_step(builder, leaf.root, leaf.steps, leaf.turned, leaf.copies)
         if leaf.pooled is None:
             return step
-        pool = self.defined[leaf.pooled]
+        pool = self.activations.defined[leaf.pooled]
         key = content("pool", leaf.pooled, step)
         if key not in self.emitted:
             call = substitute(pool, {pool.args[0]: step})

@@ -240,6 +240,31 @@ def test_pooled_behind_moves(
     assert "float" not in lowered(context)
 
 
+@pytest.mark.parametrize("size", [(3, 3), (5, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pools_of_pools(
+    size: tuple[int, int], stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spatial pyramid of signs: pool after pool, and all of them side by side."""
+    monkeypatch.setenv(STRICT, "error")
+    net = Net((2, 12, 7, 9))
+    border = [size[0] // 2, size[1] // 2, (size[0] - 1) // 2, (size[1] - 1) // 2]
+
+    def pooled(x: str, step: int = 1) -> str:
+        strides = [step, step]
+        return net.op("MaxPool", x, kernel_shape=list(size), strides=strides, pads=border)
+
+    x = one_bit(net, "input")
+    first = pooled(x)
+    second = pooled(first)
+    third = pooled(second)
+    whole = net.op("Concat", x, first, second, third, axis=1)
+    one = net.conv(whole, net.signs(5, 48, 1, 1), strides=[stride] * 2)
+    two = net.conv(pooled(second, stride), net.signs(5, 12, 1, 1))
+    context = assert_same_bits(net.model(net.op("Add", one, two)))
+    assert lowered(context) == ["bitserial"] * 2
+
+
 def test_levels_by_rows_and_pooled() -> None:
     """Thresholds of rows: no channels for a step, whatever pools and moves follow."""
     net = Net(SHAPE)

@@ -78,7 +78,7 @@ class LayerReading:
         return {
             "kernel": list(pair(attrs.pool_size)),
             "strides": list(pair(attrs.strides)),
-            "padding": _padding(self.pool),
+            "padding": padding_of_pool(self.pool),
             "dilation": list(pair(attrs.dilation)),
             "groups": 1,
             "in_channels": channels,
@@ -119,7 +119,7 @@ def reading_of(data: relax.Expr, defined: Mapping[relax.Expr, relax.Expr]) -> La
     return LayerReading(call, inner, pool, turned)
 
 
-def _padding(pool: relax.Call) -> list[int]:
+def padding_of_pool(pool: relax.Call) -> list[int]:
     """Padding, with the rows and columns that ``ceil_mode`` adds.
 
     As in the type that TVM infers, no window is added that begins behind the image.
