@@ -330,7 +330,7 @@ def test_the_second_opinion_asks_for_what_a_root_can_be(
     model = model_of(nodes, {"x": (1, 2, 4, 4)}, constants, {"y": 4})
     model.opset_import[0].version = 18
     report = abc_tvm.compile(model, lowering="bitserial").report
-    assert [row.lowering for row in report.layers] == ["bitserial"]
+    assert [row.lowering for row in report.layers if row.op == "Conv"] == ["bitserial"]
 
 
 def test_a_kernel_that_sorts_is_refused_for_a_c_library() -> None:
