@@ -69,7 +69,8 @@ def _with_sources(rows: Sequence[Layer], simple: onnx.ModelProto) -> list[Layer]
     told = []
     for row in rows:
         node = nodes.get(row.name)
-        if row.lowering != "float" or row.M is None or row.N is not None or node is None:
+        unread = row.M is not None and row.N is None and not row.reason.startswith("lowering=")
+        if row.lowering != "float" or not unread or node is None:
             told.append(row)
             continue
         if kind_of(node) is not None and node.doc_string.endswith(DYNAMIC):
