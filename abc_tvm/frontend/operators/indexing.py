@@ -7,7 +7,7 @@ a computed one is moved into the axis (``_inside``), which changes no valid inde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -186,23 +186,40 @@ def _arg_extreme(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
+_REDUCED = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64})
+
+
 def _top_k(edit: Rewriter, node: onnx.NodeProto) -> bool:
-    """Unsorted is sorted as well; opset 10 is read as if k were an attribute."""
+    """Unsorted is sorted as well; opset 10 is read as if k were an attribute. One is no sorting."""
     attrs = attributes(node)
     if edit.opset < 10:
         return False
-    if edit.value(node.input[1]) is None:
+    count = edit.value(node.input[1])
+    if count is None:
         raise edit.refuse(node, "has a k that the model computes; store it and export again")
     if edit.dtypes.get(node.input[0]) == TensorProto.UINT64:
         raise edit.refuse(node, "sorts uint64, which is not supported; cast it to int64")
     if edit.opset == 10:
         raise edit.refuse(node, "is imported from opset 11 on; export the model again")
+    one = count.size == 1 and int(count.reshape(())) == 1
+    if one and edit.dtypes.get(node.input[0]) in _REDUCED:
+        _top_one(edit, node, attrs)
+        return True
     if attrs.get("sorted", 1) == 1:
         return False
     for attribute in node.attribute:
         if attribute.name == "sorted":
             attribute.i = 1
     return False
+
+
+def _top_one(edit: Rewriter, node: onnx.NodeProto, attrs: Mapping[str, Any]) -> None:
+    """The largest (or smallest) value, and the first place that has it."""
+    axis, end = int(attrs.get("axis", -1)), "Max" if attrs.get("largest", 1) else "Min"
+    edit.axes_op(node, f"Reduce{end}", node.input[0], [axis], out=node.output[0], keepdims=1)
+    if len(node.output) > 1 and node.output[1]:
+        place = edit.op(node, f"Arg{end}", node.input[0], axis=axis, keepdims=1)
+        edit.op(node, "Identity", place, out=node.output[1])
 
 
 def _compress(edit: Rewriter, node: onnx.NodeProto) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import abc_tvm
 from abc_tvm import frontend
 from abc_tvm.errors import UnsupportedError
 from tests.abc_tvm.frontend.operators.judge import agrees, model_of
@@ -77,3 +78,20 @@ def test_results_of_unknown_size_are_refused() -> None:
     for op_type in ("NonZero", "Unique"):
         with pytest.raises(UnsupportedError, match="whose size only its run decides"):
             frontend.simple_onnx(model_of(op_type, {"x": X}))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int64, np.uint8])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_first_of_top_k(dtype: type, axis: int, largest: int, order: int) -> None:
+    """Of equal values the first one is chosen."""
+    x = np.random.default_rng(0).integers(0, 4, (3, 5, 6)).astype(dtype)
+    facts = {"axis": axis, "largest": largest, "sorted": order}
+    agrees(model_of("TopK", {"x": x}, {"k": np.array([1])}, outputs=2, opset=13, **facts), {"x": x})
+
+
+def test_the_first_of_top_k_in_c() -> None:
+    """It needs no sorting, and no runtime."""
+    model = model_of("TopK", {"x": X}, {"k": np.array([1])}, outputs=2, opset=13)
+    assert abc_tvm.compile_c(model, "native", name="net") is not None
