@@ -12,7 +12,8 @@ Known are the values
 4. of what only moves or picks values: the same (pooling by the maximum, moves);
 5. of averages and sums over a window or the image: all that so many values may add up to, where
    these are evenly spaced. They are rounded once here, and perhaps otherwise at run time, so that a
-   level may be off by a rounding, as any float sum is.
+   level may be off by a rounding, as any float sum is;
+6. of the place of the largest or smallest along an axis: all of its places.
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ _TRUTH = frozenset(
 )
 _STEPPED = frozenset({"sign", "round", "floor", "ceil", "trunc", "abc.step", "abc.count_step"})
 """Operators of which a step function may come."""
+
+_MOVING = frozenset(
+    {
+        *("permute_dims", "reshape", "squeeze", "expand_dims", "flatten", "broadcast_to"),
+        *("strided_slice", "flip", "tile", "repeat"),
+    }
+)
+"""Operators of which each value is one of their first argument's."""
 
 Levels = Callable[[relax.Var], "np.ndarray | None"]
 """The levels of a tensor that is a step function of another, or was moved; else ``None``."""
@@ -81,10 +90,16 @@ class ValueSets:
             return None
         if name == "nn.max_pool2d":
             return self.of(call.args[0], depth)
+        if name in ("argmax", "argmin"):
+            dims = shape_of(call.args[0])
+            count = None if call.attrs.axis is None else dims[int(call.attrs.axis)]
+            return _few(np.arange(count)) if isinstance(count, int) else None
         if name in ("nn.avg_pool2d", "mean", "sum"):
             return self.averaged(call, name, depth)
         found = self.moved(var)
-        return None if found is None else _few(np.unique(found))
+        if found is not None:
+            return _few(np.unique(found))
+        return self.of(call.args[0], depth) if name in _MOVING else None
 
     def combined(self, call: relax.Call, depth: int) -> np.ndarray | None:
         """Case 3."""
