@@ -402,6 +402,19 @@ def place(net: Net, x: str) -> str:
     return net.op("ArgMax", net.op("Softmax", pairs, axis=2), axis=2, keepdims=0)
 
 
+def powers(net: Net, x: str) -> str:
+    """Powers of two: a logarithm, rounded."""
+    octave = net.op("Log", net.op("Abs", net.op("Add", x, net.constant(0.125))))
+    whole_octave = net.op("Round", net.op("Mul", octave, net.constant(1.4426950216293335)))
+    clipped = net.op("Clip", whole_octave, net.constant(-2.0), net.constant(1.0))
+    return net.op("Pow", net.constant(2.0), clipped)
+
+
+def attention(net: Net, x: str) -> str:
+    """Softmax in quarters."""
+    return net.op("Round", net.op("Mul", net.op("Softmax", x, axis=1), net.constant(4.0)))
+
+
 def whole(net: Net, x: str) -> str:
     return net.op("Cast", x, to=onnx.TensorProto.INT64)
 
@@ -412,6 +425,8 @@ NO_FLOATS: dict[str, Move] = {
     "xor": xor,
     "bools are equal": lambda n, x: n.op("Equal", xor(n, x), n.op("Less", x, n.constant(0.5))),
     "place": place,
+    "powers": powers,
+    "attention": attention,
     "whole": lambda n, x: n.op("Sign", whole(n, x)),
     "half of whole": lambda n, x: n.op("Sign", n.op("Div", whole(n, x), n.ints(2))),
 }

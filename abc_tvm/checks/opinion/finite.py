@@ -83,8 +83,20 @@ class Finite:
         if kind in ROUNDING:
             return self._rounded(node, depth)
         if kind in ELEMENTWISE or kind == "Cast":
-            return self._combined(node, depth)
+            found = self._combined(node, depth)
+            return self._cut(tensor, node) if found is None and kind == "Clip" else found
         return None
+
+    def _cut(self, tensor: str, node: onnx.NodeProto) -> np.ndarray | None:
+        """Whole numbers between two bounds, and these."""
+        at = self.graph.maker.get(node.input[0])
+        limits = self._limits(tensor, 0)
+        if at is None or self.graph.nodes[at].op_type not in ROUNDING or limits is None:
+            return None
+        low, high = limits
+        if high - low > MOST:
+            return None
+        return _few(np.array([low, *np.arange(np.ceil(low), np.floor(high) + 1), high]))
 
     def _together(self, names: list[str], depth: int) -> np.ndarray | None:
         parts = [self.of(name, depth) for name in names]
@@ -124,6 +136,10 @@ class Finite:
             if len(ends) < 2 or ends[0] is None or ends[1] is None:
                 return None
             return float(ends[0].reshape(())), float(ends[1].reshape(()))
+        if node.op_type == "Softmax":
+            return 0.0, 1.0
+        if node.op_type in MOVED:
+            return self._limits(node.input[0], depth + 1)
         if node.op_type not in ("Add", "Sub", "Mul", "Div"):
             return None
         held = [self.graph.constant(n) for n in node.input]

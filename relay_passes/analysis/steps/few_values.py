@@ -8,12 +8,13 @@ Known are the values
 
 1. of constants;
 2. of tensors that are step functions: their levels (comparisons: 0 and 1);
-3. of element-wise operators on such: what they make of all combinations;
+3. of element-wise operators on such, smooth functions too: what they make of all combinations;
 4. of what only moves or picks values: the same (pooling by the maximum, moves);
 5. of averages and sums over a window or the image: all that so many values may add up to, where
    these are evenly spaced. They are rounded once here, and perhaps otherwise at run time, so that a
    level may be off by a rounding, as any float sum is;
-6. of the place of the largest or smallest along an axis: all of its places.
+6. of the place of the largest or smallest along an axis: all of its places;
+7. of what is rounded to whole numbers and has bounds (Softmax: 0 and 1): all of these between.
 """
 
 from __future__ import annotations
@@ -41,6 +42,24 @@ _TRUTH = frozenset(
 )
 _STEPPED = frozenset({"sign", "round", "floor", "ceil", "trunc", "abc.step", "abc.count_step"})
 """Operators of which a step function may come."""
+
+_CUT = frozenset({"clip", "maximum", "minimum"})
+"""Operators that may leave few values of many."""
+
+_ROUNDING = frozenset({"round", "floor", "ceil", "trunc"})
+
+_SMOOTH: dict[str, Callable[..., np.ndarray]] = {
+    "power": np.power,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "sqrt": np.sqrt,
+}
+"""Element-wise functions that are no part of a chain, and so are computed as floats."""
+
+_RANGES = {"nn.softmax": (0.0, 1.0)}
+_BOUNDED = frozenset(
+    {"abs", "add", "divide", "maximum", "minimum", "multiply", "negative", "subtract"}
+)
+"""Operators that are followed to where a range is known."""
 
 _MOVING = frozenset(
     {
@@ -84,8 +103,14 @@ class ValueSets:
             found = self.stepped(var)
             if found is not None:
                 return _few(np.unique(found))
-        if name in TABLE:
-            return self.combined(call, depth)
+        if name in _ROUNDING:
+            return self.rounded(call, str(name), depth)
+        if name in TABLE or name in _SMOOTH:
+            made = self.combined(call, depth)
+            if made is None and name in _CUT:
+                found = self.stepped(var)
+                return None if found is None else _few(np.unique(found))
+            return made
         if call is None:
             return None
         if name == "nn.max_pool2d":
@@ -122,8 +147,46 @@ class ValueSets:
         if name == "where":
             rows[0] = rows[0] != 0
         with np.errstate(all="ignore"):
-            made = TABLE[name].numpy(*rows, **attributes(name, call))
+            made = (
+                _SMOOTH[name](*rows)
+                if name in _SMOOTH
+                else TABLE[name].numpy(*rows, **attributes(name, call))
+            )
         return _few(np.unique(np.asarray(made, np.float32)))
+
+    def rounded(self, call: relax.Call, name: str, depth: int) -> np.ndarray | None:
+        """Case 7, or of few values what they are rounded to."""
+        if self.of(call.args[0], depth) is not None:
+            return self.combined(call, depth)
+        limits = self.limits(call.args[0], depth)
+        if limits is None:
+            return None
+        low, high = (float(TABLE[name].numpy(end)) for end in limits)
+        return _few(np.arange(low, high + 1)) if high - low < MOST_VALUES else None
+
+    def limits(self, expr: relax.Expr, depth: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """The least and the largest value, float32 ``[]``, where both are known and finite."""
+        values = self.of(expr, depth)
+        if values is not None and len(values):
+            return np.asarray(values.min()), np.asarray(values.max())
+        call = self.defined.get(expr) if isinstance(expr, relax.Var) else None
+        name = op_name(call)
+        if call is None or depth > DEEPEST:
+            return None
+        if name in _RANGES:
+            low, high = _RANGES[name]
+            return np.asarray(low, np.float32), np.asarray(high, np.float32)
+        if name in _MOVING or name in ("nn.max_pool2d", "nn.avg_pool2d", "mean"):
+            return self.limits(call.args[0], depth + 1)
+        if name not in _BOUNDED:
+            return None
+        parts = [self.limits(arg, depth + 1) for arg in call.args]
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        with np.errstate(all="ignore"):
+            low, high = TABLE[name].bounds(*known)
+        return (low, high) if np.isfinite(low) and np.isfinite(high) else None
 
     def averaged(self, call: relax.Call, name: str, depth: int) -> np.ndarray | None:
         """Case 5."""

@@ -51,6 +51,12 @@ CASES: dict[str, tuple[Build, list[float] | None]] = {
     "place": (lambda net: net.op("Cast", net.op("ArgMax", "input", axis=3),
                                  to=TensorProto.FLOAT), [0, 1, 2, 3]),
     "sum of a row": (lambda net: net.op("ReduceSum", step(net, 0), net.ints(3)), [-4, -2, 0, 2, 4]),
+    "rounded softmax": (lambda net: net.op("Round", net.op("Mul", net.op("Transpose", net.op(
+        "Softmax", "input", axis=1), perm=[0, 2, 3, 1]), net.constant(3.0))), [0, 1, 2, 3]),
+    "rounded, then clipped": (lambda net: net.op("Clip", net.op("Round", "input"),
+                                                 net.constant(-1.5), net.constant(1.0)),
+                              [-1.5, -1, 0, 1]),
+    "clipped": (lambda net: net.op("Clip", "input", net.constant(-1.5), net.constant(1.0)), None),
     "any": (lambda net: net.op("Add", "input", net.constant(1.0)), None),
     "rounded": (lambda net: net.op("Round", "input"), None),
     "half any": (lambda net: net.op("Mul", step(net, 0), "input"), None),
