@@ -447,3 +447,15 @@ def test_levels_of_bools_and_integers(name: str, moved: bool) -> None:
     report = abc_tvm.compile(model, "native", lowering="bitserial").report
     if name != "half of whole":  # it says nothing of quotients of integers
         assert report.second_opinion == {"checked": 1, "unknown": {}, "wrong": {}}
+
+
+def test_an_input_of_bools(rng: np.random.Generator) -> None:
+    net = Net((2, 4, 6, 6))
+    model = net.model(net.conv(net.op("Cast", "input", to=1), net.signs(5, 4, 3, 3)))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.BOOL
+    x = {"input": rng.random((2, 4, 6, 6)) < 0.5}
+    made = Compiled(model)
+    assert [layer.lowering for layer in made.layers] == ["bitserial"]
+    assert_equal(made.run(x), reference(model, x), True, "bools")
+    report = abc_tvm.compile(model, "native", lowering="bitserial").report
+    assert report.second_opinion == {"checked": 1, "unknown": {}, "wrong": {}}

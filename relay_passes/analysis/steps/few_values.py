@@ -7,7 +7,7 @@ neighbouring values lies a threshold, and each value is a level.
 Known are the values
 
 1. of constants;
-2. of tensors that are step functions: their levels (comparisons: 0 and 1);
+2. of tensors that are step functions: their levels (comparisons, and inputs of bools: 0 and 1);
 3. of element-wise operators on such, smooth functions too: what they make of all combinations;
 4. of what only moves or picks values: the same (pooling by the maximum, moves);
 5. of averages and sums over a window or the image: all that so many values may add up to, where
@@ -27,7 +27,7 @@ from tvm import relax
 
 from abc_tvm.relay_passes.analysis.pointwise import TABLE, attributes
 from abc_tvm.relay_passes.analysis.steps.step_function import MAX_THRESHOLDS, StepFunction
-from abc_tvm.relay_passes.rewrite import Definitions, constant, op_name, shape_of
+from abc_tvm.relay_passes.rewrite import Definitions, constant, dtype_of, op_name, shape_of
 
 MOST_VALUES = MAX_THRESHOLDS + 1
 MOST_COMBINED = 1 << 16
@@ -97,7 +97,7 @@ class ValueSets:
     def find(self, var: relax.Var, depth: int) -> np.ndarray | None:
         call = self.defined.get(var)
         name = op_name(call)
-        if name in _TRUTH:
+        if name in _TRUTH or (call is None and dtype_of(var) == "bool"):
             return np.array([0, 1], np.float32)
         if name in _STEPPED:
             found = self.stepped(var)
