@@ -174,8 +174,8 @@ class ValueSets:
         if call is None or depth > DEEPEST:
             return None
         if name in _RANGES:
-            low, high = _RANGES[name]
-            return np.asarray(low, np.float32), np.asarray(high, np.float32)
+            first, last = (np.asarray(end, np.float32) for end in _RANGES[name])
+            return first, last
         if name in _MOVING or name in ("nn.max_pool2d", "nn.avg_pool2d", "mean"):
             return self.limits(call.args[0], depth + 1)
         if name not in _BOUNDED:
