@@ -38,6 +38,8 @@ _ELEMENT_WISE = frozenset(
         "Floor",
         "Greater",
         "GreaterOrEqual",
+        "IsInf",
+        "IsNaN",
         "Less",
         "LessOrEqual",
         "Max",
@@ -61,27 +63,41 @@ _DATA_MOVEMENT = frozenset(
         "Concat",
         "ConstantOfShape",
         "Expand",
+        "DepthToSpace",
         "Flatten",
         "Gather",
+        "GatherElements",
+        "GatherND",
         "Identity",
         "Pad",
         "Range",
         "Reshape",
         "Shape",
+        "ScatterElements",
+        "ScatterND",
         "Size",
         "Slice",
+        "SpaceToDepth",
+        "Split",
         "Squeeze",
         "Tile",
+        "TopK",
         "Transpose",
+        "Trilu",
         "Unsqueeze",
     ]
 )
 _ROUNDED = frozenset(
     [
+        "ArgMax",
+        "ArgMin",
+        "CumSum",
         "Einsum",
         "Erf",
         "Exp",
         "Gemm",
+        "HardSigmoid",
+        "LayerNormalization",
         "Log",
         "MatMul",
         "Pow",
@@ -95,6 +111,7 @@ _ROUNDED = frozenset(
         "ReduceSum",
         "ReduceSumSquare",
         "Sigmoid",
+        "Softmax",
         "Softplus",
         "Tanh",
     ]
@@ -137,17 +154,20 @@ def fold_constants(model: onnx.ModelProto) -> bool:
         return values[name]
 
     for node in graph.node:
-        result = None
+        results: list[Array | None] = []
         known = all(name in tensors or name in folded for name in node.input if name)
-        plain = node.op_type in FOLDABLE and not node.domain and len(node.output) == 1
-        if known and plain and node.output[0] not in outputs:
+        plain = node.op_type in FOLDABLE and not node.domain
+        made = [name for name in node.output if name]
+        if known and plain and not outputs.intersection(made):
             inputs = {name: value(name) for name in node.input if name}
-            result = evaluate(node, inputs, opset, most)
-        if result is None:
+            results = [evaluate(node, inputs, opset, most, name) for name in made]
+        whole = [result for result in results if result is not None]
+        if not whole or len(whole) < len(results):
             kept.append(node)
         else:
-            folded[node.output[0]] = values[node.output[0]] = result
-            most -= result.size
+            for name, result in zip(made, whole, strict=True):
+                folded[name] = values[name] = result
+                most -= result.size
     if not folded:
         return False
     del graph.node[:]
@@ -165,8 +185,12 @@ def evaluate(
     inputs: dict[str, Array],
     opset: int,
     most: int = 1 << 20,
+    output: str = "",
 ) -> Array | None:
-    """The value of a node of one output; None where it has none, or more than ``most`` elements."""
+    """The value of a node's first output, or of another by name.
+
+    ``None`` where it has none, or more than ``most`` elements.
+    """
     if node.op_type == "Range":  # a list of one number passes for it in onnxruntime
         inputs = {name: a.reshape(()) if a.size == 1 else a for name, a in inputs.items()}
     operands = [inputs.get(name) for name in node.input]
@@ -177,7 +201,7 @@ def evaluate(
             [node],
             "fold",
             [_value_info(name, array) for name, array in inputs.items()],
-            [helper.make_empty_tensor_value_info(node.output[0])],
+            [helper.make_empty_tensor_value_info(output or node.output[0])],
         )
         single = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -220,7 +244,7 @@ def _elements(node: onnx.NodeProto, operands: list[Array | None]) -> int:
         case "Range":
             start, stop, step = (float(a) for a in arrays)
             return math.ceil(abs(stop - start) / abs(step))
-        case "Gather":
+        case "Gather" | "GatherND":
             return stored * int(arrays[1].size)
         case "Pad":
             pads = [int(n) for n in (arrays[1] if len(arrays) > 1 else attributes(node)["pads"])]

@@ -89,9 +89,21 @@ def _cast(value: Array, like: Array) -> Array:
     return value.astype(like.dtype)
 
 
+def _divide(a: Array, b: Array) -> Array:
+    """Of integers towards zero, as ONNX defines it."""
+    if np.result_type(a, b).kind not in "iu":
+        return np.divide(a, b)
+    with np.errstate(all="ignore"):
+        down = a // b
+    return down + ((down * b != a) & ((a < 0) != (b < 0)))
+
+
 def _divide_bounds(a: Bounds, b: Bounds) -> Bounds:
-    low, high = _corners(np.divide)(a, b)
+    low, high = _corners(_divide)(a, b)
     crosses = (b[0] <= 0) & (b[1] >= 0) & (b[0] != b[1])
+    if low.dtype.kind in "iu":
+        ends = np.iinfo(low.dtype)
+        return np.where(crosses, ends.min, low), np.where(crosses, ends.max, high)
     return _cast(np.where(crosses, -np.inf, low), low), _cast(np.where(crosses, np.inf, high), high)
 
 
@@ -159,7 +171,37 @@ def _row(
 
 
 def _astype(x: Array, dtype: str) -> Array:
-    return x.astype(dtype)
+    """Of a float beyond a 32 or 64-bit integer its end: what ONNX says nothing about."""
+    to = np.dtype(dtype)
+    if x.dtype.kind != "f" or to.kind not in "iu" or to.itemsize < 4:
+        with np.errstate(invalid="ignore"):
+            return x.astype(to)
+    low, high = _ends(to)
+    whole = np.where((x > low) & (x < high), x, x.dtype.type(0)).astype(to)
+    ends = np.iinfo(to)
+    return np.where(x >= high, to.type(ends.max), np.where(x <= low, to.type(ends.min), whole))
+
+
+def _ends(to: np.dtype) -> tuple[float, float]:
+    """Floats between these become integers of the type by cutting their fraction off."""
+    ends = np.iinfo(to)
+    return float(ends.min) - 1, float(ends.max) + 1
+
+
+def _astype_bounds(x: Bounds, dtype: str) -> Bounds:
+    """To bool all but 0 is true. Integers of few bits are all possible where the value is none."""
+    low, high = x
+    to = np.dtype(dtype)
+    if to.kind == "b":
+        return ~((low <= 0) & (high >= 0)), ~((low == 0) & (high == 0))
+    first, last = _astype(low, dtype), _astype(high, dtype)
+    wide = low.dtype.kind == "f" and to.itemsize >= 4
+    if to.kind not in "iu" or low.dtype.kind == "b" or wide:
+        return first, last
+    ends = _ends(to)
+    inside = (low > ends[0]) & (high < ends[1])
+    least, most = (to.type(end) for end in (np.iinfo(to).min, np.iinfo(to).max))
+    return np.where(inside, first, least), np.where(inside, last, most)
 
 
 def _clip(x: Array, low: float, high: float) -> Array:
@@ -175,7 +217,7 @@ TABLE: dict[str, Pointwise] = {
     "add": _row(np.add, _rising, lambda a, b: a + b),
     "subtract": _row(np.subtract, _own(_subtract_bounds), lambda a, b: a - b),
     "multiply": _row(np.multiply, _corners, lambda a, b: a * b),
-    "divide": _row(np.divide, _own(_divide_bounds), lambda a, b: a / b),
+    "divide": _row(_divide, _own(_divide_bounds), lambda a, b: a / b),
     "maximum": _row(np.maximum, _rising, lambda a, b: tirx.max(a, b)),
     "minimum": _row(np.minimum, _rising, lambda a, b: tirx.min(a, b)),
     "negative": _row(np.negative, _falling, lambda x: _float(0) - x),
@@ -204,7 +246,7 @@ TABLE: dict[str, Pointwise] = {
     "logical_or": _row(np.logical_or, _rising),
     "logical_not": _row(np.logical_not, _falling),
     "where": _row(np.where, _own(_where_bounds)),
-    "astype": _row(_astype, _rising),
+    "astype": _row(_astype, _own(_astype_bounds)),
 }
 """Relax operator name (without ``relax.``) to its row."""
 

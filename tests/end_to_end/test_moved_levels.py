@@ -407,3 +407,80 @@ def test_random_chains(case: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -
     for lowering in ("bitserial", "int8"):
         made = Compiled(model, lowering)
         assert_equal(made.run(x), reference(model, x), True, (seed, lowering))
+
+
+def truth(op_type: str) -> Move:
+    def build(net: Net, x: str) -> str:
+        return net.op(op_type, x, net.op("Mul", x, x))
+
+    return build
+
+
+def xor(net: Net, x: str) -> str:
+    sides = [net.op("Greater", x, net.constant(at)) for at in (0.0, 1.0)]
+    return net.op("Xor", *sides)
+
+
+def place(net: Net, x: str) -> str:
+    """Which of two neighbouring channels is larger, as in a learnable binarizer."""
+    pairs = net.op("Reshape", x, net.ints(0, 6, 2, 4, 6))
+    return net.op("ArgMax", net.op("Softmax", pairs, axis=2), axis=2, keepdims=0)
+
+
+def powers(net: Net, x: str) -> str:
+    """Powers of two: a logarithm, rounded."""
+    octave = net.op("Log", net.op("Abs", net.op("Add", x, net.constant(0.125))))
+    whole_octave = net.op("Round", net.op("Mul", octave, net.constant(1.4426950216293335)))
+    clipped = net.op("Clip", whole_octave, net.constant(-2.0), net.constant(1.0))
+    return net.op("Pow", net.constant(2.0), clipped)
+
+
+def attention(net: Net, x: str) -> str:
+    """Softmax in quarters."""
+    return net.op("Round", net.op("Mul", net.op("Softmax", x, axis=1), net.constant(4.0)))
+
+
+def whole(net: Net, x: str) -> str:
+    return net.op("Cast", x, to=onnx.TensorProto.INT64)
+
+
+NO_FLOATS: dict[str, Move] = {
+    "greater of two": truth("Greater"),
+    "equal": truth("Equal"),
+    "xor": xor,
+    "bools are equal": lambda n, x: n.op("Equal", xor(n, x), n.op("Less", x, n.constant(0.5))),
+    "place": place,
+    "powers": powers,
+    "attention": attention,
+    "whole": lambda n, x: n.op("Sign", whole(n, x)),
+    "half of whole": lambda n, x: n.op("Sign", n.op("Div", whole(n, x), n.ints(2))),
+}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("name", NO_FLOATS)
+def test_levels_of_bools_and_integers(name: str, moved: bool) -> None:
+    """Moved before they become floats, or not."""
+    net = Net((2, 12, 4, 6))
+    x = NO_FLOATS[name](net, net.op("Round", net.op("Mul", "input", net.constant(2.0))))
+    if moved:
+        x = net.op("Transpose", x, perm=[0, 1, 3, 2])
+    levels = net.op("Cast", x, to=onnx.TensorProto.FLOAT)
+    model = net.model(net.conv(levels, net.signs(5, 6 if name == "place" else 12, 3, 3), pad=1))
+    context = assert_same_bits(model)
+    assert [row.lowering for row in context.layers.values()] == ["bitserial"]
+    report = abc_tvm.compile(model, "native", lowering="bitserial").report
+    if name != "half of whole":  # it says nothing of quotients of integers
+        assert report.second_opinion == {"checked": 1, "unknown": {}, "wrong": {}}
+
+
+def test_an_input_of_bools(rng: np.random.Generator) -> None:
+    net = Net((2, 4, 6, 6))
+    model = net.model(net.conv(net.op("Cast", "input", to=1), net.signs(5, 4, 3, 3)))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.BOOL
+    x = {"input": rng.random((2, 4, 6, 6)) < 0.5}
+    made = Compiled(model)
+    assert [layer.lowering for layer in made.layers] == ["bitserial"]
+    assert_equal(made.run(x), reference(model, x), True, "bools")
+    report = abc_tvm.compile(model, "native", lowering="bitserial").report
+    assert report.second_opinion == {"checked": 1, "unknown": {}, "wrong": {}}

@@ -130,6 +130,23 @@ def _astype(args: list[Value], attrs: Attrs) -> np.ndarray:
     return args[0].astype(str(attrs.dtype).rsplit(".", 1)[-1])
 
 
+def _divide(args: list[Value], attrs: Attrs) -> np.ndarray:
+    x, by = args
+    if np.result_type(x, by).kind not in "iu":
+        return np.divide(x, by)
+    return np.asarray(np.sign(x) * np.sign(by) * (np.abs(x) // np.abs(by)))
+
+
+def _place(function: Callable[..., np.ndarray]) -> Operator:
+    """Of the first of several that are as large."""
+
+    def place(args: list[Value], attrs: Attrs) -> np.ndarray:
+        axis = None if attrs.axis is None else int(attrs.axis)
+        return function(args[0], axis=axis, keepdims=bool(attrs.keepdims)).astype(np.int64)
+
+    return place
+
+
 def _sigmoid(args: list[Value], attrs: Attrs) -> np.ndarray:
     return (1 / (1 + np.exp(-args[0].astype(np.float64)))).astype(args[0].dtype)
 
@@ -157,11 +174,13 @@ def _clip(args: list[Value], attrs: Attrs) -> np.ndarray:
 TABLE: dict[str, Operator] = {
     "abs": _plain(np.abs),
     "add": _plain(np.add),
+    "argmax": _place(np.argmax),
+    "argmin": _place(np.argmin),
     "astype": _astype,
     "ceil": _plain(np.ceil),
     "clip": _clip,
     "concat": _concat,
-    "divide": _plain(np.divide),
+    "divide": _divide,
     "equal": _plain(np.equal),
     "erf": lambda args, attrs: _erf(args[0]),
     "exp": _plain(np.exp),
@@ -170,12 +189,15 @@ TABLE: dict[str, Operator] = {
     "floor": _plain(np.floor),
     "greater": _plain(np.greater),
     "greater_equal": _plain(np.greater_equal),
+    "isfinite": _plain(np.isfinite),
+    "isnan": _plain(np.isnan),
     "less": _plain(np.less),
     "less_equal": _plain(np.less_equal),
     "log": _plain(np.log),
     "logical_and": _plain(np.logical_and),
     "logical_not": _plain(np.logical_not),
     "logical_or": _plain(np.logical_or),
+    "logical_xor": _plain(np.logical_xor),
     "max": _reduce(np.max),
     "maximum": _plain(np.maximum),
     "mean": _reduce(np.mean),

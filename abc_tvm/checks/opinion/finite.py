@@ -31,6 +31,7 @@ MOVED = frozenset({
 })  # fmt: skip
 AVERAGED = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 BOUNDS = frozenset({"Clip", "Max", "Min", "Relu"})
+PLACES = frozenset({"ArgMax", "ArgMin"})
 ROUNDING = frozenset({"Ceil", "Floor", "Round"})
 
 AtomsOf = Callable[[str], KnownAtoms]
@@ -70,8 +71,10 @@ class Finite:
             return self._together(list(node.input), depth)
         if kind == "Where":
             return self._together(list(node.input[1:]), depth)
-        if kind in AVERAGED:
+        if kind in AVERAGED or kind == "ReduceSum":
             return self._averaged(node, tensor, depth)
+        if kind in PLACES:
+            return self._places(node)
         if kind == "Sign":
             inner = self.of(node.input[0], depth)
             if inner is not None:
@@ -133,6 +136,10 @@ class Finite:
         if node.op_type in ROUNDING:
             low, high = self._ends(node.input[0], depth + 1)
             return float(np.floor(low)), float(np.ceil(high))
+        if node.op_type == "Softmax":
+            return 0.0, 1.0
+        if node.op_type in MOVED:
+            return self._ends(node.input[0], depth + 1)
         if node.op_type not in ("Add", "Sub", "Mul", "Div"):
             return -np.inf, np.inf
         held = [self.graph.constant(n) for n in node.input]
@@ -212,7 +219,15 @@ class Finite:
         total = count * (len(inner) - 1)
         if np.any(np.abs(steps - steps[0]) > 1e-6 * np.abs(inner).max()) or total > MOST:
             return None
-        return _few((count * float(inner[0]) + steps[0] * np.arange(total + 1)) / count)
+        sums = count * float(inner[0]) + steps[0] * np.arange(total + 1)
+        return _few(sums if node.op_type == "ReduceSum" else sums / count)
+
+    def _places(self, node: onnx.NodeProto) -> np.ndarray | None:
+        """All places along the axis."""
+        shape = self.graph.shape(node.input[0])
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        count = 0 if shape is None else int(shape[attributes.get("axis", 0)])
+        return _few(np.arange(count)) if count else None
 
     def _count(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> int | None:
         """How many values are averaged, where it is the same number everywhere."""

@@ -224,6 +224,14 @@ def _bit_shift(edit: Rewriter, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _equal(edit: Rewriter, node: onnx.NodeProto) -> bool:
+    """Of bools: TVM compares them as if they were floats, which is no code of LLVM's."""
+    if edit.dtypes.get(node.input[0]) != TensorProto.BOOL:
+        return False
+    edit.op(node, "Not", edit.op(node, "Xor", *node.input), out=node.output[0])
+    return True
+
+
 def _variadic(edit: Rewriter, node: onnx.NodeProto) -> bool:
     """Of one input it is that input; the importer's sum over a stack needs none of that."""
     if len(node.input) != 1:
@@ -237,6 +245,7 @@ REWRITES: dict[str, Rewrite] = {
     "Cast": _cast,
     "Cosh": rounded_once(_cosh),
     "Elu": rounded_once(_elu),
+    "Equal": _equal,
     "HardSigmoid": rounded_once(_hard_sigmoid),
     "IsInf": _is_inf,
     "Max": _variadic,

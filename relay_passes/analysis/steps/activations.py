@@ -142,7 +142,8 @@ class Activations:
         try:
             return self.find_root(data)
         except NotAStep:
-            values = self.few.of(data)
+            # What no graph binds is no root.
+            values = None if data in self.virtual else self.few.of(data)
             if values is None or dtype_of(data) != "float32":
                 raise
             channels = image_dims(static_shape(data), False)[2]

@@ -40,6 +40,7 @@ from abc_tvm.relay_passes.analysis.layout import (
     same_shape,
     widened,
 )
+from abc_tvm.relay_passes.analysis.pointwise import TABLE
 from abc_tvm.relay_passes.passes.canonical.fold_constants import evaluated
 from abc_tvm.relay_passes.passes.canonical.walk import Walk
 from abc_tvm.relay_passes.rewrite import const, constant, op_name, shape_of
@@ -65,17 +66,45 @@ def elementwise(walk: Walk, var: relax.Var, call: relax.Call) -> Value:
 def before_broadcasts(walk: Walk, args: Sequence[relax.Expr], shape: Shape) -> Sequence[relax.Expr]:
     """What was broadcast to ``shape`` for an operator that does so by itself, in place of it.
 
-    A number stays a number then, also where the batch is open. Nothing where no operand is of that
+    A number stays a number then, also where the batch is open, and what operators make of numbers
+    (:func:`repeated`). Nothing where no operand is of that
     shape by itself.
     """
     before = []
     for arg in args:
-        source = walk.defined.get(arg) if isinstance(arg, relax.Var) else None
-        if source is not None and op_name(source) == "broadcast_to":
-            before.append(source.args[0] if same_shape(shape_of(arg), shape) else arg)
-        else:
-            before.append(arg)
+        small = repeated(walk, arg)
+        before.append(small if small is not None and same_shape(shape_of(arg), shape) else arg)
     return before if any(same_shape(shape_of(one), shape) for one in before) else []
+
+
+def repeated(walk: Walk, arg: relax.Expr) -> relax.Expr | None:
+    """The smaller tensor that ``arg`` repeats: what was broadcast, or operators of such constants.
+
+    Exporters write ``-ones_like(x)`` as a Neg behind the Expand.
+    """
+    source = walk.defined.get(arg) if isinstance(arg, relax.Var) else None
+    if source is None:
+        return None
+    if arg not in walk.repeated:
+        walk.repeated[arg] = _repeated(walk, named(source))
+    return walk.repeated[arg]
+
+
+def _repeated(walk: Walk, call: relax.Call) -> relax.Expr | None:
+    name = str(op_name(call))
+    if name == "broadcast_to":
+        inner = repeated(walk, call.args[0])
+        return call.args[0] if inner is None else inner
+    if name not in TABLE:
+        return None
+    arrays = []
+    for arg in call.args:
+        small = repeated(walk, arg)
+        array = walk.array(arg if small is None else small)
+        if array is None:
+            return None
+        arrays.append(array)
+    return const(evaluated(name, call, arrays))
 
 
 def apply(walk: Walk, name: str, *args: Value) -> Value:

@@ -22,6 +22,11 @@ In between
    stack, and a ``split`` of the batch its end. Where that end is seen ahead, a convolution of the
    whole is one of each slice, so that they can be collapsed.
 
+Max, Min, Sum and Mean of several tensors are imported as a reduction of a ``stack`` of what they
+are broadcast to. Where such a tensor is a stack already,
+
+9. they are element-wise operators on its slices.
+
 Every other operator puts the stack together.
 
 Example: ``sum(multiply(expand_dims(x, 0), const [2, 1, 1, 1, 1]), 0)`` becomes
@@ -135,39 +140,54 @@ def concatenated(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
 
 
 def added_up(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
-    """4: ``sum`` or ``mean``."""
-    value = walk.get(call.args[0])
-    axes = [int(a) for a in call.attrs.axis or []]
-    if (
-        not isinstance(value, Stacked)
-        or value.carried
-        or axes not in ([value.axis], [value.axis - value.rank])
-    ):
+    """4 and 9: ``sum`` or ``mean``."""
+    parts = _reduced(walk, call)
+    if not parts:
         return None
-    total: Value = value.slices[0]
-    for part in value.slices[1:]:
-        total = apply(walk, "add", total, part)
+    total = _folded(walk, "add", parts)
     if op_name(call) == "mean":
-        count = np.array(len(value.slices), np.float32)
+        count = np.array(len(parts), np.float32)
         total = apply(walk, "divide", total, Placed(const(count)))
-    if call.attrs.keepdims:
-        return Stacked((walk.one(total),), value.axis, value.rank)
-    return total
+    return _kept(walk, call, total)
 
 
 def extreme(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:
-    """4: ``max`` or ``min``."""
-    value = walk.get(call.args[0])
-    axes = [int(a) for a in call.attrs.axis or []]
-    if not isinstance(value, Stacked) or value.carried:
-        return None
-    if axes not in ([value.axis], [value.axis - value.rank]):
+    """4 and 9: ``max`` or ``min``."""
+    parts = _reduced(walk, call)
+    if not parts:
         return None
     name = {"max": "maximum", "min": "minimum"}[str(op_name(call))]
-    total: Value = value.slices[0]
-    for part in value.slices[1:]:
+    return _kept(walk, call, _folded(walk, name, parts))
+
+
+def _reduced(walk: Walk, call: relax.Call) -> Sequence[Value]:
+    """What is reduced to one along a stack's axis; nothing if that is no such call."""
+    axes = [int(a) for a in call.attrs.axis or []]
+    value = walk.get(call.args[0])
+    if isinstance(value, Stacked):
+        along = axes in ([value.axis], [value.axis - value.rank])
+        return value.slices if along and not value.carried else []
+    source = walk.defined.get(call.args[0]) if isinstance(call.args[0], relax.Var) else None
+    if source is None or op_name(source) != "stack" or call.attrs.keepdims:
+        return []
+    parts = _before_broadcasts(walk, call.args[0], source)  # 9
+    stacks = [p for p in parts if isinstance(p, Stacked)]
+    return parts if stacks and not any(p.carried for p in stacks) else []
+
+
+def _folded(walk: Walk, name: str, parts: Sequence[Value]) -> Value:
+    total = parts[0]
+    for part in parts[1:]:
         total = apply(walk, name, total, part)
-    return Stacked((walk.one(total),), value.axis, value.rank) if call.attrs.keepdims else total
+    return total
+
+
+def _kept(walk: Walk, call: relax.Call, total: Value) -> Value:
+    """``total`` as one slice of the stack, where the axis is kept."""
+    value = walk.get(call.args[0])
+    if not call.attrs.keepdims or not isinstance(value, Stacked):
+        return total
+    return Stacked((walk.one(total),), value.axis, value.rank)
 
 
 def weighted(walk: Walk, var: relax.Var, call: relax.Call) -> Value | None:

@@ -48,7 +48,8 @@ class Walk:
     """One walk over ``func``; ``rewrite`` writes one call.
 
     ``tuples`` holds the fields of variables that are tuples, ``dense`` the names of layers that
-    were products of matrices. ``functions`` are those of the module.
+    were products of matrices. ``functions`` are those of the module. ``repeated`` are old variables
+    that were asked for the smaller tensor that they repeat.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Walk:
         self.env: dict[relax.Var, Value] = {}
         self.tuples: dict[relax.Var, list[Value]] = {}
         self.dense: set[str] = set()
+        self.repeated: dict[relax.Var, relax.Expr | None] = {}
         self.wanted = read_as_nchw(func)
         self.readers = uses(func)
         self.defined = definitions(func)

@@ -53,7 +53,7 @@ def test_a_chain_leaves_its_last_value_alone() -> None:
         node("Neg", "x"),
         node("Sin", "a"),
         node("Neg", "a", domain="mine"),
-        node("Split", "a"),
+        node("RandomNormalLike", "a"),
         node("ConstantOfShape", "far"),
         node("Neg", "absent"),
     ],
@@ -64,6 +64,27 @@ def test_what_stays(kept: onnx.NodeProto) -> None:
     before = made.SerializeToString()
     assert not fold_constants(made)
     assert made.SerializeToString() == before
+
+
+def test_all_outputs_of_a_node_are_folded() -> None:
+    """So is a quantile of weights written: TopK, and GatherElements of it."""
+    top = helper.make_node("TopK", ["a", "two"], ["most", "where"])
+    parts = helper.make_node("Split", ["most"], ["first", "", "k"][::2], axis=0)
+    made = model(top, parts, ADD, a=np.float32([3, 7, 5]), two=np.array([2]))
+    assert fold_constants(made)
+    assert kinds(made) == ["Add"] and held(made)["k"].tolist() == [5]
+    top = helper.make_node("TopK", ["a", "two"], ["", "where"])
+    made = model(
+        top, node("GatherElements", "a", "where"), ADD, a=np.float32([3, 7, 5]), two=np.array([2])
+    )
+    assert fold_constants(made)
+    assert kinds(made) == ["Add"] and held(made)["k"].tolist() == [7, 5]
+
+
+def test_a_node_of_which_one_output_is_the_graphs_stays() -> None:
+    top = helper.make_node("TopK", ["a", "two"], ["y", "where"])
+    made = model(top, a=np.float32([3, 7, 5]), two=np.array([2]))
+    assert not fold_constants(made)
 
 
 def test_an_output_of_the_graph_stays_a_nodes() -> None:
@@ -113,6 +134,7 @@ def test_values(op_type: str, inputs: list[np.ndarray], wanted: np.ndarray) -> N
         ("Range", [np.array(0), np.array(12), np.array(1)]),
         ("Pad", [np.float32([1]), np.array([5, 6])]),
         ("Gather", [np.float32([[1, 2]]), np.zeros(6, np.int64)]),
+        ("GatherND", [np.float32([[1, 2]]), np.zeros((6, 1), np.int64)]),
         ("MatMul", [np.ones((4, 1), np.float32), np.ones((1, 3), np.float32)]),
     ],
 )

@@ -103,6 +103,59 @@ def test_division_by_an_interval_with_zero_is_unbounded() -> None:
     assert low[0] == -np.inf and high[0] == np.inf
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint8])
+def test_integers_are_divided_towards_zero(kind: type) -> None:
+    most = np.iinfo(kind).max
+    a, b = np.array([7, most, 9], kind), np.array([2, 1, 4], kind)
+    wanted = np.array([3, most, 2], kind)
+    if kind is not np.uint8:
+        a, wanted = -a, -wanted
+    found = TABLE["divide"].numpy(a, b)
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found, wanted)
+    ends = np.array([np.iinfo(kind).min, most], kind)
+    halves = TABLE["divide"].numpy(ends, kind(2))
+    np.testing.assert_array_equal(halves, [-(-int(ends[0]) // 2), most // 2])
+    low, high = TABLE["divide"].bounds((a, a), (np.zeros(3, kind), b))
+    assert low.dtype == high.dtype == kind
+    assert np.all(low <= -most if kind is not np.uint8 else low == 0) and np.all(high == most)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int32", "int64"])
+def test_floats_beyond_an_integer_are_bounded(kind: str) -> None:
+    """A number that fits is itself; whatever lies beyond is no smaller than what fits."""
+    row, ends = TABLE["astype"], np.iinfo(kind)
+    x = np.float32([-1.5, 0.25, 7.9])
+    wanted = x.astype(kind) if ends.min < 0 else np.array([ends.min, 0, 7], kind)
+    low, high = row.bounds((x, x), dtype=kind)
+    np.testing.assert_array_equal(low, wanted)
+    assert low.dtype == high.dtype == kind
+    for first, last in ((0.5, 3e38), (-3e38, 0.5), (-3e38, 3e38), (3e38, 3e38)):
+        low, high = row.bounds((np.float32([first]), np.float32([last])), dtype=kind)
+        assert low <= high
+        assert low <= 0 or first > 0.5
+        assert high == ends.max or last < 1
+        if ends.bits < 32:
+            assert high == ends.max and low == ends.min
+
+
+def test_all_but_zero_is_true() -> None:
+    row = TABLE["astype"]
+    low = np.float32([-1, -1, 0, 0, 0.5, -2])
+    high = np.float32([1, 0, 0, 2, 2, -1])
+    first, last = row.bounds((low, high), dtype="bool")
+    np.testing.assert_array_equal(first, [False, False, False, False, True, True])
+    np.testing.assert_array_equal(last, [True, True, False, True, True, True])
+
+
+def test_integers_of_fewer_bits_may_be_any_beyond_them() -> None:
+    row = TABLE["astype"]
+    low, high = np.array([3, -1, 250]), np.array([5, 2, 300])
+    first, last = row.bounds((low, high), dtype="uint8")
+    np.testing.assert_array_equal(first, [3, 0, 0])
+    np.testing.assert_array_equal(last, [5, 255, 255])
+
+
 FUSED = [name for name in (*UNARY, *BINARY) if TABLE[name].te is not None]
 
 

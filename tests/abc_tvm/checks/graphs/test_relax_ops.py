@@ -66,6 +66,11 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "prelu": lambda x: op.nn.prelu(x, K, axis=3),
     "flip": lambda x: op.flip(x, 1),
     "erf": op.erf,
+    "place of the largest": lambda x: op.argmax(x, 3),
+    "place of the smallest": lambda x: op.argmin(x, 2, keepdims=True),
+    "one of two": lambda x: op.logical_xor(op.greater(x, K), op.greater(x, op.negative(K))),
+    "numbers": lambda x: op.logical_and(op.isfinite(x), op.logical_not(op.isnan(x))),
+    "whole quotient": lambda x: op.divide(op.astype(x, "int32"), relax.const(np.int32([2, -3, 1]))),
 }
 
 

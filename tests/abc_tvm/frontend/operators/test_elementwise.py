@@ -74,6 +74,13 @@ def test_a_shift_by_the_width_leaves_the_sign(kind: type, direction: str) -> Non
     )
 
 
+@pytest.mark.parametrize("size", [1, 3, 64])
+def test_bools_are_equal(size: int, rng: np.random.Generator) -> None:
+    x, z = (rng.random((2, size)) < 0.5 for _ in range(2))
+    agrees(model_of("Equal", {"x": x, "z": z}), {"x": x, "z": z})
+    agrees(model_of("Equal", {"x": x}, {"t": np.asarray(True)}), {"x": x})
+
+
 def test_dropout_in_inference_is_the_input_and_a_true_mask() -> None:
     model = model_of("Dropout", {"x": EDGES}, outputs=2)
     agrees(model, {"x": EDGES}, [EDGES, np.ones(EDGES.shape, bool)])

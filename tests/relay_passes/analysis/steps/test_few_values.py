@@ -50,6 +50,23 @@ CASES: dict[str, tuple[Body, list[float] | None]] = {
                                              sign(bind, x)), [-1, 1, 3]),
     "pooled": (lambda bind, x: relax.op.nn.max_pool2d(sign(bind, x), (2, 2), layout="NHWC"),
                [-1, 1]),
+    "root of bits": (lambda bind, x: relax.op.sqrt(bind(relax.op.astype(
+        bind(relax.op.greater(x, number(0))), "float32"))), [0, 1]),
+    "power of two": (lambda bind, x: relax.op.power(number(2), sign(bind, x)), [0.5, 2]),
+    "rounded softmax": (lambda bind, x: relax.op.round(bind(relax.op.multiply(
+        bind(relax.op.nn.softmax(x, 3)), number(3)))), [0, 1, 2, 3]),
+    "moved softmax, from -1 to 0": (lambda bind, x: relax.op.floor(bind(relax.op.subtract(
+        bind(relax.op.permute_dims(bind(relax.op.nn.softmax(x, 3)))), number(1)))), [-1, 0]),
+    "rounded signs": (lambda bind, x: relax.op.ceil(bind(relax.op.multiply(
+        sign(bind, x), number(0.75)))), [0, 1]),
+    "rounded without bounds": (lambda bind, x: relax.op.round(bind(relax.op.multiply(
+        bind(relax.op.sqrt(x)), number(3)))), None),
+    "rounded to too many": (lambda bind, x: relax.op.round(bind(relax.op.multiply(
+        bind(relax.op.nn.softmax(x, 3)), number(300)))), None),
+    "moved": (lambda bind, x: relax.op.permute_dims(sign(bind, x), [0, 3, 1, 2]), [-1, 1]),
+    "place": (lambda bind, x: relax.op.astype(bind(relax.op.argmax(x, 1)), "float32"),
+              [0, 1, 2, 3, 4]),
+    "place among all": (lambda bind, x: relax.op.astype(bind(relax.op.argmin(x)), "float32"), None),
     "average": (lambda bind, x: relax.op.nn.avg_pool2d(sign(bind, x), (1, 2), layout="NHWC"),
                 [-1, 0, 1]),
     "mean": (lambda bind, x: relax.op.mean(sign(bind, x), [1], True),

@@ -73,6 +73,11 @@ SPREAD: dict[str, Build] = {
     "Min": lambda n: n.op("Min", "input", n.constant(0.5)),
     "Max of three": lambda n: n.op("Max", n.constant(-1.0), "input", n.channels([0, 1, 2, 3])),
     "Mean": lambda n: n.op("Mean", "input", n.constant(0.5), n.constant(0.25)),
+    "negated": lambda n: n.op("Sub", n.op("Neg", expanded(n, "input", 1, 2, 3, 4)), "input"),
+    "of two": lambda n: n.op(
+        "Add", n.op("Mul", expanded(n, "input", 1, 2, 3, 4), expanded(n, "input", 2)), "input"),
+    "of a cast": lambda n: n.op("Add", "input", n.op(
+        "Cast", n.op("Not", n.op("Cast", expanded(n, "input", 0), to=9)), to=1)),
     "Where": lambda n: n.op("Where", n.op("Greater", "input", n.constant(0.0)),
                             expanded(n, "input", 1, 2, 3, 4), n.constant(0.5)),
 }  # fmt: skip
@@ -92,6 +97,30 @@ def test_what_operators_broadcast_is_not_stored(name: str, open_batch: bool) -> 
     assert sorted(sizes)[-2:] in ([4, 144], [1, 144])
     context = assert_same_bits(model)
     assert [row.lowering for row in context.layers.values()] == ["bitserial"]
+
+
+def test_ones_and_their_negation_are_a_sign() -> None:
+    """``where(x >= 0, ones_like(x), -ones_like(x))``, of an open batch."""
+    net = Net((2, 4, 6, 6))
+    ones = expanded(net, "input", 1)
+    sign = net.op(
+        "Where",
+        net.op("GreaterOrEqual", "input", net.constant(0.0)),
+        ones,
+        net.op("Neg", ones),
+    )
+    model = net.model(net.conv(sign, net.signs(4, 4, 3, 3)), symbolic_batch=True)
+    context = assert_same_bits(model)
+    assert [(row.M, row.N) for row in context.layers.values()] == [(1, 1)]
+
+
+def test_many_operators_of_what_is_repeated() -> None:
+    """Each is looked at once: x + x of x + x … takes no 2^40 steps."""
+    net = Net((2, 4, 6, 6))
+    x = expanded(net, "input", 1)
+    for _ in range(40):
+        x = net.op("Add", x, x)
+    assert_same_bits(net.model(net.op("Mul", "input", x), symbolic_batch=True))
 
 
 def test_what_both_are_broadcast_to_is_kept() -> None:

@@ -98,7 +98,24 @@ def extremes(net: Net) -> str:
     return net.op("Min", net.op("Max", net.step("input", 0.5), last), first)
 
 
+def clipped_stack(net: Net) -> str:
+    """Case 9: exporters write Clip as Max and Min, of a stack and a number too."""
+    wide = net.op("Add", net.op("Unsqueeze", "input", net.ints(1)), factors(net, 1, 3))
+    unit = net.op("Min", net.constant(1.0), net.op("Max", wide, net.constant(0.0)))
+    signs = net.op("Sign", net.op("Sub", unit, net.constant(0.5)))
+    return added(net, net.op("Mul", net.op("Sum", signs, signs), factors(net, 1, 3)), 1)
+
+
+def mean_of_stacks(net: Net) -> str:
+    """Case 9: the Mean of two stacks is one."""
+    wide = net.op("Unsqueeze", net.step("input"), net.ints(1))
+    both = net.op("Mean", net.op("Mul", wide, factors(net, 1)), wide)
+    return added(net, both, 1)
+
+
 SINGLE: dict[str, Build] = {
+    "clipped stack": clipped_stack,
+    "mean of stacks": mean_of_stacks,
     "extremes": extremes,
     "moved axis": moved_axis,
     "vector": by_vector,
@@ -138,7 +155,7 @@ TOGETHER: dict[str, Build] = {
 }
 
 
-THREE = ("concat", "sum", "vector", "column", "einsum", "chosen")
+THREE = ("clipped stack", "concat", "sum", "vector", "column", "einsum", "chosen")
 
 
 def model_of(build: Build, channels: int = 4) -> onnx.ModelProto:
