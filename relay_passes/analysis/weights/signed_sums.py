@@ -12,6 +12,13 @@ ones are none of the step's.
    ``v``.
 4. *A grid anywhere*: that of 2, and a scale whose codes are all +1.
 5. *Anything else*: nested bases about the middle, and a scale whose codes are all +1.
+6. *Multiples of one step with gaps*: with the numbers ``step * n``, and ``g`` what all ``n`` differ
+   by multiples of, ``T`` in powers of two and a rest: ``alpha = g * step / 2 * (1, 2, 4, ..., r)``.
+   Parts of these sum to every integer from 0 to ``T``, so all numbers ``g * step * (T / 2 - S)``
+   are there. ``T`` is the largest ``|2 n / g|`` where these are whole, else the width of the range,
+   and a scale whose codes are all +1 moves its middle.
+
+Example: -3, -1, 0, 1, 3 have the scales 0.5, 1 and 1.5, by 6: ``T = 6 = 1 + 2 + 3``.
 """
 
 from __future__ import annotations
@@ -52,7 +59,10 @@ def signed_sum(values: np.ndarray) -> SignedSum | None:
     ways = (_independent, _grid, _nested, _grid_and_constant, _nested_and_constant)
     multiples = integer_multiples(values)
     exact = values if multiples is None else multiples[0] * multiples[1]
-    sums = [one for one in (way(exact) for way in ways) if one is not None]
+    found = [way(exact) for way in ways]
+    if multiples is not None:
+        found.append(_with_gaps(*multiples))
+    sums = [one for one in found if one is not None]
     fewest_first = sorted(sums, key=lambda one: len(one[0]))
     return next((one for one in fewest_first if _gives(*one, values)), None)
 
@@ -151,3 +161,26 @@ def _nested_and_constant(values: np.ndarray) -> SignedSum | None:
     codes = np.where(np.arange(len(half))[None] < np.arange(len(values))[:, None], 1, -1)
     ones = np.ones((len(values), 1), codes.dtype)
     return np.concatenate([half, [middle]]), np.concatenate([codes, ones], 1)
+
+
+def _with_gaps(step: float, whole: np.ndarray) -> SignedSum | None:
+    """Way 6, of the numbers ``step * whole``."""
+    apart = int(np.gcd.reduce(np.diff(whole)))
+    if apart == 0:
+        return None
+    doubled = 2 * whole
+    low, high = int(doubled.min()), int(doubled.max())
+    about_zero = not np.any(doubled % apart)
+    middle = 0 if about_zero else (low + high) // 2
+    total = int(np.abs(doubled - middle).max()) // apart
+    powers = 2 ** np.arange(total.bit_length() - 1)
+    rest = total - int(powers.sum())
+    left = (total - (doubled - middle) // apart) // 2
+    with_rest = left >= rest
+    taken = ((left - rest * with_rest)[:, None] >> np.arange(len(powers))) & 1
+    codes = 1 - 2 * np.concatenate([taken, with_rest[:, None]], 1).astype(np.int64)
+    alpha = apart * step / 2 * np.append(powers, rest)
+    if about_zero:
+        return alpha, codes
+    ones = np.ones((len(whole), 1), codes.dtype)
+    return np.append(alpha, middle * step / 2), np.concatenate([codes, ones], 1)

@@ -29,6 +29,9 @@ def test_every_value_comes_back(values: list[int]) -> None:
         ([-2, 0.5, 2], [0.75, 1.25]),  # 3: nested, from -2 to 2
         ([0, 1, 2, 3], [0.5, 1, 1.5]),  # 4: a grid of two bits about 1.5, and 1.5
         ([-3, 0.1, 2.2], [-0.4, 1.05, 1.55]),  # 5: nested about the middle, and the middle
+        ([-3, -1, 0, 1, 3], [0.5, 1, 1.5]),  # 6: six is 1 + 2 + 3
+        ([-5, -3, 0, 2, 7], [0.5, 1, 2, 3.5]),  # 6: on one side of a range about zero
+        ([-17, -5, 13, 25, 43, 55], [3, 6, 12, 15, 19]),  # 6: six apart, about 19
     ],
 )
 def test_the_ways(values: list[float], scales: list[float]) -> None:
@@ -46,3 +49,17 @@ def test_a_single_value_is_a_constant() -> None:
     found = signed_sum(np.float64([0.25]))
     assert found is not None
     np.testing.assert_array_equal(found[1] @ found[0], [0.25])
+
+
+@pytest.mark.parametrize("step", [1.0, 0.3, 0.0123, 1e-6])
+@given(st.lists(st.integers(-15, 15), min_size=2, max_size=16, unique=True))
+def test_gaps_cost_no_plane(step: float, whole: list[int]) -> None:
+    """At most the bits of the whole range, of values rounded to float32 each."""
+    values = np.sort((np.float32(step) * np.float32(whole)).astype(np.float64))
+    found = signed_sum(values)
+    assert found is not None
+    alpha, codes = found
+    bits = int(2 * np.abs(whole).max()).bit_length()
+    assert len(alpha) <= min(bits, 1 + int(np.ptp(whole)).bit_length())
+    kept = codes @ alpha.astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(kept, values, atol=2.0**-21 * np.abs(values).max())
