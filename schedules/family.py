@@ -50,7 +50,9 @@ class Family(ABC):
 
     ``code``: the bytes that it multiplies, where it has dot products of bytes. ``gpu``: its
     machines are GPUs. ``choices``: what its records say. ``tunable``: there are search spaces.
-    ``described``: they have features for a learned cost model.
+    ``described``: they have features for a learned cost model. ``narrow``: it schedules sums of
+    bytes of narrow groups side by side, :func:`abc_tvm.compute.narrow_products.narrow_products`;
+    without it these are of dot products, a group after the other.
     """
 
     code: CodeType | None = None
@@ -58,6 +60,7 @@ class Family(ABC):
     choices: type[Choice] = Choice
     tunable: bool = False
     described: bool = False
+    narrow: bool = False
 
     @abstractmethod
     def default(self, machine: MachineFacts, problem: Problem) -> Choice:

@@ -12,13 +12,15 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
+from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.int8_products import QUAD, quads
+from abc_tvm.compute.narrow_products import Narrow, is_narrow, narrow_products
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
-from abc_tvm.relay_passes.ops import coded_window, make, window_attrs
-from abc_tvm.relay_passes.rewrite import array_of, const, op_name
-from abc_tvm.schedules.families import code_type
+from abc_tvm.relay_passes.ops import coded_window, make, side_by_side, window_attrs
+from abc_tvm.relay_passes.rewrite import array_of, const, dtype_of, op_name
+from abc_tvm.schedules.families import code_type, family_of
 from abc_tvm.schedules.family import CodeType, Plan
 
 from .candidate import HINT, Candidate, Offer, Outcome
@@ -35,6 +37,8 @@ from .lowering import Emitter, Lowering
 def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     """Weights of one byte, sums of products of bytes, and what those mean."""
     window = coded_window(call)
+    if side_by_side(call):
+        return _begin_narrow(frame, var, call, window)
     frame.lay_window(window)
     weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
     plan = frame.scheduler.plan(window, frame.blocking, 1, "int8")
@@ -44,6 +48,25 @@ def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     return plan
 
 
+def _begin_narrow(frame: Frame, var: relax.Var, call: relax.Call, window: Window) -> Plan:
+    """An output channel in each lane, with its own input and its own weights."""
+    frame.lay(window.out_height, window.out_width, window.out_channels, 1)
+    weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
+    plan = frame.scheduler.plan(window, frame.blocking, 1, "int8")
+    codes = frame.inputs[call.args[0]]
+    largest = max(abs(int(code)) for code in (*call.attrs["codes"], zero))
+    narrow = Narrow(weights, largest, dtype_of(call.args[0]) == "int8")
+    table = frame.table(narrow.table(frame.blocking), "weight")
+    sums = narrow_products(codes, table, narrow, window, frame.blocking, plan.tile, zero)
+    scale = array_of(call.args[2])
+    frame.keep_sums(var, Int8Sums(frame, weights, scale, zero, sums, narrow.constant))
+    return plan
+
+
+def _layout(call: relax.Call) -> int:
+    return 1 if side_by_side(call) else int(call.attrs["groups"])
+
+
 class Int8(Lowering):
     """For devices with dot products of bytes."""
 
@@ -51,9 +74,7 @@ class Int8(Lowering):
     title = "int8 (dot products)"
     colour = "#762a83"
     arithmetic = "int8 dot product"
-    anchor = Anchor(
-        "abc.int8_conv2d", begin, lambda call: True, lambda call: int(call.attrs["groups"])
-    )
+    anchor = Anchor("abc.int8_conv2d", begin, lambda call: True, _layout)
     encodings = (CODES,)
     poolings = (POOL,)
     paddings = (PAD_INT8,)
@@ -94,7 +115,8 @@ class Int8(Lowering):
             form = int8_form(layer.planes, layer.alpha, layer.steps.levels, code)
         if form is None or code is None:
             raise TypeError("a layer that was chosen to run on int8 has no such form")
-        data = _codes(emitter, reading, form.codes, window.groups, code)
+        groups = 1 if _narrow(layer) else window.groups
+        data = _codes(emitter, reading, form.codes, groups, code)
         return make(
             "int8_conv2d",
             [data, const(form.weights), const(form.scale)],
@@ -128,12 +150,17 @@ class Int8(Lowering):
         levels = scale * (codes - int(attrs["zero"]))[order].astype(np.float64)
         return ByteCodec(
             int(attrs["in_channels"]),
-            int(attrs["groups"]),
+            _layout(call),
             float(levels[0]),
             np.diff(levels),
             patterns("thermometer", len(codes) - 1),
             tuple(int(n) for n in codes[order]),
         )
+
+
+def _narrow(layer: Candidate) -> bool:
+    """Whether the layer's groups lie side by side on its device."""
+    return is_narrow(layer.window) and family_of(layer.device).narrow
 
 
 def _refusal(error: float, allowed: float | None) -> str:
