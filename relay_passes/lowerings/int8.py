@@ -12,15 +12,13 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
-from abc_tvm.compute.geometry import Window
 from abc_tvm.compute.int8_products import QUAD, quads
-from abc_tvm.compute.narrow_products import Narrow, is_narrow, narrow_products
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.ops import coded_window, make, side_by_side, window_attrs
-from abc_tvm.relay_passes.rewrite import array_of, const, dtype_of, op_name
-from abc_tvm.schedules.families import code_type, family_of
+from abc_tvm.relay_passes.rewrite import array_of, const, op_name
+from abc_tvm.schedules.families import code_type
 from abc_tvm.schedules.family import CodeType, Plan
 
 from .candidate import HINT, Candidate, Offer, Outcome
@@ -28,7 +26,8 @@ from .codec import LEVEL_ERROR, ByteCodec, level_scale, patterns
 from .coded_moves import MOVE_INT8
 from .coded_padding import PAD_INT8, window_attributes
 from .int8_epilogue import CODES
-from .int8_form import int8_form, rounded
+from .int8_form import Int8Form, int8_form, rounded
+from .int8_narrow import begin_narrow, groups_read, lies_side_by_side, narrow_cost, weight_bytes
 from .int8_pool import POOL
 from .int8_sums import Int8Sums
 from .lowering import Emitter, Lowering
@@ -36,9 +35,9 @@ from .lowering import Emitter, Lowering
 
 def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     """Weights of one byte, sums of products of bytes, and what those mean."""
-    window = coded_window(call)
     if side_by_side(call):
-        return _begin_narrow(frame, var, call, window)
+        return begin_narrow(frame, var, call)
+    window = coded_window(call)
     frame.lay_window(window)
     weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
     plan = frame.scheduler.plan(window, frame.blocking, 1, "int8")
@@ -48,25 +47,6 @@ def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     return plan
 
 
-def _begin_narrow(frame: Frame, var: relax.Var, call: relax.Call, window: Window) -> Plan:
-    """An output channel in each lane, with its own input and its own weights."""
-    frame.lay(window.out_height, window.out_width, window.out_channels, 1)
-    weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
-    plan = frame.scheduler.plan(window, frame.blocking, 1, "int8")
-    codes = frame.inputs[call.args[0]]
-    largest = max(abs(int(code)) for code in (*call.attrs["codes"], zero))
-    narrow = Narrow(weights, largest, dtype_of(call.args[0]) == "int8")
-    table = frame.table(narrow.table(frame.blocking), "weight")
-    sums = narrow_products(codes, table, narrow, window, frame.blocking, plan.tile, zero)
-    scale = array_of(call.args[2])
-    frame.keep_sums(var, Int8Sums(frame, weights, scale, zero, sums, narrow.constant))
-    return plan
-
-
-def _layout(call: relax.Call) -> int:
-    return 1 if side_by_side(call) else int(call.attrs["groups"])
-
-
 class Int8(Lowering):
     """For devices with dot products of bytes."""
 
@@ -74,7 +54,7 @@ class Int8(Lowering):
     title = "int8 (dot products)"
     colour = "#762a83"
     arithmetic = "int8 dot product"
-    anchor = Anchor("abc.int8_conv2d", begin, lambda call: True, _layout)
+    anchor = Anchor("abc.int8_conv2d", begin, lambda call: True, groups_read)
     encodings = (CODES,)
     poolings = (POOL,)
     paddings = (PAD_INT8,)
@@ -84,21 +64,24 @@ class Int8(Lowering):
         dot, code = layer.device.cost.dot, code_type(layer.device)
         if dot is None or code is None:
             return None
-        channels = layer.window.group_in
-        cost = layer.slower * dot * quads(channels) * QUAD / channels + layer.compared
         levels = layer.steps.levels
-        if int8_form(layer.planes, layer.alpha, levels, code) is not None:
-            return Offer(cost)
-        if layer.allowed is None and cost >= HINT * rival:
+        form = int8_form(layer.planes, layer.alpha, levels, code)
+        if form is not None:
+            return Offer(_cost(layer, form, dot, code))
+        if layer.allowed is None and _cost(layer, None, dot, code) >= HINT * rival:
             return None
         near = rounded(layer.planes, layer.alpha, levels, code)
-        if int8_form(layer.planes, near.alpha, near.levels, code) is None:
+        form = int8_form(layer.planes, near.alpha, near.levels, code)
+        if form is None:
             return None
-        return Offer(cost, refused=_refusal(near.error, layer.allowed), moved=near)
+        cost, refusal = _cost(layer, form, dot, code), _refusal(near.error, layer.allowed)
+        return Offer(cost, refused=refusal, moved=near)
 
     def outcome(self, layer: Candidate, offer: Offer) -> Outcome:
         window = layer.window
         weights = window.out_channels * window.taps * quads(window.group_in) * QUAD
+        if lies_side_by_side(layer):
+            weights = weight_bytes(window)
         many = f"{layer.pairs} pairs of planes" if layer.pairs > 1 else "one pair of planes"
         if offer.moved is None:
             return Outcome(f"{many} as int8, exact", weights, 0.0)
@@ -115,7 +98,7 @@ class Int8(Lowering):
             form = int8_form(layer.planes, layer.alpha, layer.steps.levels, code)
         if form is None or code is None:
             raise TypeError("a layer that was chosen to run on int8 has no such form")
-        groups = 1 if _narrow(layer) else window.groups
+        groups = 1 if lies_side_by_side(layer) else window.groups
         data = _codes(emitter, reading, form.codes, groups, code)
         return make(
             "int8_conv2d",
@@ -150,7 +133,7 @@ class Int8(Lowering):
         levels = scale * (codes - int(attrs["zero"]))[order].astype(np.float64)
         return ByteCodec(
             int(attrs["in_channels"]),
-            _layout(call),
+            groups_read(call),
             float(levels[0]),
             np.diff(levels),
             patterns("thermometer", len(codes) - 1),
@@ -158,9 +141,12 @@ class Int8(Lowering):
         )
 
 
-def _narrow(layer: Candidate) -> bool:
-    """Whether the layer's groups lie side by side on its device."""
-    return is_narrow(layer.window) and family_of(layer.device).narrow
+def _cost(layer: Candidate, form: Int8Form | None, dot: float, code: CodeType) -> float:
+    """What a layer takes of its time in float, at least where its form is not known."""
+    if lies_side_by_side(layer):
+        return narrow_cost(layer, form, signed=code == "int8")
+    channels = layer.window.group_in
+    return layer.slower * dot * quads(channels) * QUAD / channels + layer.compared
 
 
 def _refusal(error: float, allowed: float | None) -> str:

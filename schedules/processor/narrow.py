@@ -34,8 +34,11 @@ from .skeleton import Skeleton
 MOST_STEPS = 64
 """Steps of a tile that are written out; beyond them rows of the kernel are a loop."""
 
-TILES = ((1, 4), (1, 2), (1, 1), (1, 8), (2, 2), (2, 4))
-"""Rows and columns, the default first."""
+TILES = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 1), (2, 2), (2, 4))
+"""Rows and columns. Those of the default are in one row."""
+
+SHARE = 4
+"""The part of the registers that the default leaves to sums is one in so many."""
 
 
 class NarrowProducts(Nest):
@@ -47,14 +50,23 @@ class NarrowProducts(Nest):
         self.instructions = instructions
 
     def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
+        """The default takes least of the arithmetic and of the loads that its columns share."""
         window = problem.window
         fits = [
             Tile(rows, columns)
             for rows, columns in TILES
             if rows <= window.out_height and columns <= window.out_width
         ]
-        whole = [t for t in fits if t.padded(window) == (window.out_height, window.out_width)]
-        return tuple(dict.fromkeys((*whole[:1], *fits)))
+        each = -(-problem.blocking.lanes * 16 // machine.vector_bits)
+        room = max(machine.vector_registers // (SHARE * each), 1)
+
+        def cost(tile: Tile) -> float:
+            (_, kw), (_, stride) = window.kernel, window.stride
+            read = min(tile.columns * kw, kw + (tile.columns - 1) * stride)
+            return tile.padded(window)[1] * (2 + read / (tile.columns * kw))
+
+        best = min((t for t in fits if t.rows == 1 and t.columns <= room), key=cost)
+        return (best, *(tile for tile in fits if tile != best))
 
     def order(self, machine: MachineFacts, problem: Problem) -> Order:
         """All blocks of a row, whose codes lie side by side."""
