@@ -4,7 +4,8 @@ They cost ``device.cost.dot`` of a float multiply-accumulate whatever the number
 same comparisons as bits do. They are taken where they are exact, and where rounding is allowed also
 where scales and levels must be moved, unless the bound of the error exceeds what is allowed
 (:mod:`.int8_form`). Then the layer gets the rounded scales and a step with the rounded levels;
-everything after that is exact for those.
+everything after that is exact for those. Narrow groups have another kernel, which needs no dot
+products: :mod:`.int8_narrow`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .coded_moves import MOVE_INT8
 from .coded_padding import PAD_INT8, window_attributes
 from .int8_epilogue import CODES
 from .int8_form import Int8Form, int8_form, rounded
-from .int8_narrow import begin_narrow, groups_read, lies_side_by_side, narrow_cost, weight_bytes
+from .int8_narrow import begin_narrow, groups_read, narrow_code, narrow_cost, weight_bytes
 from .int8_pool import POOL
 from .int8_sums import Int8Sums
 from .lowering import Emitter, Lowering
@@ -48,7 +49,7 @@ def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
 
 
 class Int8(Lowering):
-    """For devices with dot products of bytes."""
+    """For devices with dot products of bytes; of narrow groups for others as well."""
 
     name = kind = peak = "int8"
     title = "int8 (dot products)"
@@ -61,26 +62,26 @@ class Int8(Lowering):
     moves = (MOVE_INT8,)
 
     def offer(self, layer: Candidate, rival: float) -> Offer | None:
-        dot, code = layer.device.cost.dot, code_type(layer.device)
-        if dot is None or code is None:
+        code = _code(layer)
+        if code is None:
             return None
         levels = layer.steps.levels
         form = int8_form(layer.planes, layer.alpha, levels, code)
         if form is not None:
-            return Offer(_cost(layer, form, dot, code))
-        if layer.allowed is None and _cost(layer, None, dot, code) >= HINT * rival:
+            return Offer(_cost(layer, form, code))
+        if layer.allowed is None and _cost(layer, None, code) >= HINT * rival:
             return None
         near = rounded(layer.planes, layer.alpha, levels, code)
         form = int8_form(layer.planes, near.alpha, near.levels, code)
         if form is None:
             return None
-        cost, refusal = _cost(layer, form, dot, code), _refusal(near.error, layer.allowed)
+        cost, refusal = _cost(layer, form, code), _refusal(near.error, layer.allowed)
         return Offer(cost, refused=refusal, moved=near)
 
     def outcome(self, layer: Candidate, offer: Offer) -> Outcome:
         window = layer.window
         weights = window.out_channels * window.taps * quads(window.group_in) * QUAD
-        if lies_side_by_side(layer):
+        if narrow_code(layer) is not None:
             weights = weight_bytes(window)
         many = f"{layer.pairs} pairs of planes" if layer.pairs > 1 else "one pair of planes"
         if offer.moved is None:
@@ -92,13 +93,13 @@ class Int8(Lowering):
     def encode(
         self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
     ) -> relax.Call | str:
-        code, window = code_type(layer.device), layer.window
+        code, window = _code(layer), layer.window
         form = None
         if code is not None:
             form = int8_form(layer.planes, layer.alpha, layer.steps.levels, code)
         if form is None or code is None:
             raise TypeError("a layer that was chosen to run on int8 has no such form")
-        groups = 1 if lies_side_by_side(layer) else window.groups
+        groups = window.groups if narrow_code(layer) is None else 1
         data = _codes(emitter, reading, form.codes, groups, code)
         return make(
             "int8_conv2d",
@@ -141,10 +142,16 @@ class Int8(Lowering):
         )
 
 
-def _cost(layer: Candidate, form: Int8Form | None, dot: float, code: CodeType) -> float:
+def _code(layer: Candidate) -> CodeType | None:
+    """The bytes that a layer reads; ``None`` where its device has no kernel for it."""
+    return narrow_code(layer) or code_type(layer.device)
+
+
+def _cost(layer: Candidate, form: Int8Form | None, code: CodeType) -> float:
     """What a layer takes of its time in float, at least where its form is not known."""
-    if lies_side_by_side(layer):
-        return narrow_cost(layer, form, signed=code == "int8")
+    dot = layer.device.cost.dot
+    if narrow_code(layer) is not None or dot is None:
+        return narrow_cost(layer, form, code)
     channels = layer.window.group_in
     return layer.slower * dot * quads(channels) * QUAD / channels + layer.compared
 

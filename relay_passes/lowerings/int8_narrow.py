@@ -1,7 +1,8 @@
 """Narrow groups on bytes, which lie side by side: how their kernels begin, and what they cost.
 
-Where the family schedules :mod:`abc_tvm.compute.narrow_products`; elsewhere, as on GPUs, groups lie
-one after the other, and dot products of four bytes have one to three of them filled.
+Where the family schedules :mod:`abc_tvm.compute.narrow_products`, with dot products or without;
+elsewhere, as on GPUs, groups lie one after the other, and dot products of four bytes have one to
+three of them filled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from abc_tvm.relay_passes.emit.frame import Frame
 from abc_tvm.relay_passes.ops import coded_window, side_by_side
 from abc_tvm.relay_passes.rewrite import array_of, dtype_of
 from abc_tvm.schedules.families import family_of
-from abc_tvm.schedules.family import Plan
+from abc_tvm.schedules.family import CodeType, Plan
 
 from .candidate import Candidate, is_depthwise
 from .int8_form import Int8Form
@@ -38,9 +39,9 @@ THRESHOLD = 1.3
 """What any other takes of a float multiply-accumulate, for each input."""
 
 
-def lies_side_by_side(layer: Candidate) -> bool:
-    """Whether a layer's groups lie side by side on its device."""
-    return is_narrow(layer.window) and family_of(layer.device).narrow
+def narrow_code(layer: Candidate) -> CodeType | None:
+    """The bytes of a layer whose groups lie side by side on its device; ``None``: they do not."""
+    return family_of(layer.device).narrow if is_narrow(layer.window) else None
 
 
 def groups_read(call: relax.Call) -> int:
@@ -48,11 +49,11 @@ def groups_read(call: relax.Call) -> int:
     return 1 if side_by_side(call) else int(call.attrs["groups"])
 
 
-def narrow_cost(layer: Candidate, form: Int8Form | None, *, signed: bool) -> float:
+def narrow_cost(layer: Candidate, form: Int8Form | None, code: CodeType) -> float:
     """What such a layer takes of its time in float; ``form`` ``None``: at least."""
     sums: SumType = "int8"
     if form is not None:
-        sums = narrow_of(form.weights, (*form.codes, form.zero), signed=signed).dtype
+        sums = narrow_of(form.weights, (*form.codes, form.zero), code).dtype
     window, thresholds = layer.window, len(layer.steps.thresholds)
     inputs = window.height * window.width * window.in_channels / max(window.macs, 1)
     compared = THRESHOLD * max(thresholds - FREE, 0.0) * inputs
@@ -66,9 +67,9 @@ def weight_bytes(window: Window) -> int:
     return window.taps * window.group_in * words(window.out_channels) * WORD
 
 
-def narrow_of(weights: np.ndarray, codes: tuple[int, ...], *, signed: bool) -> Narrow:
+def narrow_of(weights: np.ndarray, codes: tuple[int, ...], dtype: str) -> Narrow:
     """The weights of a layer that reads any of these codes."""
-    return Narrow(weights, max(abs(code) for code in codes), signed)
+    return Narrow(weights, max(abs(code) for code in codes), dtype == "int8")
 
 
 def begin_narrow(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
@@ -78,7 +79,7 @@ def begin_narrow(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     plan = frame.scheduler.plan(window, frame.blocking, 1, "int8")
     weights, zero = array_of(call.args[1]), int(call.attrs["zero"])
     codes = (*(int(code) for code in call.attrs["codes"]), zero)
-    narrow = narrow_of(weights, codes, signed=dtype_of(call.args[0]) == "int8")
+    narrow = narrow_of(weights, codes, dtype_of(call.args[0]))
     table = frame.table(narrow.table(frame.blocking), "weight")
     data = frame.inputs[call.args[0]]
     sums = narrow_products(data, table, narrow, window, frame.blocking, plan.tile, zero)

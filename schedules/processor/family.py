@@ -24,7 +24,8 @@ from .space import Nests, ProcessorSpace
 
 
 class Processor(Family):
-    """``nests`` of each kind by what a choice calls them, the default first; ``code`` of bytes.
+    """``nests`` of each kind by what a choice calls them, the default first; ``code`` and
+    ``narrow`` as in :class:`abc_tvm.schedules.family.Family`.
 
     ``instructions``: see :func:`.intrinsics.lower_lanes`. ``ruled``: the register rule of
     :mod:`.tiles` says something of the tiles, and the cost model is told what.
@@ -39,11 +40,12 @@ class Processor(Family):
         code: CodeType | None = None,
         instructions: Mapping[Role, Instruction] = INSTRUCTIONS,
         *,
+        narrow: CodeType | None = None,
         ruled: bool = False,
     ) -> None:
         self.nests = dict(nests)
         self.code = code
-        self.narrow = code is not None
+        self.narrow = narrow
         self.side_by_side = NarrowProducts(instructions)
         self.instructions = instructions
         self.ruled = ruled
@@ -65,7 +67,7 @@ class Processor(Family):
         if problem.kind == "lanes":
             return Choice()
         nest = self.nest_of(problem)
-        count = self.nests[problem.kind][0][0]
+        count = "popcount" if problem.narrow else self.nests[problem.kind][0][0]
         return Choice(nest.tile(machine, problem), count, order=nest.order(machine, problem))
 
     def space(self, machine: MachineFacts, problem: Problem, threads: int) -> ProcessorSpace:
