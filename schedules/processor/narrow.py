@@ -21,6 +21,7 @@ from tvm import s_tir, te, tirx
 
 from abc_tvm.compute.accumulate import Tile
 from abc_tvm.compute.narrow_products import SPREAD
+from abc_tvm.compute.roles import Role
 from abc_tvm.schedules import blocks
 from abc_tvm.schedules.choice import Knob, Order
 from abc_tvm.schedules.family import Plan, Table
@@ -46,8 +47,9 @@ class NarrowProducts(Nest):
 
     knobs: ClassVar[Mapping[str, tuple[Knob, ...]]] = {}
 
-    def __init__(self, instructions: Mapping[str, Instruction] = INSTRUCTIONS) -> None:
-        self.instructions = instructions
+    def __init__(self, instructions: Mapping[Role, Instruction] = INSTRUCTIONS) -> None:
+        # Sums of one lane are no instruction of theirs.
+        self.instructions = {role: one for role, one in instructions.items() if role != "sums"}
 
     def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         """The default takes least of the arithmetic and of the loads that its columns share."""
