@@ -49,7 +49,8 @@ class NarrowProducts(Nest):
 
     def __init__(self, instructions: Mapping[Role, Instruction] = INSTRUCTIONS) -> None:
         # Sums of one lane are no instruction of theirs.
-        self.instructions = {role: one for role, one in instructions.items() if role != "sums"}
+        self.instructions: dict[Role, Instruction] = dict(instructions)
+        self.instructions.pop("sums", None)
 
     def tiles(self, machine: MachineFacts, problem: Problem) -> tuple[Tile, ...]:
         """The default takes least of the arithmetic and of the loads that its columns share."""
