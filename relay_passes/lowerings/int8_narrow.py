@@ -28,14 +28,17 @@ DEPTHWISE: dict[SumType, float] = {"int8": 0.6, "int16": 0.75, "int32": 1.6}
 3x3 on 28x28x128, one thread: 0.44 to 0.62, 0.65 to 0.82, 1.57, the more the more of it is stored as
 floats; strides 0.63 to 0.86; 56x56x64 0.27 to 0.61; 5x5 0.19 to 0.29 (measured on x86)."""
 
-GROUPED = 0.15
+GROUPED = 0.1
 """The same of other narrow groups, whose float kernel fills a few lanes of a vector: of sums of
 bytes, 0.02 to 0.09 (measured on x86). A float multiply-accumulate is so much dearer there."""
 
-FREE = 3.5
-"""Thresholds that are paid for by what is not written: a code is a quarter of a float."""
+FREE = 32
+"""Thresholds that take no more than the step of the layer in float, which compares with as many.
 
-THRESHOLD = 1.3
+With 1 to 31 of them both kernels, of the step and of the depthwise layer, take 0.52 to 0.95 of the
+time of float's, with 255 they take 1.28 (28x28x128, measured on x86)."""
+
+THRESHOLD = 0.5
 """What any other takes of a float multiply-accumulate, for each input."""
 
 
@@ -56,7 +59,7 @@ def narrow_cost(layer: Candidate, form: Int8Form | None, code: CodeType) -> floa
         sums = narrow_of(form.weights, (*form.codes, form.zero), code).dtype
     window, thresholds = layer.window, len(layer.steps.thresholds)
     inputs = window.height * window.width * window.in_channels / max(window.macs, 1)
-    compared = THRESHOLD * max(thresholds - FREE, 0.0) * inputs
+    compared = THRESHOLD * max(thresholds - FREE, 0) * inputs
     if is_depthwise(window):
         return DEPTHWISE[sums] + compared
     return GROUPED * (DEPTHWISE[sums] + compared)

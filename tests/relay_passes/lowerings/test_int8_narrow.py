@@ -71,12 +71,14 @@ def cost(**options: Any) -> float:
 
 
 def test_what_it_costs() -> None:
-    """By the type of the sums; few thresholds are paid for by what is not written."""
+    """By the type of the sums; a step of some thresholds takes no more than in float."""
     signs = cost(channels=64, outs=64, groups=64)
     assert signs == DEPTHWISE["int8"]
     assert cost(channels=64, outs=64, groups=64, alpha=(2.0, 1.0)) == DEPTHWISE["int16"]
-    many = cost(channels=64, outs=64, groups=64, at=tuple(np.arange(16) - 8.0))
-    assert many > 2 * signs, "16 thresholds for the few products of an input"
+    some, many = (
+        cost(channels=64, outs=64, groups=64, at=tuple(np.arange(n) / 32.0)) for n in (15, 200)
+    )
+    assert some == signs and many > 1, "200 thresholds for an input's few products"
     grouped = cost(channels=64, outs=128, groups=64)
     assert grouped == GROUPED * DEPTHWISE["int8"]
     assert cost(channels=64, outs=64, groups=64, device="rpi4") == signs
