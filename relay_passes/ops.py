@@ -30,7 +30,8 @@
 ``abc.pool_int8``         ``(codes, turned)``: max-pooling of indices, then their codes
 ``abc.pad_int8``          ``(codes)``: rows and columns of the attribute ``code``
 ``abc.move_int8``         the same of codes; ``fill`` is a code
-``abc.int8_conv2d``       ``(codes, weights int8 OHWI, scale [OC])``: ``abc.bconv2d`` on codes
+``abc.int8_conv2d``       ``(codes, weights int8 OHWI, scale [OC])``: ``abc.bconv2d`` on codes,
+                          which lie in its groups, or in one where its groups are narrow
 ========================  =====================================================================
 """
 
@@ -104,6 +105,11 @@ def conv_window(call: relax.Call) -> Window:
     else:
         attrs = call.attrs
     return _window_of(shape_of(x), attrs, (kh, kw), oc)
+
+
+def side_by_side(call: relax.Call) -> bool:
+    """Whether the groups of an ``abc.int8_conv2d`` lie side by side, in one group of codes."""
+    return int(call.attrs["groups"]) > 1 and int(shape_of(call.args[0])[3]) == 1
 
 
 def coded_window(call: relax.Call) -> Window:

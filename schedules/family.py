@@ -50,7 +50,10 @@ class Family(ABC):
 
     ``code``: the bytes that it multiplies, where it has dot products of bytes. ``gpu``: its
     machines are GPUs. ``choices``: what its records say. ``tunable``: there are search spaces.
-    ``described``: they have features for a learned cost model.
+    ``described``: they have features for a learned cost model. ``narrow``: the bytes
+    that narrow groups have where it schedules their sums side by side, by
+    :func:`abc_tvm.compute.narrow_products.narrow_products`, which need no dot products; else these
+    are a group after the other.
     """
 
     code: CodeType | None = None
@@ -58,6 +61,7 @@ class Family(ABC):
     choices: type[Choice] = Choice
     tunable: bool = False
     described: bool = False
+    narrow: CodeType | None = None
 
     @abstractmethod
     def default(self, machine: MachineFacts, problem: Problem) -> Choice:

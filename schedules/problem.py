@@ -30,6 +30,11 @@ class Problem:
     bases: int = 1
 
     @property
+    def narrow(self) -> bool:
+        """Whether it sums bytes of groups that lie side by side in the lanes of one."""
+        return self.kind == "int8" and self.window.groups > 1 and self.blocking.groups == 1
+
+    @property
     def planes(self) -> int:
         """Planes of activations."""
         return self.pairs // self.bases

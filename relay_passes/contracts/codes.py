@@ -8,6 +8,7 @@ import numpy as np
 import tvm
 
 from abc_tvm.compute.geometry import words
+from abc_tvm.compute.narrow_products import is_narrow
 from abc_tvm.relay_passes.contracts.contract import all_calls, functions
 from abc_tvm.relay_passes.lowerings.bit_products import PRODUCT
 from abc_tvm.relay_passes.lowerings.bitserial import BITSERIAL
@@ -74,7 +75,7 @@ def codes_fit_their_readers(mod: tvm.IRModule) -> Iterator[str]:
 
     Every ``abc.bitserial_conv2d`` has planes ±1 and finite scales and reads uint32 bits of as many
     activation planes as it has weights for, in as many groups as it has; every ``abc.int8_conv2d``
-    has int8 weights and finite scales, and reads bytes in its groups.
+    has int8 weights and finite scales, and reads bytes in its groups, or narrow ones in one.
     """
     for var, call in all_calls(mod, "abc.bitserial_conv2d", "abc.int8_conv2d"):
         weights, scale = constant(call.args[1]), constant(call.args[2])
@@ -92,7 +93,7 @@ def codes_fit_their_readers(mod: tvm.IRModule) -> Iterator[str]:
                 yield f"{hint(var)}: reads {dims[3]} planes in {dims[4]} groups"
         elif dtype_of(call.args[0]) not in ("uint8", "int8") or len(dims) != 5:
             yield f"{hint(var)}: reads {dtype_of(call.args[0])} {dims}, not bytes"
-        elif dims[3] != window.groups:
+        elif dims[3] != window.groups and not (dims[3] == 1 and is_narrow(window)):
             yield f"{hint(var)}: reads bytes in {dims[3]} groups"
 
 

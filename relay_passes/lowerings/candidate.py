@@ -80,15 +80,20 @@ class Candidate:
         """By how much kernels of bits and bytes are slower here than their cost says."""
         return DEPTHWISE if is_depthwise(self.window) else 1.0
 
+    @cached_property
+    def comparisons(self) -> int:
+        """What its thresholds cost for each input: as many comparisons as there are, or fewer."""
+        count = len(self.steps.thresholds)
+        if even_steps(self.steps.thresholds) is not None:
+            return min(count, MANY)  # what counting them costs, however many they are
+        return count
+
     @property
     def compared(self) -> float:
         """Comparisons with thresholds for each multiply-accumulate."""
         window = self.window
         inputs = window.height * window.width * window.in_channels
-        count = len(self.steps.thresholds)
-        if even_steps(self.steps.thresholds) is not None:
-            count = min(count, MANY)  # what counting them costs, however many they are
-        return count * inputs / max(window.macs, 1)
+        return self.comparisons * inputs / max(window.macs, 1)
 
 
 MOST_PLANES = 8

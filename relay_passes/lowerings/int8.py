@@ -4,7 +4,8 @@ They cost ``device.cost.dot`` of a float multiply-accumulate whatever the number
 same comparisons as bits do. They are taken where they are exact, and where rounding is allowed also
 where scales and levels must be moved, unless the bound of the error exceeds what is allowed
 (:mod:`.int8_form`). Then the layer gets the rounded scales and a step with the rounded levels;
-everything after that is exact for those.
+everything after that is exact for those. Narrow groups have another kernel, which needs no dot
+products: :mod:`.int8_narrow`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from abc_tvm.compute.int8_products import QUAD, quads
 from abc_tvm.relay_passes.analysis.steps.readings import LayerReading
 from abc_tvm.relay_passes.emit.anchor import Anchor
 from abc_tvm.relay_passes.emit.frame import Frame
-from abc_tvm.relay_passes.ops import coded_window, make, window_attrs
+from abc_tvm.relay_passes.ops import coded_window, make, side_by_side, window_attrs
 from abc_tvm.relay_passes.rewrite import array_of, const, op_name
 from abc_tvm.schedules.families import code_type
 from abc_tvm.schedules.family import CodeType, Plan
@@ -26,7 +27,8 @@ from .codec import LEVEL_ERROR, ByteCodec, level_scale, patterns
 from .coded_moves import MOVE_INT8
 from .coded_padding import PAD_INT8, window_attributes
 from .int8_epilogue import CODES
-from .int8_form import int8_form, rounded
+from .int8_form import Int8Form, int8_form, rounded
+from .int8_narrow import begin_narrow, groups_read, narrow_code, narrow_cost, weight_bytes
 from .int8_pool import POOL
 from .int8_sums import Int8Sums
 from .lowering import Emitter, Lowering
@@ -34,6 +36,8 @@ from .lowering import Emitter, Lowering
 
 def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     """Weights of one byte, sums of products of bytes, and what those mean."""
+    if side_by_side(call):
+        return begin_narrow(frame, var, call)
     window = coded_window(call)
     frame.lay_window(window)
     weights, scale = (array_of(a) for a in call.args[1:3])
@@ -41,48 +45,50 @@ def begin(frame: Frame, var: relax.Var, call: relax.Call) -> Plan:
     plan = frame.scheduler.plan(window, frame.blocking, 1, "int8")
     codes = frame.inputs[call.args[0]]
     sums = frame.scheduler.family.sums(plan, codes, weights, frame.table, zero)
-    frame.keep_sums(var, Int8Sums(frame, weights, scale, zero, sums, part))
+    frame.keep_sums(var, Int8Sums(frame, weights, scale, zero, sums, part=part))
     return plan
 
 
 class Int8(Lowering):
-    """For devices with dot products of bytes."""
+    """For devices with dot products of bytes; of narrow groups for others as well."""
 
     name = kind = peak = "int8"
     title = "int8 (dot products)"
     colour = "#762a83"
     arithmetic = "int8 dot product"
-    anchor = Anchor(
-        "abc.int8_conv2d", begin, lambda call: True, lambda call: int(call.attrs["groups"])
-    )
+    anchor = Anchor("abc.int8_conv2d", begin, lambda call: True, groups_read)
     encodings = (CODES,)
     poolings = (POOL,)
     paddings = (PAD_INT8,)
     moves = (MOVE_INT8,)
 
     def offer(self, layer: Candidate, rival: float) -> Offer | None:
-        dot, code = layer.device.cost.dot, code_type(layer.device)
-        if dot is None or code is None:
+        code = _code(layer)
+        if code is None:
             return None
-        channels = layer.window.group_in
-        cost = layer.slower * dot * quads(channels) * QUAD / channels + layer.compared
         levels = layer.steps.levels
-        if int8_form(layer.planes, layer.alpha, levels, code) is not None:
+        form = int8_form(layer.planes, layer.alpha, levels, code)
+        if form is not None:
+            cost = _cost(layer, form, code)
             return Offer(
                 cost,
                 f"bytes behind {len(levels) - 1} thresholds would take {cost:.1f}x the time of "
                 f"float on {layer.device.name}; force with lowering=int8",
             )
-        if layer.allowed is None and cost >= HINT * rival:
+        if layer.allowed is None and _cost(layer, None, code) >= HINT * rival:
             return None
         near = rounded(layer.planes, layer.alpha, levels, code)
-        if int8_form(layer.planes, near.alpha, near.levels, code) is None:
+        form = int8_form(layer.planes, near.alpha, near.levels, code)
+        if form is None:
             return None
-        return Offer(cost, refused=_refusal(near.error, layer.allowed), moved=near)
+        cost, refusal = _cost(layer, form, code), _refusal(near.error, layer.allowed)
+        return Offer(cost, refused=refusal, moved=near)
 
     def outcome(self, layer: Candidate, offer: Offer) -> Outcome:
         window = layer.window
         weights = window.out_channels * window.taps * quads(window.group_in) * QUAD
+        if narrow_code(layer) is not None:
+            weights = weight_bytes(window)
         many = f"{layer.pairs} pairs of planes" if layer.pairs > 1 else "one pair of planes"
         if layer.M > MOST_PLANES:
             many = "weights of eight bits"
@@ -95,13 +101,14 @@ class Int8(Lowering):
     def encode(
         self, layer: Candidate, reading: LayerReading, emitter: Emitter, error: float
     ) -> relax.Call | str:
-        code, window = code_type(layer.device), layer.window
+        code, window = _code(layer), layer.window
         form = None
         if code is not None:
             form = int8_form(layer.planes, layer.alpha, layer.steps.levels, code)
         if form is None or code is None:
             raise TypeError("a layer that was chosen to run on int8 has no such form")
-        data = _codes(emitter, reading, form.codes, window.groups, code)
+        groups = window.groups if narrow_code(layer) is None else 1
+        data = _codes(emitter, reading, form.codes, groups, code)
         return make(
             "int8_conv2d",
             [data, const(form.weights), const(form.scale)],
@@ -136,12 +143,26 @@ class Int8(Lowering):
         levels = scale * (codes - int(attrs["zero"]))[order].astype(np.float64)
         return ByteCodec(
             int(attrs["in_channels"]),
-            int(attrs["groups"]),
+            groups_read(call),
             float(levels[0]),
             np.diff(levels),
             patterns("thermometer", len(codes) - 1),
             tuple(int(n) for n in codes[order]),
         )
+
+
+def _code(layer: Candidate) -> CodeType | None:
+    """The bytes that a layer reads; ``None`` where its device has no kernel for it."""
+    return narrow_code(layer) or code_type(layer.device)
+
+
+def _cost(layer: Candidate, form: Int8Form | None, code: CodeType) -> float:
+    """What a layer takes of its time in float, at least where its form is not known."""
+    dot = layer.device.cost.dot
+    if narrow_code(layer) is not None or dot is None:
+        return narrow_cost(layer, form, code)
+    channels = layer.window.group_in
+    return layer.slower * dot * quads(channels) * QUAD / channels + layer.compared
 
 
 def _refusal(error: float, allowed: float | None) -> str:

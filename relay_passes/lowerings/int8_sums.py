@@ -17,7 +17,10 @@ from abc_tvm.relay_passes.lowerings.bitserial_sums import NEVER
 
 
 class Int8Sums:
-    """What the sums of a convolution on int8 mean; ``sums`` int32 ``[B, OH, OW, G, O, L]``."""
+    """What the sums of a convolution on int8 mean; ``sums`` integers ``[B, OH, OW, G, O, L]``.
+
+    ``missing`` int ``[OC]`` is to be added to them. The greatest value of their type is no sum.
+    """
 
     def __init__(
         self,
@@ -26,11 +29,12 @@ class Int8Sums:
         scale: np.ndarray,
         zero: int,
         sums: te.Tensor,
+        missing: np.ndarray | None = None,
         part: int = 1,
     ) -> None:
         self.frame, self.sums, self.scale, self.part = frame, sums, scale, part
         total = weights.astype(np.int64).reshape(len(weights), -1).sum(1)
-        self.constant = -zero * total
+        self.constant = -zero * total + (0 if missing is None else missing)
 
     def value(self, index: Index) -> Expr:
         """The convolution's float32 value."""
@@ -52,13 +56,15 @@ class Int8Sums:
             self.offset = None
             if self.constant.any():
                 self.offset = self.frame.per_slot(self.constant.astype(np.int32), "offset")
-        whole = self.sums[index]
+        whole = self.sums[index].astype("int32")
         return whole if self.offset is None else whole + self.offset(index)
 
     def passes(self, thresholds: np.ndarray) -> Passes:
         """``D >= T`` as a comparison of the sum itself; ``T`` int ``[N, OC]``."""
+        dtype = str(self.sums.dtype)
+        never = min(NEVER, int(np.iinfo(dtype).max))
         least = -(-thresholds.astype(np.int64) // self.part)
-        limit = np.clip(least - self.constant, -NEVER, NEVER)
+        limit = np.clip(least - self.constant, -never, never)
         blocking = self.frame.blocking
-        table = self.frame.table(blocking.spread(limit.astype(np.int32), NEVER), "limit")
+        table = self.frame.table(blocking.spread(limit.astype(dtype), never), "limit")
         return lambda p, index: self.sums[index] >= table[p, blocking.slot(index)]

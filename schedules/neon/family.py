@@ -21,11 +21,13 @@ def aarch64(*, dot: bool) -> Processor:
     }
     if dot:
         nests["int8"] = (("popcount", StepInt8()),)
-    return Processor(nests, "int8" if dot else None)
+    return Processor(nests, "int8" if dot else None, narrow="int8")
 
 
 NEON = aarch64(dot=False)
 NEON_DOT = aarch64(dot=True)
 NEON32 = Processor(
-    {"bitserial": (("popcount", Bits32()),), "float": (("popcount", Floats()),)}, instructions=TABLE
+    {"bitserial": (("popcount", Bits32()),), "float": (("popcount", Floats()),)},
+    instructions=TABLE,
+    narrow="int8",
 )

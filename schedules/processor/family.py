@@ -17,13 +17,15 @@ from abc_tvm.schedules.problem import POOLS, Kind, Problem
 
 from .intrinsics import INSTRUCTIONS, Instruction
 from .lanes import schedule_lanes
+from .narrow import NarrowProducts
 from .nest import Nest
 from .pools import default_pool, schedule_pool
 from .space import Nests, ProcessorSpace
 
 
 class Processor(Family):
-    """``nests`` of each kind by what a choice calls them, the default first; ``code`` of bytes.
+    """``nests`` of each kind by what a choice calls them, the default first; ``code`` and
+    ``narrow`` as in :class:`abc_tvm.schedules.family.Family`.
 
     ``instructions``: see :func:`.intrinsics.lower_lanes`. ``ruled``: the register rule of
     :mod:`.tiles` says something of the tiles, and the cost model is told what.
@@ -38,10 +40,13 @@ class Processor(Family):
         code: CodeType | None = None,
         instructions: Mapping[Role, Instruction] = INSTRUCTIONS,
         *,
+        narrow: CodeType | None = None,
         ruled: bool = False,
     ) -> None:
         self.nests = dict(nests)
         self.code = code
+        self.narrow = narrow
+        self.side_by_side = NarrowProducts(instructions)
         self.instructions = instructions
         self.ruled = ruled
 
@@ -52,24 +57,30 @@ class Processor(Family):
         known = dict(self.nests[kind])
         return next((known[name] for name in (count,) if name in known), self.nests[kind][0][1])
 
+    def nest_of(self, problem: Problem, count: Count | None = None) -> Nest:
+        """The same, of a kernel."""
+        return self.side_by_side if problem.narrow else self.nest(problem.kind, count)
+
     def default(self, machine: MachineFacts, problem: Problem) -> Choice:
         if problem.kind in POOLS:
             return default_pool(problem)
         if problem.kind == "lanes":
             return Choice()
-        nest = self.nest(problem.kind)
-        count = self.nests[problem.kind][0][0]
+        nest = self.nest_of(problem)
+        count = "popcount" if problem.narrow else self.nests[problem.kind][0][0]
         return Choice(nest.tile(machine, problem), count, order=nest.order(machine, problem))
 
     def space(self, machine: MachineFacts, problem: Problem, threads: int) -> ProcessorSpace:
         nests = self.nests.get(problem.kind, ())
+        if problem.narrow:
+            nests = (("popcount", self.side_by_side),)
         default = self.default(machine, problem)
         return ProcessorSpace(machine, problem, threads, default, nests, self.ruled)
 
     def sums(
         self, plan: Plan, data: te.Tensor, weights: np.ndarray, table: Table, zero: int = 0
     ) -> te.Tensor:
-        nest = self.nest(plan.problem.kind, plan.choice.count)
+        nest = self.nest_of(plan.problem, plan.choice.count)
         return nest.sums(plan, data, weights, table, zero)
 
     def schedule(self, plan: Plan, func: tirx.PrimFunc) -> tirx.PrimFunc:
@@ -84,7 +95,7 @@ class Processor(Family):
             sch = s_tir.Schedule(func)
             sch.compute_inline(blocks.only(sch, "groups"))
             func = sch.mod["main"]
-        return self.nest(kind, plan.choice.count).schedule(plan, func)
+        return self.nest_of(plan.problem, plan.choice.count).schedule(plan, func)
 
     def rest(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         return schedule_any(func)

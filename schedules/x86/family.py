@@ -25,7 +25,7 @@ def x86(bits: Nests, *, int8: bool) -> Processor:
     nests: dict[Kind, Nests] = {"bitserial": bits, "float": (("popcount", Floats()),)}
     if int8:
         nests["int8"] = (("popcount", Int8Products()),)
-    return Processor(nests, "uint8" if int8 else None, ruled=True)
+    return Processor(nests, "uint8" if int8 else None, narrow="uint8", ruled=True)
 
 
 AVX512_VPOPCNT = x86((POPCOUNT, NIBBLE), int8=True)

@@ -9,7 +9,14 @@ import numpy as np
 from tvm import relax
 
 from abc_tvm.checks.graphs.not_checked import NotChecked
-from abc_tvm.checks.graphs.relax_graph import ON_INT8, RelaxGraph, RelaxLayer, array, operator
+from abc_tvm.checks.graphs.relax_graph import (
+    ON_INT8,
+    RelaxGraph,
+    RelaxLayer,
+    array,
+    dimensions,
+    operator,
+)
 from abc_tvm.checks.graphs.relax_ops import four_pads, ints
 from abc_tvm.checks.graphs.windows import max_pool
 from abc_tvm.checks.opinion.moved import MOVES, MovedPart, copies_of, moved_parts
@@ -237,12 +244,23 @@ def readings_of(graph: RelaxGraph, layer: RelaxLayer) -> tuple[Reading, ...]:
         pad, code = code, graph.value.get(code.args[0])
     if code is None or operator(code) not in MOVES:
         return (_reading(graph, layer, code, pad, None),)
-    if int(code.attrs["layout_groups"]) != int(layer.call.attrs["groups"]):
+    if int(code.attrs["layout_groups"]) != lying_groups(layer):
         raise Disagrees("what was moved is laid out for other groups than its")
     return tuple(
         _reading(graph, layer, graph.value.get(leaf), pad, part)
         for leaf, part in moved_parts(graph, code)
     )
+
+
+def lying_groups(layer: RelaxLayer) -> int:
+    """In how many groups lies what a layer reads: its own, or one for narrow ones on bytes.
+
+    In one group channels stand by their numbers, whatever groups the layer sums over.
+    """
+    groups = int(layer.call.attrs["groups"])
+    if layer.kind == ON_INT8 and dimensions(layer.data)[3] == 1:
+        return 1
+    return groups
 
 
 def _reading(
@@ -280,7 +298,7 @@ def _reading(
 
 
 def _refuse_disorder(reading: Reading) -> None:
-    groups = int(reading.layer.call.attrs["groups"]) if reading.move is None else 1
+    groups = lying_groups(reading.layer) if reading.move is None else 1
     if int(reading.encode.attrs["layout_groups"]) != groups:
         raise Disagrees(f"codes are laid out for other groups than its {groups}")
     limits = reading.thresholds if reading.counts is None else reading.counts

@@ -53,6 +53,13 @@ def on_int8(x: relax.Expr, weights: np.ndarray | None = None, scale: float = 0.5
     return make("int8_conv2d", args, codes=[0, 1], error=0.0, zero=0, **SHAPE)
 
 
+def grouped(x: relax.Expr, groups: int) -> relax.Call:
+    """64 outputs, so that groups of 32 or more fill a vector."""
+    args = [x, const(signs(64, 3, 3, 4 // groups)), const(np.ones(64, np.float32))]
+    shape = {**SHAPE, "out_channels": 64, "groups": groups}
+    return make("int8_conv2d", args, codes=[0, 1], error=0.0, zero=0, **shape)
+
+
 ONE = {**WINDOW, "kernel": [1, 1], "in_channels": 4, "out_channels": 4}
 
 
@@ -93,6 +100,8 @@ def quantised(x: relax.Expr) -> relax.Call:
         (encode_int8, on_int8),
         (encode, pad_bits, on_bits),
         (encode_int8, pool_int8, pad_int8, on_int8),
+        (encode_int8, lambda x: grouped(x, 4)),
+        (lambda x: encode_int8(x, groups=4), lambda x: grouped(x, 4)),
     ],
 )
 @pytest.mark.parametrize("contract", CONTRACTS)
@@ -136,6 +145,8 @@ def test_convolutions_read_codes(calls: tuple[Callable, ...], fault: str) -> Non
         ((encode, on_int8), "not bytes"),
         ((lambda x: encode_int8(x, groups=2), on_int8), "reads bytes in 2 groups"),
         ((encode_int8, lambda x: on_int8(x, scale=np.inf)), "no finite constants"),
+        ((encode_int8, lambda x: grouped(x, 2)), "reads bytes in 1 groups"),
+        ((lambda x: encode_int8(x, groups=2), lambda x: grouped(x, 4)), "reads bytes in 2 groups"),
     ],
 )
 def test_codes_fit_their_readers(calls: tuple[Callable, ...], fault: str) -> None:

@@ -10,9 +10,12 @@ import pytest
 
 from abc_tvm.checks.graphs.not_checked import NotChecked
 from abc_tvm.checks.graphs.relax_graph import FLOAT, RelaxGraph
+from abc_tvm.checks.opinion import codes
 from abc_tvm.checks.opinion.codes import FEW_THRESHOLDS, Disagrees, Reading, reading_of
+from abc_tvm.relay_passes.ops import make
 from tests.abc_tvm.checks.opinion import networks
 from tests.abc_tvm.checks.opinion.networks import judged
+from tests.relay_passes.harness import Net
 
 
 def readings(model: Any, lowering: str = "bitserial") -> list[Reading]:
@@ -86,9 +89,21 @@ def test_what_lies_before_it_is_something_else() -> None:
         reading_of(graph, layer)
 
 
-def test_thresholds_that_do_not_rise() -> None:
-    from abc_tvm.checks.opinion import codes
+def test_bytes_of_narrow_groups_lie_in_one() -> None:
+    """Bits of the same layer lie in its own; codes that are said to lie so are refused."""
+    net = Net((1, 6, 5, 5))
+    model = net.model(net.conv(net.step("input"), net.signs(12, 1, 3, 3), 1, group=6))
+    (on_bits,), (on_bytes,) = readings(model), readings(model, "int8")
+    assert [codes.lying_groups(one.layer) for one in (on_bits, on_bytes)] == [6, 1]
+    x = np.random.default_rng(0).normal(size=(1, 5, 5, 6)).astype(np.float32)
+    np.testing.assert_array_equal(on_bytes.read(x), np.where(x >= 0, 1, -1))
+    attrs = {**dict(on_bytes.encode.attrs.items()), "layout_groups": 6}
+    lying = make("encode_int8", on_bytes.encode.args, **attrs)
+    with pytest.raises(Disagrees, match="codes are laid out for other groups than its 1"):
+        codes._refuse_disorder(replace(on_bytes, encode=lying))
 
+
+def test_thresholds_that_do_not_rise() -> None:
     reading = readings(networks.levels())[0]
     for bad in (reading.thresholds[::-1], reading.thresholds * np.float32(np.nan)):
         with pytest.raises(Disagrees, match="thresholds that do not rise"):
