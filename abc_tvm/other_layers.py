@@ -94,7 +94,8 @@ def _reason(node: onnx.NodeProto, stored: Mapping[str, int]) -> str | None:
     if node.op_type in ("Gemm", "MatMul"):
         ranks = [stored.get(name) for name in node.input[:2]]
         if ranks[1] == 2 and ranks[0] is None:
-            return None
+            # The passes know it, but where its numbers are integers.
+            return None if kind_of(node) is None else "its sums are integers of 32 bits"
         if ranks == [None, None]:
             return "both of its factors are computed"
         return "its weights are no matrix on the right"

@@ -91,7 +91,8 @@ def slices(onnx: tuple[int, ...], relax: tuple[int, ...]) -> list[Lying]:
 def _slice(axis: int, at: int, count: int, inner: Lying) -> Lying:
     def to_onnx(x: np.ndarray) -> np.ndarray:
         mine = inner.to_onnx(x)
-        parts = [np.roll(mine.reshape(-1), 7 * (k - at)).reshape(mine.shape) for k in range(count)]
+        flat, by = mine.reshape(-1), max(1, mine.size // count)
+        parts = [np.roll(flat, by * (k - at)).reshape(mine.shape) for k in range(count)]
         return np.stack(parts, axis)
 
     return Lying(f"slice {at} of axis {axis}", to_onnx, lambda x: inner.from_onnx(x.take(at, axis)))

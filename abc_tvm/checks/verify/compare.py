@@ -10,8 +10,9 @@ import onnx
 
 from abc_tvm.checks.verify.bits import LayerBits
 from abc_tvm.checks.verify.choices import ChosenIndices, choices
+from abc_tvm.checks.verify.reads import Arrays, Read, Round, read_points
 from abc_tvm.checks.verify.reference import Rounding, continued, inputs_of, with_outputs
-from abc_tvm.checks.verify.taps import Meaning, Point, Points, indices, meaning, tolerance
+from abc_tvm.checks.verify.taps import Points, tolerance
 from abc_tvm.engines.onnx_engine import OnnxEngine
 from abc_tvm.report import Report
 
@@ -27,23 +28,6 @@ DRIFT = 0.1
 ROUNDED = 0.05
 ROUNDED_FLIPS = 0.01
 """Of networks that the user lets be rounded to bytes."""
-
-Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Round:
-    """One run on one input.
-
-    ``wanted`` are onnxruntime's outputs and the tensors at the points; ``levels`` the outputs and
-    the points of the instrumented kernels, empty where nothing has levels.
-    """
-
-    arrays: Arrays
-    outputs: Arrays
-    wanted: dict[str, np.ndarray]
-    names: list[str]
-    levels: list[np.ndarray]
 
 
 @dataclass
@@ -66,17 +50,6 @@ class Tally:
     def failed(self) -> bool:
         """Whether anything is wrong so far."""
         return bool(self.faults)
-
-
-@dataclass(frozen=True)
-class Read:
-    """What a point's layer has read: index and levels, and what they mean in ONNX tensors."""
-
-    point: Point
-    index: np.ndarray
-    levels: np.ndarray
-    given: Mapping[str, np.ndarray]
-    meaning: Meaning
 
 
 def compare_round(
@@ -204,59 +177,10 @@ def _reads(tally: Tally, one: Round, points: Points, standard: onnx.ModelProto) 
     """What every point's layer has read."""
     if not one.levels:
         return []
-    count = len(one.names)
-    for name, array in zip(one.names, one.levels[:count], strict=True):
+    for name, array in zip(one.names, one.levels[: len(one.names)], strict=True):
         if scaled_error(array, one.outputs[name]) > ROUNDING:
             tally.faults.append(f"output {name!r} is not the same in two builds of the network")
-    compiled = []
-    for point, array in zip(points.points, one.levels[count:], strict=True):
-        if point.item is not None:
-            bits = point.item.bits
-            compiled.append((point, bits.index(array), bits.levels(bits.patterns)))
-        else:
-            pair = indices(array)
-            if pair is not None:
-                compiled.append((point, *pair))
-    return _followed(tally, one, points, standard, compiled)
-
-
-def _followed(
-    tally: Tally,
-    one: Round,
-    points: Points,
-    standard: onnx.ModelProto,
-    compiled: list[tuple[Point, np.ndarray, np.ndarray]],
-) -> list[Read]:
-    """What the levels mean; ``compiled`` are points with their index and levels.
-
-    Where layers are rounded to bytes the two networks drift apart, so that what one reads deep
-    inside tells nothing of the other. So onnxruntime goes on from the levels that are known, until
-    no more are.
-    """
-    loose, wanted, known = list(points.loose), one.wanted, -1
-    while True:
-        if loose:  # the first input
-            taken = {name for point in points.points for name in point.tensors}
-            points.loose = [name for name in loose if name not in taken]
-            points.assign(compiled, wanted)
-        reads, unseen, sure = [], set(), {}
-        for point, index, levels in compiled:
-            means = meaning(index, levels, point.tensors, wanted) if point.tensors else None
-            if means is not None:
-                arrays = {n: means.array(n, wanted[n]) for n in point.tensors}
-                reads.append(Read(point, index, levels, arrays, means))
-                if means.holds(wanted):
-                    sure.update(arrays)
-            elif point.item is not None:
-                unseen.add(point.layer)
-        if not tally.report.rounded or len(sure) <= known:
-            break
-        known = len(sure)
-        model = with_outputs(continued(standard, sure), points.tensors)
-        wanted = {
-            **one.wanted,
-            **OnnxEngine(model, optimise=False).run(inputs_of(one.arrays, sure)),
-        }
+    reads, unseen = read_points(one, points, standard, rounded=bool(tally.report.rounded))
     tally.unchecked |= unseen
     return reads
 

@@ -34,13 +34,13 @@ from abc_tvm.checks.verify.compare import (
     ROUNDED,
     ROUNDED_FLIPS,
     ROUNDING,
-    Round,
     Tally,
     compare_round,
     difference,
     relative_error,
     scaled_error,
 )
+from abc_tvm.checks.verify.reads import Round
 from abc_tvm.checks.verify.reference import with_outputs
 from abc_tvm.checks.verify.taps import Points, find_points
 from abc_tvm.compilation import Compilation

@@ -33,7 +33,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import relax
 
-from abc_tvm.compute.geometry import pair
 from abc_tvm.relay_passes.analysis.atoms.atoms import Atoms
 from abc_tvm.relay_passes.analysis.moves.index_maps import (
     FILL,
@@ -48,8 +47,8 @@ from abc_tvm.relay_passes.analysis.steps.chain_bounds import chain_between
 from abc_tvm.relay_passes.analysis.steps.chains import chain_behind, roots
 from abc_tvm.relay_passes.analysis.steps.few_values import ValueSets, own_steps
 from abc_tvm.relay_passes.analysis.steps.find_steps import find_steps, find_steps_without_ties
+from abc_tvm.relay_passes.analysis.steps.pools import pools_as_one
 from abc_tvm.relay_passes.analysis.steps.reachable_levels import reachable_steps
-from abc_tvm.relay_passes.analysis.steps.readings import padding_of_pool
 from abc_tvm.relay_passes.analysis.steps.step_function import NotAStep, StepFunction
 from abc_tvm.relay_passes.analysis.steps.travelled import (
     Leaf,
@@ -248,9 +247,12 @@ class Activations:
 
     def max_pooled(self, data: relax.Var, pooled: relax.Var) -> Travelled:
         """``data`` max-pooled to ``pooled``."""
-        both = self.pools_as_one(data, pooled)
+        both = pools_as_one(self.defined.get(data), self.defined[pooled])
         if both is not None:
-            return self.max_pooled(self.defined[both].args[0], both)
+            one = relax.Var(str(pooled.name), both.ty)
+            self.virtual.add(one)
+            self.defined[one] = both
+            return self.max_pooled(both.args[0], one)
         if self.moves(data):
             return pooled_behind(self.travelled(data), pooled)
         inner = self.of(data)
@@ -259,37 +261,6 @@ class Activations:
         if inner.turned:
             raise NotAStep("max-pooling of an image whose channels are not its last axis")
         return at_rest(Leaf(inner.root, inner.steps, inner.nominal, pooled))
-
-    def pools_as_one(self, data: relax.Var, pooled: relax.Var) -> relax.Var | None:
-        """``pooled`` as one max-pool of what ``data`` is a max-pool of in steps of one pixel.
-
-        Its windows are those of both, one within the other; so are spatial pyramids written, pool
-        after pool. It is in no graph.
-        """
-        first, second = self.defined.get(data), self.defined[pooled]
-        if first is None or op_name(first) != "nn.max_pool2d":
-            return None
-        attrs = [call.attrs for call in (first, second)]
-        if pair(first.attrs.strides) != (1, 1) or any(
-            str(a.layout) != "NHWC" or a.ceil_mode or pair(a.dilation) != (1, 1) for a in attrs
-        ):
-            return None
-        sizes = [pair(call.attrs.pool_size) for call in (first, second)]
-        pads = [padding_of_pool(call) for call in (first, second)]
-        call = relax.op.nn.max_pool2d(
-            first.args[0],
-            [a + b - 1 for a, b in zip(*sizes, strict=True)],
-            list(pair(second.attrs.strides)),
-            [a + b for a, b in zip(*pads, strict=True)],
-            layout="NHWC",
-        )
-        made = relax.BlockBuilder().normalize(call)
-        if shape_of(made) != shape_of(pooled):
-            return None
-        var = relax.Var(str(pooled.name), made.ty)
-        self.virtual.add(var)
-        self.defined[var] = made
-        return var
 
     def before_moves(self, data: relax.Var) -> Travelled:
         """``data`` where all that it is computed from was moved in one way: it moves once, after.

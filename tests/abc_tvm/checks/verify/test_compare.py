@@ -10,13 +10,13 @@ from onnx import helper
 
 from abc_tvm.checks.verify.bits import BitInput, LayerBits
 from abc_tvm.checks.verify.compare import (
-    Round,
     Tally,
     compare_round,
     difference,
     relative_error,
     scaled_error,
 )
+from abc_tvm.checks.verify.reads import Round
 from abc_tvm.checks.verify.reference import with_outputs
 from abc_tvm.checks.verify.taps import Point, Points
 from abc_tvm.engines.onnx_engine import OnnxEngine
