@@ -119,7 +119,8 @@ def _row(node: onnx.NodeProto, name: str, reason: str, dims: Dims) -> Layer | No
         depth, width = first[-1] or 0, out[-1] or 0
         images = 1 if len(out) < 3 else (out[0] or 1)
         macs = prod(n or 1 for n in out) * depth // images
-        return Layer(name, "MatMul", [width, depth], macs, None, None, "float", reason, 0, 0)
+        kind = kind_of(node) or "MatMul"
+        return Layer(name, kind, [width, depth], macs, None, None, "float", reason, 0, 0)
     groups = next((helper.get_attribute_value(a) for a in node.attribute if a.name == "group"), 1)
     taps = [n or 0 for n in second[2:]]
     transposed = node.op_type == "ConvTranspose"

@@ -90,6 +90,19 @@ def test_integer_layers_have_their_own_kind(kind: str, shape: tuple[int, ...]) -
     assert (row.name, row.op, row.macs) == ("mine", kind, macs)
 
 
+@pytest.mark.parametrize("depth", [300, 3000])
+def test_a_long_integer_product_has_a_row(depth: int) -> None:
+    """Whether a float32 holds its sums, or they stay integers."""
+    net = Net((2, depth))
+    x = net.op("QuantizeLinear", "input", net.constant(0.03), net.constant(np.uint8(9), np.uint8))
+    stored = net.constant(np.full((depth, 5), 127), np.int8)
+    made = net.model(net.op("Cast", net.op("MatMulInteger", x, stored), to=onnx.TensorProto.FLOAT))
+    made.graph.node[1].name = "a name"
+    (row,) = abc_tvm.inspect(made)
+    assert (row.name, row.op, row.macs) == ("a name", "MatMulInteger", 5 * depth)
+    assert ("integers of 32 bits" in row.reason) == (depth == 3000)
+
+
 @pytest.mark.parametrize("kind", ["ConvInteger", "MatMulInteger"])
 def test_a_layer_that_is_quantized_at_run_time(kind: str) -> None:
     net = Net((2, 3, 8, 8))
