@@ -117,7 +117,8 @@ def _row(node: onnx.NodeProto, name: str, reason: str, dims: Dims) -> Layer | No
         return None
     if node.op_type in ("Gemm", "MatMul"):
         depth, width = first[-1] or 0, out[-1] or 0
-        images = 1 if len(out) < 3 else (out[0] or 1)
+        # Rows of a plain matrix may be anything; those that meet stored integers are images.
+        images = 1 if len(out) < 3 and kind_of(node) is None else (out[0] or 1)
         macs = prod(n or 1 for n in out) * depth // images
         kind = kind_of(node) or "MatMul"
         return Layer(name, kind, [width, depth], macs, None, None, "float", reason, 0, 0)
