@@ -95,6 +95,8 @@ def _grid(values: np.ndarray) -> SignedSum | None:
     if len(values) < 2:
         return None
     step = float(np.diff(values).min())
+    if step * 2.0**MOST_BITS <= values[-1] - values[0]:
+        return None  # 0, too: two numbers may be one multiple of the common step
     bits = int(np.ceil(np.log2((values[-1] - values[0]) / step + 1) - 1e-6))
     top = step / 2 * (2**bits - 1)
     offset = (values + top) / step
@@ -142,9 +144,9 @@ def _grid_and_constant(values: np.ndarray) -> SignedSum | None:
     if len(values) < 3:
         return None
     step = float(np.diff(values).min())
-    index = (values - values[0]) / step
-    if index[-1] >= 2.0**MOST_BITS:
+    if step * 2.0**MOST_BITS <= values[-1] - values[0]:
         return None
+    index = (values - values[0]) / step
     if np.abs(index - np.rint(index)).max() > 1e-4:
         return None
     bits = int(np.ceil(np.log2(index[-1] + 1) - 1e-6))

@@ -63,3 +63,13 @@ def test_gaps_cost_no_plane(step: float, whole: list[int]) -> None:
     assert len(alpha) <= min(bits, 1 + int(np.ptp(whole)).bit_length())
     kept = codes @ alpha.astype(np.float32).astype(np.float64)
     np.testing.assert_allclose(kept, values, atol=2.0**-21 * np.abs(values).max())
+
+
+def test_two_numbers_may_be_one_multiple() -> None:
+    """Beside large numbers their common step is too coarse to tell these apart."""
+    values = np.array([-33554430.0, -16777215.0, -8388607.0, -4194304.5, -4194303.5, -2097151.75,
+                       4194304.5, 8388609.0, 16777216.0, 33554436.0])  # fmt: skip
+    found = signed_sum(values)
+    if found is not None:
+        alpha, codes = found
+        np.testing.assert_allclose(codes @ np.float32(alpha), values, rtol=2.0**-20)
